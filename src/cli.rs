@@ -1,0 +1,365 @@
+//! The whole command line, in one place.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::backend::Backend;
+use crate::smoke::Fault;
+
+const EXAMPLES: &str = "\
+Examples:
+  nixl-retrofit check                         what would change in $VIRTUAL_ENV, python3 or /opt/dynamo/venv
+  nixl-retrofit apply /opt/dynamo/venv        patch it, show the diff, prove the backend with a transfer
+  nixl-retrofit apply --smoke require         in a Dockerfile: the build fails when no transfer could be made
+  NIXL_BACKEND=LIBFABRIC,UCX nixl-retrofit smoke
+  nixl-retrofit revert /opt/dynamo/venv       the original bytes again
+
+Exit status: 0 all is well; 1 check would change a file, or the transfer failed; 2 nothing could be done, nothing was changed.";
+
+const TARGET_HELP: &str = "A file, a package or site-packages folder, a virtual environment, a Python interpreter, or - \
+(standard input to standard output). With none: $VIRTUAL_ENV, the python3 on PATH, /opt/dynamo/venv, in that order";
+
+/// Makes an installed NVIDIA Dynamo honour NIXL_BACKEND, and proves with a real transfer that the backend works.
+#[derive(Debug, Parser)]
+#[command(name = "nixl-retrofit", version, after_help = EXAMPLES, max_term_width = 110, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Rewrite, show the diff, write, then run the smoke transfer
+    #[command(after_help = "\
+Examples:
+  RUN nixl-retrofit apply --smoke require                     in a Dockerfile
+  nixl-retrofit apply --smoke off /usr/bin/python3.12         patch only
+  nixl-retrofit apply --allow UCX --on-unknown error FILE     a name other than UCX stops the worker
+  nixl-retrofit apply - < __init__.py > patched.py")]
+    Apply(ApplyArgs),
+    /// The dry run: show the diff, write nothing; exit status 1 when something would change
+    #[command(after_help = "\
+Examples:
+  nixl-retrofit check || echo 'the base image is not patched'
+  nixl-retrofit check --color never /opt/dynamo/venv > nixl.patch && true; patch -d / -p1 < nixl.patch
+  nixl-retrofit check --output-format json | jq '.files[].status'")]
+    Check(CheckArgs),
+    /// Restore the original bytes, checked by their SHA-256
+    #[command(after_help = "\
+Examples:
+  nixl-retrofit revert /opt/dynamo/venv
+  nixl-retrofit revert - < patched.py > original.py")]
+    Revert(RevertArgs),
+    /// The transfer alone, with that environment's NIXL
+    #[command(after_help = "\
+Examples:
+  nixl-retrofit smoke                               the backends that NIXL_BACKEND chooses now
+  nixl-retrofit smoke --backend UCX /opt/dynamo/venv
+  UCX_TLS=tcp nixl-retrofit smoke --size 256M -v
+  nixl-retrofit smoke --output-format json | jq '.smoke | {status, fabric, bandwidth_gbit_s}'")]
+    Smoke(SmokeArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Example:
+  nixl-retrofit completions bash > /etc/bash_completion.d/nixl-retrofit")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// One side of a transfer; started by the supervisor, never by hand
+    #[command(name = crate::smoke::WORKER_COMMAND, hide = true)]
+    SmokeWorker,
+}
+
+/// Options of every subcommand.
+#[derive(Clone, Debug, Args)]
+pub struct OutputArgs {
+    /// How results are written to standard output
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
+    pub output_format: OutputFormat,
+    /// Colours: auto means on a terminal, unless NO_COLOR is set
+    #[arg(long, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub color: ColorChoice,
+    /// Say more: how the file was found, what was checked, what the worker processes saw
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Print nothing but errors; the exit status tells the rest
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// The formats of standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    Text,
+    /// One document, for programs
+    Json,
+}
+
+/// What the rewritten code shall do.
+#[derive(Clone, Debug, Args)]
+pub struct PatchArgs {
+    /// The backend when the variable is unset, blank or names nothing allowed
+    #[arg(long, default_value_t = Backend::Ucx, value_name = "NAME")]
+    pub default_backend: Backend,
+    /// The backends that the variable may name
+    #[arg(long, value_delimiter = ',', default_values_t = Backend::ALL, value_name = "NAME,NAME")]
+    pub allow: Vec<Backend>,
+    /// What the patched code does with another name: warn and leave it out, or raise ValueError
+    #[arg(long, value_enum, default_value_t = OnUnknown::Fallback, value_name = "WHAT")]
+    pub on_unknown: OnUnknown,
+    /// The environment variable that the patched code reads
+    #[arg(long, default_value_t = EnvVar::default(), value_name = "NAME")]
+    pub env_var: EnvVar,
+}
+
+impl PatchArgs {
+    /// Checks what clap cannot: that the options fit each other.
+    ///
+    /// # Errors
+    /// Where the default backend is not among the allowed ones.
+    pub fn validate(&self) -> anyhow::Result<()> {
+        if self.allow.contains(&self.default_backend) {
+            return Ok(());
+        }
+        anyhow::bail!("--default-backend {} is not among those that --allow names", self.default_backend)
+    }
+}
+
+/// What the patched code does with a backend name outside the allowed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnUnknown {
+    /// A warning; the name is left out
+    Fallback,
+    /// ValueError
+    Error,
+}
+
+/// How the transfer is made.
+#[derive(Clone, Debug, Args)]
+pub struct TransferArgs {
+    /// The backends to test [default: what the patched code would choose now]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
+    pub backend: Vec<Backend>,
+    /// Payload in each direction, in bytes or with K, M, G (powers of 1024)
+    #[arg(long, default_value = "64M", value_name = "BYTES")]
+    pub size: ByteSize,
+    /// Large messages in each direction; the payload is divided among them
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub iterations: u32,
+    /// Deadline of one transfer, in seconds or with ms, s, m
+    #[arg(long, default_value = "60s", value_name = "TIME")]
+    pub timeout: Deadline,
+    /// NIXL's plugin folder [default: NIXL_PLUGIN_DIR, or the installed NIXL's own]
+    #[arg(long, value_name = "DIR")]
+    pub plugin_dir: Option<PathBuf>,
+    /// A fault that one worker commits on purpose (for tests)
+    #[arg(long, hide = true, value_name = "FAULT")]
+    pub fault: Option<Fault>,
+}
+
+/// `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    #[arg(value_name = "TARGET", help = TARGET_HELP)]
+    #[allow(missing_docs)]
+    pub targets: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub patch: PatchArgs,
+    /// The transfer afterwards: auto skips it, and says why, where NIXL has no C API
+    #[arg(long, value_enum, default_value_t = SmokeWhen::Auto, value_name = "WHEN")]
+    pub smoke: SmokeWhen,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub transfer: TransferArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub output: OutputArgs,
+}
+
+/// Whether `apply` ends with a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SmokeWhen {
+    /// When the environment has a NIXL that can do it
+    Auto,
+    /// Always; exit status 1 when it cannot be made
+    Require,
+    /// Never
+    Off,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[arg(value_name = "TARGET", help = TARGET_HELP)]
+    #[allow(missing_docs)]
+    pub targets: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub patch: PatchArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub output: OutputArgs,
+}
+
+/// `revert`.
+#[derive(Debug, Args)]
+pub struct RevertArgs {
+    #[arg(value_name = "TARGET", help = TARGET_HELP)]
+    #[allow(missing_docs)]
+    pub targets: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub output: OutputArgs,
+}
+
+/// `smoke`.
+#[derive(Debug, Args)]
+pub struct SmokeArgs {
+    #[arg(value_name = "TARGET", help = TARGET_HELP)]
+    #[allow(missing_docs)]
+    pub target: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub transfer: TransferArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub output: OutputArgs,
+}
+
+/// A name that a shell can set as an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvVar(String);
+
+impl EnvVar {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for EnvVar {
+    fn default() -> Self {
+        EnvVar("NIXL_BACKEND".into())
+    }
+}
+
+impl std::fmt::Display for EnvVar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for EnvVar {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        if first && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            return Ok(EnvVar(text.into()));
+        }
+        Err("an environment variable's name is letters, digits and _, and does not begin with a digit".into())
+    }
+}
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteSize(pub u64);
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let hint = "write bytes, or a number with K, M or G: 65536, 64K, 64M, 1G";
+        let upper = text.trim().to_ascii_uppercase();
+        let body = upper.strip_suffix("IB").or_else(|| upper.strip_suffix('B')).unwrap_or(&upper);
+        let (digits, shift) = match body.as_bytes().last() {
+            Some(b'K') => (&body[..body.len() - 1], 10),
+            Some(b'M') => (&body[..body.len() - 1], 20),
+            Some(b'G') => (&body[..body.len() - 1], 30),
+            _ => (body, 0),
+        };
+        let number: u64 = digits.parse().map_err(|_| hint.to_string())?;
+        let bytes = number.checked_mul(1 << shift).ok_or("too large")?;
+        if !(1..=1 << 40).contains(&bytes) {
+            return Err("between 1 byte and 1 TiB".into());
+        }
+        Ok(ByteSize(bytes))
+    }
+}
+
+/// How long something may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline(pub Duration);
+
+impl FromStr for Deadline {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let hint = "write seconds, or a number with ms, s or m: 60, 500ms, 2m";
+        let text = text.trim();
+        let (digits, unit_ms) = if let Some(digits) = text.strip_suffix("ms") {
+            (digits, 1.0)
+        } else if let Some(digits) = text.strip_suffix('s') {
+            (digits, 1000.0)
+        } else if let Some(digits) = text.strip_suffix('m') {
+            (digits, 60_000.0)
+        } else {
+            (text, 1000.0)
+        };
+        let number: f64 = digits.trim().parse().map_err(|_| hint.to_string())?;
+        let milliseconds = number * unit_ms;
+        if !(1.0..=86_400_000.0).contains(&milliseconds) {
+            return Err("between 1 ms and 24 hours".into());
+        }
+        Ok(Deadline(Duration::from_secs_f64(milliseconds / 1000.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!("64M".parse(), Ok(ByteSize(64 << 20)));
+        assert_eq!("1GiB".parse(), Ok(ByteSize(1 << 30)));
+        assert_eq!("512".parse(), Ok(ByteSize(512)));
+        for wrong in ["", "0", "-1", "M", "1T", "1.5M", "9999999999G"] {
+            assert!(wrong.parse::<ByteSize>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn deadlines_have_units() {
+        assert_eq!("1ms".parse(), Ok(Deadline(Duration::from_millis(1))));
+        assert_eq!("2m".parse(), Ok(Deadline(Duration::from_secs(120))));
+        assert_eq!("1.5".parse(), Ok(Deadline(Duration::from_millis(1500))));
+        for wrong in ["", "0", "-1s", "NaN", "inf", "99999999m"] {
+            assert!(wrong.parse::<Deadline>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn variable_names_are_a_shells() {
+        assert!("NIXL_BACKEND".parse::<EnvVar>().is_ok());
+        for wrong in ["", "1X", "A-B", "A B", "É"] {
+            assert!(wrong.parse::<EnvVar>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! `completions`: a script for a shell.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::cli::Cli;
+use crate::exit_status::ExitStatus;
+
+/// Prints the script.
+pub fn run(shell: Shell) -> Result<ExitStatus> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), env!("CARGO_PKG_NAME"), &mut script);
+    io::stdout().write_all(&script)?;
+    Ok(ExitStatus::Success)
+}

@@ -1,0 +1,112 @@
+//! The smoke transfer as `apply` and `smoke` run it.
+#![forbid(unsafe_code)]
+
+use std::env;
+
+use anyhow::{Result, bail};
+
+use super::console::Console;
+use crate::backend::{self, Backend};
+use crate::cli::TransferArgs;
+use crate::environment::nixl::{self, NixlInstallation};
+use crate::environment::target::Environment;
+use crate::exit_status::ExitStatus;
+use crate::report::{Failure, Report, Smoke, SmokeStatus};
+use crate::smoke::{self, Plan};
+
+/// Checks what clap cannot.
+///
+/// # Errors
+/// Where the options make no transfer possible.
+pub fn validate(args: &TransferArgs) -> Result<()> {
+    match &args.plugin_dir {
+        Some(folder) if !folder.is_dir() => bail!("--plugin-dir {}: no such folder", folder.display()),
+        _ => Ok(()),
+    }
+}
+
+/// The backends to test: those named, or those that the patched code would choose now.
+pub fn backends(args: &TransferArgs, variable: &str, default: Backend, allow: &[Backend]) -> Vec<Backend> {
+    if !args.backend.is_empty() {
+        return args.backend.clone();
+    }
+    let value = env::var_os(variable).map(|value| value.to_string_lossy().into_owned());
+    backend::choose(value.as_deref(), default, allow).0
+}
+
+/// Runs one transfer a backend. Where none can be made, that is a failure if `required`, and said to be skipped if not.
+pub fn run(
+    environment: &Environment,
+    args: &TransferArgs,
+    backends: &[Backend],
+    required: bool,
+    console: &Console,
+    report: &mut Report,
+) -> ExitStatus {
+    let nixl = match usable(environment) {
+        Ok(nixl) => nixl,
+        Err(reason) => {
+            report.add_smoke(not_made(backends, reason, required));
+            return if required { ExitStatus::Findings } else { ExitStatus::Success };
+        }
+    };
+    let mut status = ExitStatus::Success;
+    for backend in backends {
+        let smoke = one(&nixl, args, *backend, console);
+        if smoke.status != SmokeStatus::Passed {
+            status = ExitStatus::Findings;
+        }
+        report.add_smoke(smoke);
+    }
+    status
+}
+
+/// The NIXL that this environment's Python would use, if a transfer can be made through it.
+///
+/// # Errors
+/// Why not, in words for a report.
+pub fn usable(environment: &Environment) -> Result<NixlInstallation, String> {
+    let folders = environment.folders();
+    let found = nixl::find(&folders).into_iter().next();
+    let Some(nixl) = found else {
+        let searched: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        return Err(format!("no NIXL is installed for {}; searched: {}", environment.label, searched.join(", ")));
+    };
+    if nixl.capi.is_some() {
+        return Ok(nixl);
+    }
+    let version = nixl.version.as_deref().unwrap_or("of an unknown version");
+    Err(format!(
+        "{} {version} has no libnixl_capi.so, the C API that the transfer goes through; NIXL's wheels have it from 0.10.1 on",
+        nixl.name
+    ))
+}
+
+fn one(nixl: &NixlInstallation, args: &TransferArgs, backend: Backend, console: &Console) -> Smoke {
+    let plan = Plan {
+        nixl: nixl.clone(),
+        backend,
+        size: args.size.0,
+        iterations: args.iterations,
+        timeout: args.timeout.0,
+        plugin_dir: args.plugin_dir.clone(),
+        fault: args.fault,
+    };
+    let smoke = smoke::run(&plan, &mut |stage| console.progress(&format!("smoke {backend}: {stage}")));
+    console.progress("");
+    smoke
+}
+
+fn not_made(backends: &[Backend], reason: String, required: bool) -> Smoke {
+    let names: Vec<&str> = backends.iter().map(|backend| backend.name()).collect();
+    let mut smoke = Smoke::skipped(&names.join(","), reason.clone());
+    if required {
+        smoke.status = SmokeStatus::Failed;
+        smoke.failure = Some(Failure {
+            stage: "load".into(),
+            message: reason,
+            advice: "install a NIXL wheel of 0.10.1 or newer in this environment, or use --smoke auto to go on without a transfer".into(),
+        });
+    }
+    smoke
+}

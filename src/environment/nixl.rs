@@ -1,0 +1,225 @@
+//! The NIXL that an environment's Python would use: its libraries and its plugins.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The wheels that hold the libraries, in the order in which the package `nixl` tries them without CUDA.
+const WHEELS: [&str; 3] = ["nixl_cu13", "nixl_cu12", "nixl_rocm"];
+/// Where NVIDIA's containers put NIXL.
+const SYSTEM: &str = "/opt/nvidia/nvda_nixl";
+/// Library folders below it.
+const SYSTEM_LIBRARIES: [&str; 4] = ["lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "lib64", "lib"];
+
+/// One NIXL on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NixlInstallation {
+    /// The distribution's name (`nixl-cu13`), or the folder for one that no distribution owns.
+    pub name: String,
+    /// Its version, where one is recorded.
+    pub version: Option<String>,
+    /// `libnixl_capi.so`; wheels have it from 0.10.1 on.
+    pub capi: Option<PathBuf>,
+    /// The folder of backend plugins (`libplugin_UCX.so` …) that this NIXL looks into by itself.
+    pub plugin_dir: Option<PathBuf>,
+    /// Folders with libraries that came with it (auditwheel's `nixl_cu13.libs`).
+    pub library_dirs: Vec<PathBuf>,
+}
+
+impl NixlInstallation {
+    /// Name and version, for a sentence.
+    pub fn title(&self) -> String {
+        match &self.version {
+            Some(version) => format!("{} {version}", self.name),
+            None => format!("the NIXL in {}", self.name),
+        }
+    }
+}
+
+/// Every NIXL of an environment, the one that its Python would use first.
+///
+/// `search_path` are the directories of the Python's import path, in order. First comes the wheel for the CUDA version
+/// that the installed torch was built with, as in NIXL's own choice; then the other wheels, an older `nixl` that holds
+/// its libraries itself, the system's, and the one that TensorRT-LLM brings.
+pub fn find(search_path: &[PathBuf]) -> Vec<NixlInstallation> {
+    find_with_system(search_path, Path::new(SYSTEM))
+}
+
+fn find_with_system(search_path: &[PathBuf], system: &Path) -> Vec<NixlInstallation> {
+    let mut modules: Vec<String> = WHEELS.map(String::from).into();
+    if let Some(major) = search_path.iter().find_map(|dir| torch_cuda_major(dir)) {
+        let preferred = format!("nixl_cu{major}");
+        modules.retain(|module| *module != preferred);
+        modules.insert(0, preferred);
+    }
+    modules.push("nixl".into());
+    let wheels = modules.iter().filter_map(|module| search_path.iter().find_map(|dir| wheel(dir, module)));
+    let bundled = search_path.iter().filter_map(|dir| folder(&dir.join("tensorrt_llm/libs/nixl")));
+    wheels.chain(system_installation(system)).chain(bundled).collect()
+}
+
+/// The libraries of an imported package `module`, which lie beside it.
+fn wheel(site_packages: &Path, module: &str) -> Option<NixlInstallation> {
+    let own = site_packages.join(format!(".{module}.mesonpy.libs"));
+    let bundled = site_packages.join(format!("{module}.libs"));
+    let library_dirs: Vec<PathBuf> = [own, bundled].into_iter().filter(|dir| dir.is_dir()).collect();
+    if library_dirs.is_empty() || !site_packages.join(module).is_dir() {
+        return None;
+    }
+    Some(NixlInstallation {
+        name: module.replace('_', "-"),
+        version: recorded_version(site_packages, module),
+        capi: library_dirs.iter().map(|dir| dir.join("libnixl_capi.so")).find(|path| path.is_file()),
+        plugin_dir: plugin_dir(&library_dirs),
+        library_dirs,
+    })
+}
+
+fn plugin_dir(library_dirs: &[PathBuf]) -> Option<PathBuf> {
+    let candidates = library_dirs.iter().flat_map(|dir| [dir.join("plugins"), dir.join("nixl")]);
+    candidates.into_iter().find(|dir| dir.is_dir())
+}
+
+fn system_installation(root: &Path) -> Option<NixlInstallation> {
+    let mut found = SYSTEM_LIBRARIES.iter().find_map(|dir| folder(&root.join(dir)))?;
+    found.name = root.display().to_string();
+    Some(found)
+}
+
+/// A NIXL whose libraries lie in one folder that no distribution of its own names.
+fn folder(dir: &Path) -> Option<NixlInstallation> {
+    if !dir.join("libnixl.so").is_file() {
+        return None;
+    }
+    let library_dirs = vec![dir.to_path_buf()];
+    let capi = dir.join("libnixl_capi.so");
+    Some(NixlInstallation {
+        name: dir.display().to_string(),
+        version: None,
+        capi: capi.is_file().then_some(capi),
+        plugin_dir: plugin_dir(&library_dirs),
+        library_dirs,
+    })
+}
+
+/// From the folder `nixl_cu13-1.5.0.dist-info`, which has its METADATA unless it is left over.
+fn recorded_version(site_packages: &Path, module: &str) -> Option<String> {
+    let mut versions: Vec<String> = fs::read_dir(site_packages)
+        .ok()?
+        .flatten()
+        .filter(|entry| entry.path().join("METADATA").is_file())
+        .filter_map(|entry| version_in_name(&entry.file_name(), module))
+        .collect();
+    versions.sort();
+    versions.pop()
+}
+
+fn version_in_name(folder: &OsStr, module: &str) -> Option<String> {
+    let (name, version) = folder.to_str()?.strip_suffix(".dist-info")?.split_once('-')?;
+    let normal: String =
+        name.chars().map(|c| if c == '-' || c == '.' { '_' } else { c.to_ascii_lowercase() }).collect();
+    (normal == module).then(|| version.to_string())
+}
+
+/// The major CUDA version that torch was built with, read from `torch/version.py` without importing it:
+/// `cuda: Optional[str] = '12.8'`.
+fn torch_cuda_major(site_packages: &Path) -> Option<u32> {
+    let text = fs::read_to_string(site_packages.join("torch/version.py")).ok()?;
+    let mut assigned = text.lines().rev().filter_map(|line| {
+        let (target, value) = line.split_once('=')?;
+        let name = target.split(':').next()?.trim();
+        (name == "cuda").then(|| value.trim().trim_matches(['\'', '"']).to_string())
+    });
+    assigned.next()?.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Tree {
+        root: tempfile::TempDir,
+    }
+
+    impl Tree {
+        fn new(files: &[&str]) -> Tree {
+            let tree = Tree { root: tempfile::tempdir().unwrap() };
+            files.iter().for_each(|file| tree.write(file, ""));
+            tree
+        }
+
+        fn write(&self, file: &str, text: &str) {
+            let path = self.root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn wheel(&self, site: &str, module: &str, version: &str) {
+            self.write(&format!("{site}/{module}/__init__.py"), "");
+            self.write(&format!("{site}/.{module}.mesonpy.libs/libnixl_capi.so"), "");
+            self.write(&format!("{site}/.{module}.mesonpy.libs/plugins/libplugin_UCX.so"), "");
+            self.write(&format!("{site}/{module}.libs/libucp.so"), "");
+            self.write(&format!("{site}/{module}-{version}.dist-info/METADATA"), "");
+        }
+
+        fn find(&self, sites: &[&str]) -> Vec<NixlInstallation> {
+            let path: Vec<PathBuf> = sites.iter().map(|site| self.root.path().join(site)).collect();
+            find_with_system(&path, &self.root.path().join("opt/nixl"))
+        }
+
+        fn names(&self, sites: &[&str]) -> Vec<String> {
+            self.find(sites).into_iter().map(|found| found.name.rsplit('/').next().unwrap().to_string()).collect()
+        }
+    }
+
+    #[test]
+    fn a_wheel_is_found_with_its_parts() {
+        let tree = Tree::new(&[]);
+        tree.wheel("site", "nixl_cu13", "1.5.0");
+        let found = tree.find(&["site"]);
+        let site = tree.root.path().join("site");
+        let [nixl] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(nixl.title(), "nixl-cu13 1.5.0");
+        assert_eq!(nixl.capi.as_ref().unwrap(), &site.join(".nixl_cu13.mesonpy.libs/libnixl_capi.so"));
+        assert_eq!(nixl.plugin_dir.as_ref().unwrap(), &site.join(".nixl_cu13.mesonpy.libs/plugins"));
+        assert_eq!(nixl.library_dirs.len(), 2);
+    }
+
+    #[test]
+    fn the_order_is_the_one_python_would_use() {
+        let tree = Tree::new(&["opt/nixl/lib64/libnixl.so", "site/tensorrt_llm/libs/nixl/libnixl.so"]);
+        tree.wheel("site", "nixl_cu12", "1.0.1");
+        tree.wheel("site", "nixl_cu13", "1.0.1");
+        assert_eq!(tree.names(&["site"]), ["nixl-cu13", "nixl-cu12", "nixl", "nixl"]);
+        tree.write("site/torch/version.py", "__version__ = '2.9'\ncuda: Optional[str] = '12.8'\nhip = None\n");
+        assert_eq!(tree.names(&["site"])[..2], ["nixl-cu12", "nixl-cu13"]);
+        tree.write("site/torch/version.py", "cuda = None\n");
+        assert_eq!(tree.names(&["site"])[..2], ["nixl-cu13", "nixl-cu12"]);
+        assert_eq!(tree.find(&["site"])[2].name, tree.root.path().join("opt/nixl").display().to_string());
+    }
+
+    #[test]
+    fn the_first_site_packages_wins() {
+        let tree = Tree::new(&[]);
+        tree.wheel("user", "nixl_cu13", "1.5.1");
+        tree.wheel("system", "nixl_cu13", "1.0.1");
+        assert_eq!(tree.find(&["user", "system"])[0].version.as_deref(), Some("1.5.1"));
+        assert_eq!(tree.find(&["user", "system"]).len(), 1);
+    }
+
+    #[test]
+    fn an_older_wheel_has_no_c_api() {
+        let tree = Tree::new(&["site/nixl/_api.py", "site/.nixl.mesonpy.libs/libnixl.so"]);
+        tree.write("site/nixl-0.4.1.dist-info/METADATA", "");
+        let found = tree.find(&["site"]);
+        assert_eq!((found[0].title().as_str(), &found[0].capi), ("nixl 0.4.1", &None));
+    }
+
+    #[test]
+    fn leftovers_are_not_a_nixl() {
+        let tree =
+            Tree::new(&["site/nixl_cu13.libs/old.so", "site/nixl/__init__.py", "site/nixl_cu13-1.0.dist-info/RECORD"]);
+        assert!(tree.find(&["site", "absent"]).is_empty());
+    }
+}

@@ -1,0 +1,121 @@
+//! The Python that is inserted: the helper that reads the environment variable when an agent is created.
+//!
+//! It relies on nothing but the standard library and works on Python 3.9 and newer. It imports what it needs itself, so
+//! that it does not matter what the module imports, or under which name. All of it is ASCII: it means the same in
+//! every encoding that Python source can have.
+#![forbid(unsafe_code)]
+
+use crate::backend::Backend;
+use crate::cli::{OnUnknown, PatchArgs};
+
+/// The helper's name, unless the file has one like it already.
+const BACKENDS_FUNCTION: &str = "_nixl_retrofit_backends";
+/// The name of the function that makes a configuration where the file has no name for its class.
+const CONFIGURATION_FUNCTION: &str = "_nixl_retrofit_agent_config";
+
+/// The names that the inserted functions get in one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    suffix: String,
+}
+
+impl Names {
+    /// Names that do not occur in the text.
+    pub fn unused_in(text: &str) -> Self {
+        let taken = |suffix: &str| {
+            [BACKENDS_FUNCTION, CONFIGURATION_FUNCTION].iter().any(|name| text.contains(&format!("{name}{suffix}")))
+        };
+        if !text.contains(BACKENDS_FUNCTION) && !text.contains(CONFIGURATION_FUNCTION) {
+            return Names { suffix: String::new() };
+        }
+        let suffix = (2u32..).map(|number| format!("_{number}")).find(|suffix| !taken(suffix)).unwrap_or_default();
+        Names { suffix }
+    }
+
+    /// The function that returns the list of backends.
+    pub fn backends(&self) -> String {
+        format!("{BACKENDS_FUNCTION}{}", self.suffix)
+    }
+
+    /// The function that makes a configuration, of the class in the `number`th list of modules.
+    pub fn configuration(&self, number: usize) -> String {
+        let letter = if number == 0 { String::new() } else { format!("_of_{number}") };
+        format!("{CONFIGURATION_FUNCTION}{}{letter}", self.suffix)
+    }
+}
+
+/// The helper's source, with `\n` at the end of each line.
+pub fn backends_function(name: &str, options: &PatchArgs) -> String {
+    let variable = options.env_var.as_str();
+    let default = options.default_backend.name();
+    let allowed = quoted_list(&options.allow);
+    let unknown = match options.on_unknown {
+        OnUnknown::Fallback => String::new(),
+        OnUnknown::Error => format!(
+            r#"    if unknown:
+        raise ValueError("NIXL Connect: {variable} names unknown backend(s) %s; known: %s" % (", ".join(unknown), ", ".join(allowed)))
+"#
+        ),
+    };
+    let warning = match options.on_unknown {
+        OnUnknown::Fallback => format!(
+            r#"        for backend in unknown:
+            logger.warning("NIXL Connect: Unknown backend %r in {variable} is left out; known: %s", backend, ", ".join(allowed))
+"#
+        ),
+        OnUnknown::Error => String::new(),
+    };
+    format!(
+        r#"def {name}(_logged={{}}):
+    """The NIXL backends that {variable} names, read when an agent is created; {default} without it."""
+    import logging
+    import os
+
+    allowed = {allowed}
+    value = os.environ.get("{variable}")
+    chosen, unknown = [], []
+    for backend in (value or "").split(","):
+        backend = backend.strip()
+        if backend.upper() in allowed:
+            if backend.upper() not in chosen:
+                chosen.append(backend.upper())
+        elif backend:
+            unknown.append(backend)
+{unknown}    chosen = chosen or ["{default}"]
+    if value not in _logged:  # An agent may be created for each transfer: each choice is logged once.
+        _logged[value] = True
+        logger = logging.getLogger(__name__)
+{warning}        logger.info("NIXL Connect: Using backend(s): %s", chosen)
+    return chosen
+"#
+    )
+}
+
+/// The source of a function that makes a configuration of the class in the first of `modules` that is there.
+pub fn configuration_function(name: &str, modules: &[String]) -> String {
+    format!(
+        r#"def {name}(**arguments):
+    """A nixl_agent_config of the module that nixl_agent comes from, imported when an agent is created."""
+{import}    return nixl_agent_config(**arguments)
+"#,
+        import = import_first(modules, "    ")
+    )
+}
+
+fn import_first(modules: &[String], indent: &str) -> String {
+    let [module, rest @ ..] = modules else { return String::new() };
+    let import = format!("from {module} import nixl_agent_config\n");
+    if rest.is_empty() {
+        return format!("{indent}{import}");
+    }
+    let deeper = format!("{indent}    ");
+    format!("{indent}try:\n{deeper}{import}{indent}except ImportError:\n{}", import_first(rest, &deeper))
+}
+
+fn quoted_list(backends: &[Backend]) -> String {
+    let quoted: Vec<String> = backends.iter().map(|backend| format!("\"{backend}\"")).collect();
+    match quoted.as_slice() {
+        [one] => format!("({one},)"),
+        many => format!("({})", many.join(", ")),
+    }
+}

@@ -1,0 +1,445 @@
+//! What an expression can stand for in this file: a module, a module's member, a function, a plain value.
+//!
+//! Assignments, imports, unpacked results of local functions and attributes of `self` are followed; all that cannot be
+//! followed is said to be unknown, with a reason.
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+
+use rustpython_parser::ast::{Constant, Expr, ExprCall};
+
+use super::bindings::{Binding, Bindings, MODULE_SCOPE, PathId, Placed, ScopeId, Value};
+use super::{end, start, walk};
+
+/// How many assignments, calls and attributes are followed one after the other.
+const DEPTH: usize = 24;
+
+/// One possible meaning of an expression.
+#[derive(Clone, Debug)]
+pub enum Meaning<'a> {
+    /// A module, by its full name.
+    Module(String),
+    /// A name imported from a module, or an attribute of a module.
+    Member { module: String, name: String },
+    /// A function of this file, by the scope of its body.
+    Function(ScopeId),
+    /// An expression that stands for itself: a call, a literal, …
+    Plain(Placed<'a, Expr>),
+    /// A class of this file, or a builtin: in any case nothing of NIXL's.
+    Other,
+    /// Not to be told from this file; why.
+    Unknown(String),
+}
+
+impl Meaning<'_> {
+    /// The NIXL module, where this is NIXL's agent class.
+    pub fn nixl_agent_module(&self) -> Option<&str> {
+        self.nixl_member("nixl_agent")
+    }
+
+    /// The NIXL module, where this is NIXL's class for an agent's configuration.
+    pub fn nixl_config_module(&self) -> Option<&str> {
+        self.nixl_member("nixl_agent_config")
+    }
+
+    fn nixl_member(&self, wanted: &str) -> Option<&str> {
+        match self {
+            Meaning::Member { module, name } if name == wanted && is_nixl(module) => Some(module),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a module is NIXL's Python binding: `nixl` (the meta package), `nixl_cu12`, `nixl_cu13`, `nixl_rocm`, or
+/// `_api` in one of them.
+pub fn is_nixl(module: &str) -> bool {
+    let (package, rest) = module.split_once('.').unwrap_or((module, "_api"));
+    let known = package == "nixl" || package == "nixl_rocm" || package.strip_prefix("nixl_cu").is_some_and(is_number);
+    known && rest == "_api"
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A member of a module; some members are modules themselves.
+fn member<'a>(module: &str, name: &str) -> Meaning<'a> {
+    let full = format!("{module}.{name}");
+    let is_module = is_nixl(module) && !module.contains('.') && name.starts_with('_');
+    if is_module { Meaning::Module(full) } else { Meaning::Member { module: module.into(), name: name.into() } }
+}
+
+/// A read of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvironmentRead {
+    /// The variable's name, where it is a constant.
+    pub variable: Option<String>,
+}
+
+/// Follows names through one module.
+pub struct Resolver<'b, 'a> {
+    bindings: &'b Bindings<'a>,
+}
+
+impl<'b, 'a> Resolver<'b, 'a> {
+    /// A resolver for a module's bindings.
+    pub fn new(bindings: &'b Bindings<'a>) -> Self {
+        Resolver { bindings }
+    }
+
+    /// Everything that an expression can stand for.
+    pub fn meanings(&self, placed: Placed<'a, Expr>) -> Vec<Meaning<'a>> {
+        let mut found = Vec::new();
+        self.collect(placed, DEPTH, &mut HashSet::new(), &mut found);
+        found
+    }
+
+    /// Everything that a name with these bindings can stand for.
+    pub fn meanings_of_bindings(&self, name: &str, bindings: &[&Binding<'a>]) -> Vec<Meaning<'a>> {
+        let mut found = Vec::new();
+        bindings.iter().for_each(|binding| self.binding(name, binding, DEPTH, &mut HashSet::new(), &mut found));
+        found
+    }
+
+    fn collect(
+        &self,
+        placed: Placed<'a, Expr>,
+        depth: usize,
+        seen: &mut HashSet<(usize, usize, ScopeId)>,
+        found: &mut Vec<Meaning<'a>>,
+    ) {
+        let expression = placed.node;
+        if depth == 0 {
+            return found.push(Meaning::Unknown("it goes through too many assignments".into()));
+        }
+        if !seen.insert((start(expression), end(expression), placed.scope)) {
+            return;
+        }
+        let same = |node| Placed { node, ..placed };
+        match expression {
+            Expr::Name(name) => self.name(&name.id, start(expression), placed.scope, placed.path, depth, seen, found),
+            Expr::Attribute(attribute) => {
+                let mut owners = Vec::new();
+                self.collect(same(&attribute.value), depth - 1, seen, &mut owners);
+                if let Some(assigned) = self.attribute(placed, depth, seen) {
+                    return found.extend(assigned);
+                }
+                let modules: Vec<_> = owners.iter().filter_map(|owner| module_member(owner, &attribute.attr)).collect();
+                if modules.is_empty() {
+                    found.push(Meaning::Unknown(format!(
+                        "«{}» is an attribute of something not followed",
+                        attribute.attr
+                    )));
+                }
+                found.extend(modules);
+            }
+            Expr::IfExp(node) => {
+                [&node.body, &node.orelse].into_iter().for_each(|e| self.collect(same(e), depth - 1, seen, found))
+            }
+            Expr::BoolOp(node) => node.values.iter().for_each(|e| self.collect(same(e), depth - 1, seen, found)),
+            Expr::NamedExpr(node) => self.collect(same(&node.value), depth - 1, seen, found),
+            Expr::Call(call) => {
+                match self.imported_by_call(Placed { node: call, scope: placed.scope, path: placed.path }, depth) {
+                    Some(module) => found.push(Meaning::Module(module)),
+                    None => found.push(Meaning::Plain(placed)),
+                }
+            }
+            _ => found.push(Meaning::Plain(placed)),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one step of a recursion")]
+    fn name(
+        &self,
+        name: &str,
+        position: usize,
+        scope: ScopeId,
+        path: PathId,
+        depth: usize,
+        seen: &mut HashSet<(usize, usize, ScopeId)>,
+        found: &mut Vec<Meaning<'a>>,
+    ) {
+        match self.bindings.look_up(name, scope, position, path) {
+            Some((_, bindings)) => {
+                bindings.into_iter().for_each(|binding| self.binding(name, binding, depth, seen, found))
+            }
+            None => found.push(self.star_imported(name)),
+        }
+    }
+
+    fn star_imported(&self, name: &str) -> Meaning<'a> {
+        let modules = &self.bindings.scope(MODULE_SCOPE).star_imports;
+        let nixl = modules.iter().find(|module| is_nixl(module) && name.starts_with("nixl_"));
+        match nixl {
+            Some(module) => member(module, name),
+            // Bound nowhere: a builtin, or a NameError.
+            None if modules.is_empty() => Meaning::Other,
+            None => Meaning::Unknown(format!("«{name}» may come from «from {} import *»", modules[0])),
+        }
+    }
+
+    fn binding(
+        &self,
+        name: &str,
+        binding: &Binding<'a>,
+        depth: usize,
+        seen: &mut HashSet<(usize, usize, ScopeId)>,
+        found: &mut Vec<Meaning<'a>>,
+    ) {
+        let placed = |node| Placed { node, scope: binding.scope, path: binding.path };
+        match binding.value {
+            Value::Module(module) => found.push(Meaning::Module(module.into())),
+            Value::Member { module, name } => found.push(member(module, name)),
+            Value::Function(scope) => found.push(Meaning::Function(scope)),
+            Value::Expression(expression) => self.collect(placed(expression), depth - 1, seen, found),
+            Value::Element(expression, number) => self.element(placed(expression), number, depth - 1, seen, found),
+            Value::Class => found.push(Meaning::Other),
+            Value::Parameter => {
+                found.push(Meaning::Unknown(format!("«{name}» is a parameter: its value comes from the caller")))
+            }
+            Value::Opaque(how) => found.push(Meaning::Unknown(format!("«{name}» is {how}"))),
+        }
+    }
+
+    /// The element of a tuple: one that stands there, or one that a local function returns.
+    fn element(
+        &self,
+        placed: Placed<'a, Expr>,
+        number: usize,
+        depth: usize,
+        seen: &mut HashSet<(usize, usize, ScopeId)>,
+        found: &mut Vec<Meaning<'a>>,
+    ) {
+        let mut whole = Vec::new();
+        self.collect(placed, depth, seen, &mut whole);
+        for meaning in whole {
+            let Meaning::Plain(plain) = meaning else {
+                found.push(Meaning::Unknown("it is unpacked from something not followed".into()));
+                continue;
+            };
+            for tuple in self.results(plain, depth) {
+                let elements = match tuple.node {
+                    Expr::Tuple(node) => &node.elts,
+                    Expr::List(node) => &node.elts,
+                    _ => {
+                        found.push(Meaning::Unknown("it is unpacked from something not followed".into()));
+                        continue;
+                    }
+                };
+                if let Some(element) = elements.get(number) {
+                    self.collect(Placed { node: element, ..tuple }, depth.saturating_sub(1), seen, found);
+                }
+            }
+        }
+    }
+
+    /// What a call of a local function gives: what the function returns. Anything else stands for itself.
+    fn results(&self, plain: Placed<'a, Expr>, depth: usize) -> Vec<Placed<'a, Expr>> {
+        let Expr::Call(call) = plain.node else { return vec![plain] };
+        let functions = self.local_functions(Placed { node: call, scope: plain.scope, path: plain.path }, depth);
+        let returns = self.bindings.returns.iter().filter(|returned| functions.contains(&returned.scope));
+        let returned: Vec<_> = returns.copied().collect();
+        if returned.is_empty() { vec![plain] } else { returned }
+    }
+
+    /// What a call of a local function gives, or the expression itself.
+    pub fn returned(&self, plain: Placed<'a, Expr>) -> Vec<Placed<'a, Expr>> {
+        self.results(plain, DEPTH)
+    }
+
+    fn local_functions(&self, call: Placed<'a, ExprCall>, depth: usize) -> Vec<ScopeId> {
+        let mut callees = Vec::new();
+        let callee = Placed { node: call.node.func.as_ref(), scope: call.scope, path: call.path };
+        self.collect(callee, depth.saturating_sub(1), &mut HashSet::new(), &mut callees);
+        let function = |meaning: &Meaning| if let Meaning::Function(scope) = meaning { Some(*scope) } else { None };
+        callees.iter().filter_map(function).collect()
+    }
+
+    /// What `self.NAME` was assigned in the same class, or `config.NAME` in the same scope.
+    fn attribute(
+        &self,
+        placed: Placed<'a, Expr>,
+        depth: usize,
+        seen: &mut HashSet<(usize, usize, ScopeId)>,
+    ) -> Option<Vec<Meaning<'a>>> {
+        let attribute = placed.node.as_attribute_expr()?;
+        let owner = attribute.value.as_name_expr()?;
+        let assigned = self.attribute_bindings(placed, &owner.id, &attribute.attr)?;
+        let mut found = Vec::new();
+        assigned.into_iter().for_each(|binding| self.binding(&attribute.attr, binding, depth, seen, &mut found));
+        Some(found)
+    }
+
+    fn attribute_bindings(
+        &self,
+        placed: Placed<'a, Expr>,
+        owner: &'a str,
+        attribute: &'a str,
+    ) -> Option<Vec<&'b Binding<'a>>> {
+        let class = self.bindings.class_of_method(placed.scope, owner);
+        let bindings = self.bindings.scope(class.unwrap_or(placed.scope)).attributes.get(&(owner, attribute))?;
+        // A method runs in no known order with the others.
+        let position = class.is_none().then_some(start(placed.node));
+        Some(self.bindings.reaching(bindings, position, placed.path))
+    }
+
+    /// The values that `NAME.backends = …` gives a configuration held in a variable, in the variable's own scope.
+    pub fn assigned_backends(&self, placed: Placed<'a, Expr>) -> Vec<Binding<'a>> {
+        let Some(name) = placed.node.as_name_expr() else { return Vec::new() };
+        let key = (name.id.as_str(), "backends");
+        let scopes = std::iter::successors(Some(placed.scope), |&id| self.bindings.scope(id).parent);
+        scopes.filter_map(|id| self.bindings.scope(id).attributes.get(&key)).flatten().cloned().collect()
+    }
+
+    /// `importlib.import_module("…")`.
+    fn imported_by_call(&self, call: Placed<'a, ExprCall>, depth: usize) -> Option<String> {
+        let mut callees = Vec::new();
+        let callee = Placed { node: call.node.func.as_ref(), scope: call.scope, path: call.path };
+        self.collect(callee, depth.saturating_sub(1), &mut HashSet::new(), &mut callees);
+        let imports = |m: &Meaning| matches!(m, Meaning::Member { module, name } if module == "importlib" && name == "import_module");
+        callees.iter().any(imports).then_some(())?;
+        constant_text(call.node.args.first()?).map(str::to_string)
+    }
+
+    /// The first read of an environment variable in an expression, or in what its names were assigned from, under
+    /// conditions included: hand patches spread it over several statements.
+    pub fn environment_read(&self, placed: Placed<'a, Expr>) -> Option<EnvironmentRead> {
+        self.read_in(placed, DEPTH, &mut HashSet::new())
+    }
+
+    /// A read in the conditions around a place.
+    pub fn environment_test(&self, scope: ScopeId, path: PathId) -> Option<EnvironmentRead> {
+        self.bindings.tests(path).find_map(|test| self.environment_read(Placed { node: test, scope, path }))
+    }
+
+    fn read_in(
+        &self,
+        placed: Placed<'a, Expr>,
+        depth: usize,
+        seen: &mut HashSet<(usize, usize)>,
+    ) -> Option<EnvironmentRead> {
+        if depth == 0 || !seen.insert((start(placed.node), end(placed.node))) {
+            return None;
+        }
+        if let Some(read) = self.read_here(placed) {
+            return Some(read);
+        }
+        if let Some(read) = self.read_in_source(placed, depth, seen) {
+            return Some(read);
+        }
+        let mut read = None;
+        let mut look = |child: &'a Expr| {
+            if read.is_none() {
+                read = self.read_in(Placed { node: child, ..placed }, depth - 1, seen);
+            }
+        };
+        comprehension_parts(placed.node).into_iter().for_each(&mut look);
+        walk::children(placed.node, &mut look);
+        read
+    }
+
+    /// `os.environ[…]`, `os.environ.get(…)`, `os.getenv(…)`.
+    fn read_here(&self, placed: Placed<'a, Expr>) -> Option<EnvironmentRead> {
+        let environ = |node: &'a Expr| self.is_member(Placed { node, ..placed }, "os", &["environ", "environb"]);
+        let key = match placed.node {
+            Expr::Subscript(node) if environ(&node.value) => node.slice.as_ref(),
+            Expr::Compare(node) if node.comparators.iter().any(environ) => node.left.as_ref(),
+            Expr::Call(call) => {
+                let getenv =
+                    self.is_member(Placed { node: call.func.as_ref(), ..placed }, "os", &["getenv", "getenvb"]);
+                let method = call.func.as_attribute_expr().is_some_and(|attribute| environ(&attribute.value));
+                if !getenv && !method {
+                    return None;
+                }
+                match call.args.first().or_else(|| call.keywords.first().map(|keyword| &keyword.value)) {
+                    Some(key) => key,
+                    None => return Some(EnvironmentRead { variable: None }),
+                }
+            }
+            _ => return None,
+        };
+        let meanings = self.meanings(Placed { node: key, ..placed });
+        let constant = meanings
+            .iter()
+            .find_map(|meaning| if let Meaning::Plain(plain) = meaning { constant_text(plain.node) } else { None });
+        Some(EnvironmentRead { variable: constant.map(str::to_string) })
+    }
+
+    fn is_member(&self, placed: Placed<'a, Expr>, wanted_module: &str, wanted: &[&str]) -> bool {
+        let is = |m: &Meaning| matches!(m, Meaning::Member { module, name } if module == wanted_module && wanted.contains(&name.as_str()));
+        matches!(placed.node, Expr::Name(_) | Expr::Attribute(_)) && self.meanings(placed).iter().any(is)
+    }
+
+    /// What a name or an attribute was assigned from, or what a local function does.
+    fn read_in_source(
+        &self,
+        placed: Placed<'a, Expr>,
+        depth: usize,
+        seen: &mut HashSet<(usize, usize)>,
+    ) -> Option<EnvironmentRead> {
+        let bindings = match placed.node {
+            Expr::Name(name) => self.bindings.look_up(&name.id, placed.scope, start(placed.node), placed.path)?.1,
+            Expr::Attribute(attribute) => {
+                let owner = attribute.value.as_name_expr()?;
+                self.attribute_bindings(placed, &owner.id, &attribute.attr)?
+            }
+            Expr::Call(call) => {
+                let functions =
+                    self.local_functions(Placed { node: call, scope: placed.scope, path: placed.path }, depth);
+                return functions.into_iter().find_map(|function| self.read_in_function(function, depth, seen));
+            }
+            _ => return None,
+        };
+        bindings.into_iter().find_map(|binding| {
+            let place = |node| Placed { node, scope: binding.scope, path: binding.path };
+            let value = match binding.value {
+                Value::Expression(expression) | Value::Element(expression, _) => {
+                    self.read_in(place(expression), depth - 1, seen)
+                }
+                _ => None,
+            };
+            let tested =
+                || self.bindings.tests(binding.path).find_map(|test| self.read_in(place(test), depth - 1, seen));
+            // A condition counts only for what is assigned under it, not for an import in it.
+            value.or_else(|| matches!(binding.value, Value::Expression(_)).then(tested).flatten())
+        })
+    }
+
+    fn read_in_function(
+        &self,
+        function: ScopeId,
+        depth: usize,
+        seen: &mut HashSet<(usize, usize)>,
+    ) -> Option<EnvironmentRead> {
+        let inside = |placed: &&Placed<'a, Expr>| self.bindings.is_inside(placed.scope, function);
+        let returned =
+            self.bindings.returns.iter().filter(inside).find_map(|value| self.read_in(*value, depth - 1, seen));
+        returned.or_else(|| self.bindings.uses.iter().filter(inside).find_map(|used| self.read_here(*used)))
+    }
+}
+
+fn module_member<'a>(owner: &Meaning, attribute: &str) -> Option<Meaning<'a>> {
+    match owner {
+        Meaning::Module(module) => Some(member(module, attribute)),
+        _ => None,
+    }
+}
+
+fn constant_text(expression: &Expr) -> Option<&str> {
+    match &expression.as_constant_expr()?.value {
+        Constant::Str(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// What a comprehension is made of; its own variables are not followed.
+fn comprehension_parts(expression: &Expr) -> Vec<&Expr> {
+    let (generators, results): (_, Vec<&Expr>) = match expression {
+        Expr::ListComp(node) => (&node.generators, vec![&node.elt]),
+        Expr::SetComp(node) => (&node.generators, vec![&node.elt]),
+        Expr::GeneratorExp(node) => (&node.generators, vec![&node.elt]),
+        Expr::DictComp(node) => (&node.generators, vec![&node.key, &node.value]),
+        _ => return Vec::new(),
+    };
+    generators.iter().map(|generator| &generator.iter).chain(results).collect()
+}

@@ -1,0 +1,117 @@
+//! What became of a file.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
+
+/// One file that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileReport {
+    /// Where it is, as it was found.
+    pub path: PathBuf,
+    /// The distribution that installed it.
+    pub distribution: Option<String>,
+    /// Its version.
+    pub distribution_version: Option<String>,
+    /// What the file is now.
+    pub status: FileStatus,
+    /// The calls in it that create an agent.
+    pub sites: Vec<SiteReport>,
+    /// The unified diff; empty when nothing changes.
+    #[serde(serialize_with = "as_text")]
+    pub diff: Vec<u8>,
+    /// What a user should know besides.
+    pub notes: Vec<String>,
+    /// How it was found and what was checked and touched, for `-v`.
+    pub details: Vec<String>,
+}
+
+impl FileReport {
+    /// A report of which only this much is known.
+    pub fn new(path: &Path, status: FileStatus) -> Self {
+        FileReport {
+            path: path.to_path_buf(),
+            distribution: None,
+            distribution_version: None,
+            status,
+            sites: Vec::new(),
+            diff: Vec::new(),
+            notes: Vec::new(),
+            details: Vec::new(),
+        }
+    }
+}
+
+/// What a file is, or has become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileStatus {
+    /// Rewritten now.
+    Patched,
+    /// `apply` would rewrite it.
+    WouldPatch,
+    /// Rewritten by this tool before.
+    AlreadyPatched,
+    /// It reads an environment variable: upstream's own fix, or a patch made by hand.
+    EnvAware,
+    /// Its callers choose their backends.
+    Configured,
+    /// It creates no agent in a way that could be rewritten.
+    NothingToPatch,
+    /// The original again.
+    Reverted,
+    /// It could not be dealt with.
+    Failed,
+}
+
+/// One call that creates an agent.
+#[derive(Clone, Debug, Serialize)]
+pub struct SiteReport {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The function around it.
+    pub function: Option<String>,
+    /// How it chooses its backends.
+    pub shape: SiteShape,
+    /// What is done with it.
+    pub action: Action,
+    /// The environment variable that it reads.
+    pub variable: Option<String>,
+    /// The shape in words.
+    pub reason: String,
+}
+
+/// How a call chooses the agent's backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SiteShape {
+    /// Without a configuration.
+    Bare,
+    /// With a configuration that has no `backends`.
+    ConfigWithoutBackends,
+    /// With `backends`.
+    Configured,
+    /// With what an environment variable says.
+    EnvAware,
+    /// In a way that cannot be told from the file.
+    Unclear,
+}
+
+/// What is done with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It is, or would be, rewritten.
+    Rewrite,
+    /// It was rewritten before.
+    Done,
+    /// It is left as it is.
+    Leave,
+}
+
+fn as_text<S: Serializer>(diff: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(diff))
+}

@@ -1,0 +1,159 @@
+//! What happened, as data; one renderer a format. Nothing here prints or exits.
+#![forbid(unsafe_code)]
+
+pub mod file;
+pub mod json;
+pub mod text;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use file::FileReport;
+
+/// The document that a run produces (`--output-format json` prints it as it is).
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Version of this document's keys.
+    pub schema: u32,
+    /// Always `nixl-retrofit`.
+    pub tool: &'static str,
+    /// The program's version.
+    pub version: &'static str,
+    /// The subcommand that ran.
+    pub command: &'static str,
+    /// The exit status that the program ends with.
+    pub exit_status: u8,
+    /// One entry a file looked at.
+    pub files: Vec<FileReport>,
+    /// The last transfer that ran, or null.
+    pub smoke: Option<Smoke>,
+    /// All transfers, in the order they ran.
+    pub smokes: Vec<Smoke>,
+    /// Why nothing was done (exit status 2), or null.
+    pub error: Option<String>,
+}
+
+/// Version of the document's keys.
+const SCHEMA: u32 = 1;
+
+impl Report {
+    /// A report without files or transfers.
+    pub fn new(command: &'static str) -> Self {
+        Report {
+            schema: SCHEMA,
+            tool: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            command,
+            exit_status: 0,
+            files: Vec::new(),
+            smoke: None,
+            smokes: Vec::new(),
+            error: None,
+        }
+    }
+
+    /// Adds a transfer; the last one is the one that counts as `smoke`.
+    pub fn add_smoke(&mut self, smoke: Smoke) {
+        self.smoke = Some(smoke.clone());
+        self.smokes.push(smoke);
+    }
+}
+
+/// What a transfer came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SmokeStatus {
+    /// The target's bytes were compared after the target was notified, and were right.
+    Passed,
+    /// Anything else that was tried.
+    Failed,
+    /// Not tried; `reason` says why.
+    Skipped,
+}
+
+/// Which code moved the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SmokeEngine {
+    /// The installed NIXL, through its C API.
+    Nixl,
+}
+
+/// One smoke transfer. A field is null when it was not observed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Smoke {
+    /// Passed, failed or skipped.
+    pub status: SmokeStatus,
+    /// Why it was skipped.
+    pub reason: Option<String>,
+    /// The code that moved the bytes.
+    pub engine: Option<SmokeEngine>,
+    /// NIXL's name of the backend, `UCX` for example.
+    pub backend: Option<String>,
+    /// What carried the bytes, as the running library states it: efa, ib, tcp, shm, …
+    pub fabric: Option<String>,
+    /// The transports in the running library's own words, `tcp/eth0` for example.
+    pub transports: Vec<String>,
+    /// `dram`.
+    pub memory: Option<String>,
+    /// Payload bytes that were moved and compared, both directions together.
+    pub bytes: u64,
+    /// Whether every byte was compared at its destination, after the notification, and was right.
+    pub verified: bool,
+    /// Median time of one small WRITE, post to completion at the initiator, in microseconds.
+    pub latency_us: Option<f64>,
+    /// Large WRITEs, in Gbit/s (10^9 bits a second).
+    pub bandwidth_gbit_s: Option<f64>,
+    /// The whole transfer, workers' start and end included, in milliseconds.
+    pub duration_ms: f64,
+    /// The part of it until both agents were connected: NIXL's own set-up, in milliseconds.
+    pub setup_ms: Option<f64>,
+    /// The installed NIXL's version, from its distribution.
+    pub nixl_version: Option<String>,
+    /// The C API library that was loaded.
+    pub nixl_library: Option<PathBuf>,
+    /// What this program added to or withheld from the workers' environment: `NAME=value`, `-NAME`.
+    pub environment: Vec<String>,
+    /// What a user should know although it passed.
+    pub warnings: Vec<String>,
+    /// What went wrong, or null.
+    pub failure: Option<Failure>,
+}
+
+impl Smoke {
+    /// A transfer that was not made.
+    pub fn skipped(backend: &str, reason: String) -> Self {
+        Smoke {
+            status: SmokeStatus::Skipped,
+            reason: Some(reason),
+            engine: None,
+            backend: Some(backend.into()),
+            fabric: None,
+            transports: Vec::new(),
+            memory: None,
+            bytes: 0,
+            verified: false,
+            latency_us: None,
+            bandwidth_gbit_s: None,
+            duration_ms: 0.0,
+            setup_ms: None,
+            nixl_version: None,
+            nixl_library: None,
+            environment: Vec::new(),
+            warnings: Vec::new(),
+            failure: None,
+        }
+    }
+}
+
+/// Where a transfer failed, in whose words, and what to do about it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// load, agent, backend, register, metadata, connect, transfer, notify or compare.
+    pub stage: String,
+    /// What happened, with the library's own last lines where there are any.
+    pub message: String,
+    /// What to do next.
+    pub advice: String,
+}

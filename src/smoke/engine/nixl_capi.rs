@@ -1,0 +1,435 @@
+//! NIXL through its C API, `libnixl_capi.so`, loaded at run time.
+//!
+//! The declarations are ours, after the documentation in NIXL's `wrapper.h`, and only those of functions that are
+//! called here. Agents and backends are never destroyed: destructors of vendor libraries may hang, and the process ends
+//! right after the transfer.
+#![allow(unsafe_code)]
+
+use std::error::Error;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::path::Path;
+use std::ptr;
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
+
+use super::region::Region;
+use crate::smoke::protocol::Cause;
+
+/// `nixl_capi_status_t` of wrapper.h: zero is success, one is «in progress», negative values are errors.
+type Status = c_int;
+/// `NIXL_CAPI_IN_PROG` of wrapper.h.
+const IN_PROGRESS: Status = 1;
+/// `NIXL_CAPI_MEM_DRAM` of `nixl_capi_mem_type_t` in wrapper.h.
+const DRAM: c_int = 0;
+
+macro_rules! handles {
+    ($($(#[$doc:meta])* $name:ident;)*) => {
+        $($(#[$doc])*
+        #[repr(C)]
+        struct $name { _opaque: [u8; 0] })*
+    };
+}
+
+handles! {
+    /// What `nixl_capi_agent_t` of wrapper.h points to.
+    RawAgent;
+    /// What `nixl_capi_backend_t` of wrapper.h points to.
+    RawBackend;
+    /// What `nixl_capi_mem_list_t` of wrapper.h points to.
+    RawMemList;
+    /// What `nixl_capi_params_t` of wrapper.h points to.
+    RawParams;
+    /// What `nixl_capi_string_list_t` of wrapper.h points to.
+    RawStringList;
+    /// What `nixl_capi_opt_args_t` of wrapper.h points to.
+    RawOptArgs;
+    /// What `nixl_capi_reg_dlist_t` of wrapper.h points to.
+    RawRegList;
+    /// What `nixl_capi_xfer_dlist_t` of wrapper.h points to.
+    RawXferList;
+    /// What `nixl_capi_xfer_req_t` of wrapper.h points to.
+    RawRequest;
+    /// What `nixl_capi_notif_map_t` of wrapper.h points to.
+    RawNotifMap;
+}
+
+macro_rules! functions {
+    ($($(#[$doc:meta])* $name:ident($($argument:ty),*);)*) => {
+        /// The functions of wrapper.h that are called here, without their prefix `nixl_capi_`.
+        struct Functions {
+            $($(#[$doc])* $name: unsafe extern "C" fn($($argument),*) -> Status,)*
+        }
+
+        impl Functions {
+            fn find(library: &Library) -> Result<Functions, Cause> {
+                Ok(Functions {
+                    $($name: {
+                        let name = concat!("nixl_capi_", stringify!($name));
+                        // SAFETY: this is the signature that wrapper.h declares for the name, from NIXL 0.10.1 on.
+                        let symbol = unsafe { library.get::<unsafe extern "C" fn($($argument),*) -> Status>(name) };
+                        *symbol.map_err(|_| Cause::MissingFunction(name.into()))?
+                    },)*
+                })
+            }
+        }
+    };
+}
+
+functions! {
+    /// wrapper.h: creates an agent with a progress thread.
+    create_agent(*const c_char, *mut *mut RawAgent);
+    /// wrapper.h: the names of the plugins that were found.
+    get_available_plugins(*mut RawAgent, *mut *mut RawStringList);
+    /// wrapper.h: how many strings there are.
+    string_list_size(*mut RawStringList, *mut usize);
+    /// wrapper.h: one string, owned by the list.
+    string_list_get(*mut RawStringList, usize, *mut *const c_char);
+    /// wrapper.h: a plugin's memory types and default parameters.
+    get_plugin_params(*mut RawAgent, *const c_char, *mut *mut RawMemList, *mut *mut RawParams);
+    /// wrapper.h: creates a backend in an agent.
+    create_backend(*mut RawAgent, *const c_char, *mut RawParams, *mut *mut RawBackend);
+    /// wrapper.h: empty optional arguments.
+    create_opt_args(*mut *mut RawOptArgs);
+    /// wrapper.h: frees them.
+    destroy_opt_args(*mut RawOptArgs);
+    /// wrapper.h: restricts a call to a backend.
+    opt_args_add_backend(*mut RawOptArgs, *mut RawBackend);
+    /// wrapper.h: the notification's text, copied.
+    opt_args_set_notif_msg(*mut RawOptArgs, *const c_void, usize);
+    /// wrapper.h: whether there is a notification; setting its text does not imply it.
+    opt_args_set_has_notif(*mut RawOptArgs, bool);
+    /// wrapper.h: an empty list of memory to register.
+    create_reg_dlist(c_int, *mut *mut RawRegList);
+    /// wrapper.h: adds memory (address, length, device, private metadata and its length).
+    reg_dlist_add_desc(*mut RawRegList, usize, usize, u64, *const c_void, usize);
+    /// wrapper.h: registers memory.
+    register_mem(*mut RawAgent, *mut RawRegList, *mut RawOptArgs);
+    /// wrapper.h: the agent's metadata, in memory from malloc.
+    get_local_md(*mut RawAgent, *mut *mut c_void, *mut usize);
+    /// wrapper.h: loads another agent's metadata; gives its name, in memory from malloc.
+    load_remote_md(*mut RawAgent, *const c_void, usize, *mut *mut c_char);
+    /// wrapper.h: an empty list of memory to transfer.
+    create_xfer_dlist(c_int, *mut *mut RawXferList);
+    /// wrapper.h: adds memory (address, length, device).
+    xfer_dlist_add_desc(*mut RawXferList, usize, usize, u64);
+    /// wrapper.h: frees the list.
+    destroy_xfer_dlist(*mut RawXferList);
+    /// wrapper.h: prepares a transfer (operation, local, remote, the other agent's name).
+    create_xfer_req(*mut RawAgent, c_int, *mut RawXferList, *mut RawXferList, *const c_char, *mut *mut RawRequest, *mut RawOptArgs);
+    /// wrapper.h: starts it.
+    post_xfer_req(*mut RawAgent, *mut RawRequest, *mut RawOptArgs);
+    /// wrapper.h: success when it is locally complete, else «in progress» or an error.
+    get_xfer_status(*mut RawAgent, *mut RawRequest);
+    /// wrapper.h: gives the agent's part of a request back.
+    release_xfer_req(*mut RawAgent, *mut RawRequest);
+    /// wrapper.h: frees the handle.
+    destroy_xfer_req(*mut RawRequest);
+    /// wrapper.h: an empty map from agents to their notifications.
+    create_notif_map(*mut *mut RawNotifMap);
+    /// wrapper.h: adds the notifications that have come in.
+    get_notifs(*mut RawAgent, *mut RawNotifMap, *mut RawOptArgs);
+    /// wrapper.h: how many agents the map holds.
+    notif_map_size(*mut RawNotifMap, *mut usize);
+    /// wrapper.h: an agent's name, owned by the map.
+    notif_map_get_agent_at(*mut RawNotifMap, usize, *mut *const c_char);
+    /// wrapper.h: how many notifications an agent has sent.
+    notif_map_get_notifs_size(*mut RawNotifMap, *const c_char, *mut usize);
+    /// wrapper.h: one notification, owned by the map.
+    notif_map_get_notif(*mut RawNotifMap, *const c_char, usize, *mut *const c_void, *mut usize);
+    /// wrapper.h: empties the map.
+    notif_map_clear(*mut RawNotifMap);
+}
+
+/// `nixl_capi_xfer_op_t` of wrapper.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `NIXL_CAPI_XFER_OP_READ`.
+    Read = 0,
+    /// `NIXL_CAPI_XFER_OP_WRITE`.
+    Write = 1,
+}
+
+impl Operation {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Read => "READ",
+            Operation::Write => "WRITE",
+        }
+    }
+}
+
+/// A loaded libnixl_capi.so; it stays loaded until the process ends.
+pub struct NixlLibrary {
+    functions: Functions,
+}
+
+impl NixlLibrary {
+    /// Loads the library and finds every function that is used here.
+    pub fn load(path: &Path) -> Result<NixlLibrary, Cause> {
+        // SAFETY: initializers of the library run here; this is a worker process, made to be lost.
+        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) };
+        let library = library.map_err(|error| Cause::Loader(words(&error)))?;
+        let functions = Functions::find(&library)?;
+        std::mem::forget(library);
+        Ok(NixlLibrary { functions })
+    }
+
+    /// Creates an agent.
+    pub fn create_agent(self, name: &str) -> Result<Agent, Cause> {
+        let name = text(name)?;
+        let mut raw = ptr::null_mut();
+        // SAFETY: both pointers are valid for the call.
+        let status = unsafe { (self.functions.create_agent)(name.as_ptr(), &mut raw) };
+        check("create_agent", status)?;
+        let mut notifications = ptr::null_mut();
+        // SAFETY: the pointer is valid for the call.
+        let status = unsafe { (self.functions.create_notif_map)(&mut notifications) };
+        check("create_notif_map", status)?;
+        Ok(Agent { functions: self.functions, raw, backend: ptr::null_mut(), notifications })
+    }
+}
+
+/// A NIXL agent with one backend.
+pub struct Agent {
+    functions: Functions,
+    raw: *mut RawAgent,
+    backend: *mut RawBackend,
+    notifications: *mut RawNotifMap,
+}
+
+/// The other agent, as this one knows it.
+pub struct Peer {
+    name: CString,
+}
+
+/// Where a transfer's bytes are on both sides.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Address here.
+    pub local: usize,
+    /// Address there.
+    pub remote: usize,
+    /// How many bytes.
+    pub length: usize,
+}
+
+/// A prepared transfer that can be posted again once it is complete.
+pub struct Request<'a> {
+    agent: &'a Agent,
+    raw: *mut RawRequest,
+    options: *mut RawOptArgs,
+}
+
+impl Agent {
+    /// Creates the backend that all further calls use.
+    pub fn create_backend(&mut self, backend: &str) -> Result<(), Cause> {
+        let name = text(backend)?;
+        let (mut memory, mut parameters) = (ptr::null_mut(), ptr::null_mut());
+        // SAFETY: the agent is alive and all pointers are valid for the call.
+        let status =
+            unsafe { (self.functions.get_plugin_params)(self.raw, name.as_ptr(), &mut memory, &mut parameters) };
+        check("get_plugin_params", status)?;
+        // SAFETY: the agent and the parameters are alive and the pointers are valid for the call.
+        let status = unsafe { (self.functions.create_backend)(self.raw, name.as_ptr(), parameters, &mut self.backend) };
+        check("create_backend", status)
+    }
+
+    /// The names of the plugins that NIXL has found.
+    pub fn plugins(&self) -> Result<Vec<String>, Cause> {
+        let mut list = ptr::null_mut();
+        // SAFETY: the agent is alive and the pointer is valid for the call.
+        check("get_available_plugins", unsafe { (self.functions.get_available_plugins)(self.raw, &mut list) })?;
+        let mut count = 0;
+        // SAFETY: the list is alive and the pointer is valid for the call.
+        check("string_list_size", unsafe { (self.functions.string_list_size)(list, &mut count) })?;
+        let mut names = Vec::new();
+        for index in 0..count {
+            let mut name = ptr::null();
+            // SAFETY: the list is alive, the index is in range and the pointer is valid for the call.
+            check("string_list_get", unsafe { (self.functions.string_list_get)(list, index, &mut name) })?;
+            // SAFETY: the list, which is never freed, owns this string and ends it with a zero.
+            names.push(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned());
+        }
+        Ok(names)
+    }
+
+    /// Registers a region with the backend.
+    pub fn register(&self, region: &Region) -> Result<(), Cause> {
+        let mut list = ptr::null_mut();
+        // SAFETY: the pointer is valid for the call.
+        check("create_reg_dlist", unsafe { (self.functions.create_reg_dlist)(DRAM, &mut list) })?;
+        // SAFETY: the list is alive; the region is never freed.
+        let status =
+            unsafe { (self.functions.reg_dlist_add_desc)(list, region.address(), region.len(), 0, ptr::null(), 0) };
+        check("reg_dlist_add_desc", status)?;
+        let options = self.options(None)?;
+        // SAFETY: agent, list and options are alive; the region that the list names is never freed.
+        check("register_mem", unsafe { (self.functions.register_mem)(self.raw, list, options) })
+    }
+
+    /// What another agent must load in order to reach this one.
+    pub fn metadata(&self) -> Result<Vec<u8>, Cause> {
+        let (mut data, mut length) = (ptr::null_mut::<c_void>(), 0);
+        // SAFETY: the agent is alive and both pointers are valid for the call.
+        check("get_local_md", unsafe { (self.functions.get_local_md)(self.raw, &mut data, &mut length) })?;
+        // SAFETY: the call has returned that many bytes there; they are ours and stay allocated.
+        Ok(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) }.to_vec())
+    }
+
+    /// Loads the other agent's metadata.
+    pub fn introduce(&self, metadata: &[u8]) -> Result<Peer, Cause> {
+        let mut name = ptr::null_mut();
+        // SAFETY: the agent is alive, the bytes and the pointer are valid for the call.
+        let status =
+            unsafe { (self.functions.load_remote_md)(self.raw, metadata.as_ptr().cast(), metadata.len(), &mut name) };
+        check("load_remote_md", status)?;
+        // SAFETY: the call has returned a string that ends with a zero; it is ours and stays allocated.
+        Ok(Peer { name: unsafe { CStr::from_ptr(name) }.to_owned() })
+    }
+
+    /// Prepares a transfer, with a notification for the other side when it is complete.
+    pub fn prepare(
+        &self,
+        operation: Operation,
+        peer: &Peer,
+        place: Place,
+        note: Option<&[u8]>,
+    ) -> Result<Request<'_>, Cause> {
+        let local = self.descriptors(place.local, place.length)?;
+        let remote = self.descriptors(place.remote, place.length)?;
+        let options = self.options(note)?;
+        let (operation, name) = (operation as c_int, peer.name.as_ptr());
+        let mut raw = ptr::null_mut();
+        // SAFETY: every handle is alive, the name ends with a zero and the pointer is valid for the call.
+        let status =
+            unsafe { (self.functions.create_xfer_req)(self.raw, operation, local, remote, name, &mut raw, options) };
+        check("create_xfer_req", status)?;
+        for list in [local, remote] {
+            // SAFETY: the list is alive and not used again; a request keeps its own copy.
+            check("destroy_xfer_dlist", unsafe { (self.functions.destroy_xfer_dlist)(list) })?;
+        }
+        Ok(Request { agent: self, raw, options })
+    }
+
+    /// Takes the notifications that have come in since the last call.
+    pub fn notifications(&self) -> Result<Vec<Vec<u8>>, Cause> {
+        let map = self.notifications;
+        // SAFETY: agent and map are alive; options may be absent.
+        check("get_notifs", unsafe { (self.functions.get_notifs)(self.raw, map, ptr::null_mut()) })?;
+        let mut agents = 0;
+        // SAFETY: the map is alive and the pointer is valid for the call.
+        check("notif_map_size", unsafe { (self.functions.notif_map_size)(map, &mut agents) })?;
+        if agents == 0 {
+            return Ok(Vec::new());
+        }
+        let mut notes = Vec::new();
+        for agent in 0..agents {
+            self.collect(map, agent, &mut notes)?;
+        }
+        // SAFETY: the map is alive, and nothing that it owns is used any more.
+        check("notif_map_clear", unsafe { (self.functions.notif_map_clear)(map) })?;
+        Ok(notes)
+    }
+
+    fn collect(&self, map: *mut RawNotifMap, agent: usize, notes: &mut Vec<Vec<u8>>) -> Result<(), Cause> {
+        let (mut name, mut count) = (ptr::null(), 0);
+        // SAFETY: the map is alive, the index is in range and the pointer is valid for the call.
+        check("notif_map_get_agent_at", unsafe { (self.functions.notif_map_get_agent_at)(map, agent, &mut name) })?;
+        // SAFETY: the name was just returned by the unchanged map; the pointer is valid for the call.
+        let status = unsafe { (self.functions.notif_map_get_notifs_size)(map, name, &mut count) };
+        check("notif_map_get_notifs_size", status)?;
+        for index in 0..count {
+            let (mut data, mut length) = (ptr::null::<c_void>(), 0);
+            // SAFETY: as above, and the index is in range.
+            let status = unsafe { (self.functions.notif_map_get_notif)(map, name, index, &mut data, &mut length) };
+            check("notif_map_get_notif", status)?;
+            // SAFETY: the map owns that many bytes there until it is cleared.
+            notes.push(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) }.to_vec());
+        }
+        Ok(())
+    }
+
+    fn options(&self, note: Option<&[u8]>) -> Result<*mut RawOptArgs, Cause> {
+        let mut options = ptr::null_mut();
+        // SAFETY: the pointer is valid for the call.
+        check("create_opt_args", unsafe { (self.functions.create_opt_args)(&mut options) })?;
+        // SAFETY: options and backend are alive.
+        check("opt_args_add_backend", unsafe { (self.functions.opt_args_add_backend)(options, self.backend) })?;
+        let Some(note) = note else { return Ok(options) };
+        // SAFETY: the options are alive; the bytes are copied during the call.
+        let status = unsafe { (self.functions.opt_args_set_notif_msg)(options, note.as_ptr().cast(), note.len()) };
+        check("opt_args_set_notif_msg", status)?;
+        // SAFETY: the options are alive.
+        check("opt_args_set_has_notif", unsafe { (self.functions.opt_args_set_has_notif)(options, true) })?;
+        Ok(options)
+    }
+
+    fn descriptors(&self, address: usize, length: usize) -> Result<*mut RawXferList, Cause> {
+        let mut list = ptr::null_mut();
+        // SAFETY: the pointer is valid for the call.
+        check("create_xfer_dlist", unsafe { (self.functions.create_xfer_dlist)(DRAM, &mut list) })?;
+        // SAFETY: the list is alive; the address is not followed by this call.
+        check("xfer_dlist_add_desc", unsafe { (self.functions.xfer_dlist_add_desc)(list, address, length, 0) })?;
+        Ok(list)
+    }
+}
+
+impl Request<'_> {
+    /// Starts the transfer. True when it is already complete on this side.
+    pub fn post(&self) -> Result<bool, Cause> {
+        // SAFETY: all handles are alive; the memory is registered and never freed.
+        let status = unsafe { (self.agent.functions.post_xfer_req)(self.agent.raw, self.raw, self.options) };
+        check("post_xfer_req", status)?;
+        Ok(status != IN_PROGRESS)
+    }
+
+    /// Whether the posted transfer is complete on this side, which does not mean that it has arrived.
+    pub fn is_complete(&self) -> Result<bool, Cause> {
+        // SAFETY: both handles are alive.
+        let status = unsafe { (self.agent.functions.get_xfer_status)(self.agent.raw, self.raw) };
+        check("get_xfer_status", status)?;
+        Ok(status != IN_PROGRESS)
+    }
+
+    /// Gives a complete request back.
+    pub fn release(self) -> Result<(), Cause> {
+        // SAFETY: both handles are alive, and the transfer is complete.
+        let status = unsafe { (self.agent.functions.release_xfer_req)(self.agent.raw, self.raw) };
+        check("release_xfer_req", status)?;
+        // SAFETY: the handle is alive and not used again: this method consumes the request.
+        check("destroy_xfer_req", unsafe { (self.agent.functions.destroy_xfer_req)(self.raw) })?;
+        // SAFETY: as above.
+        check("destroy_opt_args", unsafe { (self.agent.functions.destroy_opt_args)(self.options) })
+    }
+}
+
+/// Loads a plugin's file on its own, as NIXL does, to hear why NIXL could not: the dynamic loader's words, or None when
+/// it loads.
+pub fn try_plugin(path: &Path) -> Option<String> {
+    // SAFETY: initializers of the library run here; this is a worker process that has already failed.
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
+    match library {
+        Ok(library) => {
+            std::mem::forget(library);
+            None
+        }
+        Err(error) => Some(words(&error)),
+    }
+}
+
+/// What dlerror(3) said, which libloading keeps as the error's source.
+fn words(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+fn check(function: &str, status: Status) -> Result<(), Cause> {
+    if status < 0 {
+        return Err(Cause::Call { function: format!("nixl_capi_{function}"), status });
+    }
+    Ok(())
+}
+
+fn text(name: &str) -> Result<CString, Cause> {
+    CString::new(name).map_err(|_| Cause::Protocol("a name with a zero byte".into()))
+}

@@ -1,0 +1,39 @@
+//! The native transfer: two worker processes, supervised, through the installed NIXL.
+//!
+//! [`run`] is the supervisor's end. It starts this same program twice with [`WORKER_COMMAND`], gives each worker one
+//! end of a socket pair as standard input, and relays what the two say to each other. Vendor libraries are loaded by
+//! the workers alone, so that whatever happens inside them becomes a line in a report.
+//!
+//! | module | what it knows |
+//! | --- | --- |
+//! | `plan`, `fault` | what to transfer, and what to do wrong on purpose |
+//! | `supervisor` | the workers' lives: start, deadline, last words, end |
+//! | `worker` | the two sides of the transfer, in order |
+//! | `protocol` | what supervisor and worker say to each other |
+//! | `payload` | bytes that follow from a seed, and their comparison |
+//! | `engine` | the libraries that move bytes: the only unsafe code |
+//! | `transports` | what a running UCX states about its transports |
+//! | `surroundings` | the environment variables that the workers see |
+//! | `output` | what a worker prints, kept within bounds |
+//! | `diagnosis`, `advice` | why it failed, and what to do next |
+
+mod advice;
+mod diagnosis;
+mod engine;
+mod fault;
+mod output;
+mod payload;
+mod plan;
+mod protocol;
+mod supervisor;
+mod surroundings;
+mod transports;
+mod worker;
+
+pub use fault::Fault;
+pub use plan::Plan;
+pub use supervisor::run;
+pub use worker::worker_main;
+
+/// The hidden subcommand that a worker process is started with.
+pub const WORKER_COMMAND: &str = "__smoke-worker";

@@ -1,0 +1,235 @@
+//! Bytes that follow from a seed, and their comparison in place.
+//!
+//! Word `i` of a stream is a hash of the stream's key and `i`, so that any position can be made or checked on its own:
+//! a flipped byte, a block in the wrong place and what an earlier message left behind all differ from what is expected.
+//! What is read is the complement of what was written, so that whatever a buffer holds before a transfer into it, its
+//! poison or the message written from it, is wrong at every single byte afterwards.
+#![forbid(unsafe_code)]
+
+/// Which part of a transfer a stream belongs to; each has its own bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The small messages.
+    Small,
+    /// A large message from the initiator into the target.
+    Write(usize),
+    /// A large message from the target into the initiator: the complement of the one written with that number.
+    Read(usize),
+}
+
+/// One message's bytes, as a function of the seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    key: u64,
+    flip: u64,
+}
+
+/// How received bytes differ from the expected ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The first wrong byte.
+    pub offset: usize,
+    /// What should be there.
+    pub expected: u8,
+    /// What is there.
+    pub found: u8,
+    /// How many bytes are wrong.
+    pub wrong: usize,
+    /// How many of the wrong ones still hold what the receiver had put there beforehand: they never arrived.
+    pub untouched: usize,
+}
+
+/// Odd and without structure, from the golden ratio (as in splitmix64).
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Compared at once: small enough to stay in the first-level cache, large enough to make the final test free.
+const BLOCK: usize = 4096;
+
+impl Stream {
+    /// The stream of one part of the transfer with that seed.
+    pub fn new(seed: u64, part: Part) -> Stream {
+        let (label, flip) = match part {
+            Part::Small => (0, 0),
+            Part::Write(index) => (1 + index as u64, 0),
+            Part::Read(index) => (1 + index as u64, u64::MAX),
+        };
+        Stream { key: mix(mix(seed ^ STEP).wrapping_add(label.wrapping_mul(STEP))), flip }
+    }
+
+    /// The stream of the complement.
+    pub fn complement(self) -> Stream {
+        Stream { flip: !self.flip, ..self }
+    }
+
+    /// Writes the stream's bytes.
+    pub fn fill(self, bytes: &mut [u8]) {
+        self.fill_from(bytes, 0);
+    }
+
+    /// Compares every byte; None when all are right.
+    pub fn mismatch(self, bytes: &[u8]) -> Option<Mismatch> {
+        let wrong =
+            bytes.chunks(BLOCK).enumerate().position(|(block, bytes)| !self.is_right(bytes, first_word(block)))?;
+        self.describe(bytes, wrong * BLOCK)
+    }
+
+    /// Compares every byte, and replaces what is right by its complement, in one pass through memory.
+    pub fn mismatch_or_complement(self, bytes: &mut [u8]) -> Option<Mismatch> {
+        let wrong = bytes.chunks_mut(BLOCK).enumerate().position(|(block, bytes)| {
+            let right = self.is_right(bytes, first_word(block));
+            if right {
+                self.complement().fill_from(bytes, first_word(block));
+            }
+            !right
+        })?;
+        self.describe(bytes, wrong * BLOCK)
+    }
+
+    fn fill_from(self, bytes: &mut [u8], first: u64) {
+        let mut index = first;
+        let mut words = bytes.chunks_exact_mut(8);
+        for word in &mut words {
+            word.copy_from_slice(&self.word(index).to_le_bytes());
+            index += 1;
+        }
+        let rest = words.into_remainder();
+        let length = rest.len();
+        rest.copy_from_slice(&self.word(index).to_le_bytes()[..length]);
+    }
+
+    fn is_right(self, block: &[u8], first: u64) -> bool {
+        let mut differences = 0u64;
+        let mut index = first;
+        let words = block.chunks_exact(8);
+        let rest = words.remainder();
+        for word in words {
+            let mut buffer = [0; 8];
+            buffer.copy_from_slice(word);
+            differences |= u64::from_le_bytes(buffer) ^ self.word(index);
+            index += 1;
+        }
+        differences == 0 && rest == &self.word(index).to_le_bytes()[..rest.len()]
+    }
+
+    /// Looks closely, from the first block that is not right.
+    fn describe(self, bytes: &[u8], from: usize) -> Option<Mismatch> {
+        let mut mismatch: Option<Mismatch> = None;
+        for (offset, &found) in bytes.iter().enumerate().skip(from) {
+            let expected = self.word((offset / 8) as u64).to_le_bytes()[offset % 8];
+            if found == expected {
+                continue;
+            }
+            let mismatch = mismatch.get_or_insert(Mismatch { offset, expected, found, wrong: 0, untouched: 0 });
+            mismatch.wrong += 1;
+            mismatch.untouched += usize::from(found == !expected);
+        }
+        mismatch
+    }
+
+    #[inline(always)]
+    fn word(self, index: u64) -> u64 {
+        scramble(self.key.wrapping_add(index.wrapping_mul(STEP))) ^ self.flip
+    }
+}
+
+/// The word that a block begins with.
+fn first_word(block: usize) -> u64 {
+    (block * (BLOCK / 8)) as u64
+}
+
+/// One round of xorshift64. It maps no two words to the same one, so all words of a message differ; and it needs neither
+/// a multiplication nor the word before, so that the compiler makes it a loop over vectors.
+#[inline(always)]
+fn scramble(mut word: u64) -> u64 {
+    word ^= word << 13;
+    word ^= word >> 7;
+    word ^ (word << 17)
+}
+
+/// The finalizer of splitmix64: every bit of the argument changes half of the result's.
+#[inline(always)]
+fn mix(mut word: u64) -> u64 {
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+/// A seed from the operating system's random numbers.
+pub fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library keys its hasher with them; it offers no other way to them.
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(part: Part, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        Stream::new(7, part).fill(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn what_was_filled_compares_equal_at_every_length() {
+        for length in [0, 1, 7, 8, 9, 4095, 4096, 4097, 10_000] {
+            assert_eq!(Stream::new(7, Part::Write(0)).mismatch(&filled(Part::Write(0), length)), None, "{length}");
+        }
+    }
+
+    #[test]
+    fn any_flipped_byte_is_caught_and_named() {
+        let mut bytes = filled(Part::Write(3), 9001);
+        for offset in 0..bytes.len() {
+            let right = bytes[offset];
+            bytes[offset] ^= 1 << (offset % 8);
+            let mismatch = Stream::new(7, Part::Write(3)).mismatch(&bytes).expect("caught");
+            assert_eq!((mismatch.offset, mismatch.expected, mismatch.wrong), (offset, right, 1));
+            bytes[offset] = right;
+        }
+    }
+
+    #[test]
+    fn other_messages_shifts_and_stale_bytes_are_caught() {
+        let stream = Stream::new(7, Part::Write(1));
+        assert!(stream.mismatch(&filled(Part::Write(0), 64)).is_some());
+        assert!(stream.mismatch(&filled(Part::Read(1), 64)).is_some());
+        let mut shifted = filled(Part::Write(1), 8192 + 8);
+        shifted.drain(..8);
+        assert!(stream.mismatch(&shifted).is_some());
+        let mut swapped = filled(Part::Write(1), 8192);
+        let (front, back) = swapped.split_at_mut(4096);
+        front.swap_with_slice(back);
+        assert!(stream.mismatch(&swapped).is_some());
+        assert!(Stream::new(8, Part::Write(1)).mismatch(&filled(Part::Write(1), 64)).is_some());
+    }
+
+    #[test]
+    fn a_single_byte_that_never_arrived_is_caught() {
+        let stream = Stream::new(7, Part::Write(0));
+        let mut bytes = filled(Part::Write(0), 5000);
+        let mut poison = vec![0; 5000];
+        stream.complement().fill(&mut poison);
+        for offset in 0..bytes.len() {
+            let right = std::mem::replace(&mut bytes[offset], poison[offset]);
+            let mismatch = stream.mismatch(&bytes).expect("caught");
+            assert_eq!((mismatch.offset, mismatch.wrong, mismatch.untouched), (offset, 1, 1));
+            bytes[offset] = right;
+        }
+    }
+
+    #[test]
+    fn what_is_right_turns_into_what_is_read_next() {
+        for length in [1, 8, 4096, 9001] {
+            let mut bytes = filled(Part::Write(2), length);
+            assert_eq!(Stream::new(7, Part::Write(2)).mismatch_or_complement(&mut bytes), None);
+            assert_eq!(bytes, filled(Part::Read(2), length));
+            assert_eq!(bytes, filled(Part::Write(2), length).iter().map(|byte| !byte).collect::<Vec<u8>>());
+        }
+        let mut bytes = filled(Part::Write(2), 9001);
+        bytes[5000] ^= 0x10;
+        bytes[8999] ^= 0x01;
+        let mismatch = Stream::new(7, Part::Write(2)).mismatch_or_complement(&mut bytes).expect("caught");
+        assert_eq!((mismatch.offset, mismatch.wrong, mismatch.untouched), (5000, 2, 0));
+    }
+}

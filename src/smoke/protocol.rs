@@ -1,0 +1,355 @@
+//! What supervisor and worker say to each other, and how it is framed.
+//!
+//! A frame is its length in four bytes, least significant first, and a JSON document. The same frames can travel over
+//! any stream; nothing here knows that it is a socket pair.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::fault::Fault;
+
+/// A frame longer than this is refused before any of it is kept. NIXL's metadata takes a few kilobytes a rail.
+pub const FRAME_LIMIT: usize = 16 << 20;
+
+/// The two sides of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Writes into the target and reads from it.
+    Initiator,
+    /// Offers its memory, waits for notifications, compares.
+    Target,
+}
+
+impl Role {
+    /// Both, in the order in which they are started.
+    pub const ALL: [Role; 2] = [Role::Initiator, Role::Target];
+
+    /// The name of its agent.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Initiator => "initiator",
+            Role::Target => "target",
+        }
+    }
+
+    /// The one at the other end.
+    pub fn other(self) -> Role {
+        match self {
+            Role::Initiator => Role::Target,
+            Role::Target => Role::Initiator,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where a worker is, in the order in which it gets there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Loading libnixl_capi.so.
+    Load,
+    /// Creating the agent, which looks for the plugins.
+    Agent,
+    /// Creating the backend.
+    Backend,
+    /// Registering memory.
+    Register,
+    /// Exchanging metadata.
+    Metadata,
+    /// The first message, which makes the connection.
+    Connect,
+    /// Posting transfers and waiting for their completion.
+    Transfer,
+    /// Waiting for notifications.
+    Notify,
+    /// Comparing what has arrived.
+    Compare,
+}
+
+impl Stage {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Load => "load",
+            Stage::Agent => "agent",
+            Stage::Backend => "backend",
+            Stage::Register => "register",
+            Stage::Metadata => "metadata",
+            Stage::Connect => "connect",
+            Stage::Transfer => "transfer",
+            Stage::Notify => "notify",
+            Stage::Compare => "compare",
+        }
+    }
+
+    /// What a worker is doing there, in words.
+    pub fn activity(self) -> &'static str {
+        match self {
+            Stage::Load => "loading NIXL",
+            Stage::Agent => "creating the agent",
+            Stage::Backend => "creating the backend",
+            Stage::Register => "registering memory",
+            Stage::Metadata => "exchanging metadata",
+            Stage::Connect => "connecting",
+            Stage::Transfer => "transferring",
+            Stage::Notify => "waiting for notifications",
+            Stage::Compare => "comparing",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Bytes that need not be text: metadata, paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blob(pub Vec<u8>);
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map(Blob).map_err(serde::de::Error::custom)
+    }
+}
+
+/// What a worker is told to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Which side it is.
+    pub role: Role,
+    /// Path of libnixl_capi.so.
+    pub library: Blob,
+    /// Where the backend's plugin should be, for the diagnosis when NIXL cannot use it.
+    pub plugin: Option<Blob>,
+    /// NIXL's name of the backend.
+    pub backend: String,
+    /// Payload in each direction, in bytes.
+    pub size: u64,
+    /// Large messages in each direction.
+    pub iterations: u32,
+    /// Both sides' payload follows from it.
+    pub seed: u64,
+    /// A fault to commit.
+    pub fault: Option<Fault>,
+}
+
+/// What one worker tells the other; the supervisor passes it on unread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PeerMessage {
+    /// Who I am and where my memory is.
+    Introduction {
+        /// NIXL's metadata of the agent.
+        metadata: Blob,
+        /// Address of the region's first byte, in the worker's own address space.
+        address: u64,
+    },
+    /// The other side's metadata is loaded: transfers may begin.
+    Ready,
+    /// The target has received and compared the first message.
+    Connected,
+    /// The target was notified of all large writes.
+    Delivered,
+    /// The target has compared that many of them, from the first on, and has put there what shall be read.
+    Compared(usize),
+}
+
+/// Supervisor to worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ToWorker {
+    /// The first message, once.
+    Task(Task),
+    /// From the other worker.
+    Peer(PeerMessage),
+}
+
+/// Worker to supervisor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FromWorker {
+    /// A stage begins.
+    Stage(Stage),
+    /// For the other worker.
+    Peer(PeerMessage),
+    /// Everything on this side was right. The last message.
+    Done(Measurements),
+    /// It ends here. The last message.
+    Failed(Surrender),
+}
+
+/// What an initiator has measured and a target has checked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measurements {
+    /// Bytes compared at this side, all right.
+    pub compared: u64,
+    /// Median of the small writes, post to completion, in microseconds.
+    pub latency_us: Option<f64>,
+    /// From the first large write's post until the target had been notified of the last, in seconds.
+    pub write_seconds: Option<f64>,
+}
+
+/// Why a worker gave up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Surrender {
+    /// Where.
+    pub stage: Stage,
+    /// What happened.
+    pub cause: Cause,
+}
+
+/// What happened, as far as the worker can tell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The dynamic loader refused a library; its own words.
+    Loader(String),
+    /// The library has no such function.
+    MissingFunction(String),
+    /// A function of the C API returned an error.
+    Call {
+        /// Its name.
+        function: String,
+        /// nixl_capi_status_t.
+        status: i32,
+    },
+    /// NIXL offers no such backend, or could not create it.
+    Backend {
+        /// The failed function's name.
+        function: String,
+        /// nixl_capi_status_t.
+        status: i32,
+        /// The plugins that NIXL lists.
+        offered: Vec<String>,
+        /// What the dynamic loader says about the plugin's file, tried on its own; None when it loads or is not there.
+        loader: Option<String>,
+    },
+    /// Bytes arrived, and they are wrong.
+    Mismatch {
+        /// `WRITE` or `READ`.
+        operation: String,
+        /// Message number, from one.
+        message: usize,
+        /// First wrong byte, from the payload's start.
+        offset: u64,
+        /// What should be there.
+        expected: u8,
+        /// What is there.
+        found: u8,
+        /// How many bytes of the message are wrong.
+        wrong: u64,
+        /// How many of those were never written.
+        untouched: u64,
+        /// The message's length.
+        length: u64,
+    },
+    /// No memory for a payload of that many bytes.
+    Memory(u64),
+    /// The supervisor or the other worker said something out of turn.
+    Protocol(String),
+}
+
+/// Writes one frame.
+pub fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> io::Result<()> {
+    let mut frame = vec![0; 4];
+    serde_json::to_writer(&mut frame, message)?;
+    let length = frame.len() - 4;
+    if length > FRAME_LIMIT {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes is too long")));
+    }
+    frame[..4].copy_from_slice(&(length as u32).to_le_bytes());
+    stream.write_all(&frame)?;
+    stream.flush()
+}
+
+/// Reads one frame; None when the stream ends between frames.
+pub fn receive<T: for<'de> Deserialize<'de>>(stream: &mut impl Read) -> io::Result<Option<T>> {
+    let mut header = [0; 4];
+    let mut filled = 0;
+    while filled < header.len() {
+        match stream.read(&mut header[filled..]) {
+            Ok(0) if filled == 0 => return Ok(None),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let length = u32::from_le_bytes(header) as usize;
+    if length > FRAME_LIMIT {
+        let text = format!("a frame of {length} bytes was announced, more than {FRAME_LIMIT}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    let mut body = Vec::new();
+    stream.take(length as u64).read_to_end(&mut body)?;
+    if body.len() < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Some(serde_json::from_slice(&body)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn introduction() -> FromWorker {
+        FromWorker::Peer(PeerMessage::Introduction { metadata: Blob(vec![0, 255, 10]), address: u64::MAX })
+    }
+
+    #[test]
+    fn frames_come_back_as_they_were() {
+        let mut wire = Vec::new();
+        send(&mut wire, &introduction()).unwrap();
+        send(&mut wire, &FromWorker::Stage(Stage::Compare)).unwrap();
+        let mut wire = wire.as_slice();
+        assert_eq!(receive::<FromWorker>(&mut wire).unwrap(), Some(introduction()));
+        assert_eq!(receive::<FromWorker>(&mut wire).unwrap(), Some(FromWorker::Stage(Stage::Compare)));
+        assert_eq!(receive::<FromWorker>(&mut wire).unwrap(), None);
+    }
+
+    #[test]
+    fn a_stream_that_ends_inside_a_frame_is_an_error() {
+        let mut wire = Vec::new();
+        send(&mut wire, &introduction()).unwrap();
+        for length in 1..wire.len() {
+            assert!(receive::<FromWorker>(&mut &wire[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_frame_over_the_limit_is_refused_unread() {
+        let mut wire = ((FRAME_LIMIT + 1) as u32).to_le_bytes().to_vec();
+        wire.extend([b' '; 64]);
+        let mut wire = wire.as_slice();
+        assert!(receive::<FromWorker>(&mut wire).is_err());
+        assert_eq!(wire.len(), 64);
+        assert!(send(&mut Vec::new(), &Blob(vec![0; FRAME_LIMIT])).is_err());
+    }
+
+    #[test]
+    fn what_is_not_a_message_is_an_error() {
+        let mut wire = 2u32.to_le_bytes().to_vec();
+        wire.extend(b"{}");
+        assert!(receive::<FromWorker>(&mut wire.as_slice()).is_err());
+    }
+}

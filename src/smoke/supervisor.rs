@@ -1,0 +1,299 @@
+//! The workers' lives: start, deadline, last words, end.
+#![forbid(unsafe_code)]
+
+mod child;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use self::child::{Child, Event};
+use super::advice;
+use super::diagnosis;
+use super::payload;
+use super::plan::{Messages, Plan};
+use super::protocol::{Blob, FromWorker, Measurements, Role, Stage, Surrender, Task};
+use super::surroundings::Surroundings;
+use super::transports::{self, Statement};
+use crate::report::{Failure, Smoke, SmokeEngine, SmokeStatus};
+
+/// How long a worker that has closed its channel may take to end.
+const DYING: Duration = Duration::from_secs(2);
+/// How long to look whether a worker's error is the echo of the other one's death.
+const ECHO: Duration = Duration::from_millis(100);
+/// How long to wait for the rest of an ended worker's output.
+const OUTPUT: Duration = Duration::from_millis(500);
+
+/// How a transfer ended that did not pass.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// No worker could be started.
+    NotStarted(String),
+    /// A worker gave up, with a reason.
+    Failed(Role, Surrender),
+    /// A worker ended without a word.
+    Died(Role, Stage, ExitStatus),
+    /// A worker broke the protocol, or its channel failed.
+    Broken(Role, Stage, String),
+    /// Time ran out.
+    Deadline([(Role, Stage); 2]),
+}
+
+/// What both workers have measured.
+struct Outcome {
+    initiator: Measurements,
+    target: Measurements,
+}
+
+/// Runs one transfer and reports it; `progress` hears of each stage as it begins.
+///
+/// With a NIXL from before its C API the report says `skipped`, and why.
+pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
+    let begin = Instant::now();
+    let surroundings = Surroundings::new(std::env::vars_os(), plan.plugin_dir.as_deref());
+    let mut smoke = blank(plan, &surroundings);
+    let Some(library) = plan.nixl.capi.clone() else {
+        no_library(plan, &mut smoke);
+        return smoke;
+    };
+    smoke.engine = Some(SmokeEngine::Nixl);
+    smoke.memory = Some("dram".into());
+    smoke.nixl_library = Some(library.clone());
+    let mut supervisor = Supervisor::new(begin + plan.timeout);
+    let result = supervisor.supervise(plan, &library, &surroundings, progress);
+    supervisor.end_workers();
+    smoke.setup_ms = supervisor.connected.map(|at| milliseconds(at - begin));
+    let statement = supervisor.statement(plan);
+    smoke.fabric = statement.fabric;
+    smoke.transports = statement.transports;
+    match result {
+        Ok(outcome) => passed(&mut smoke, plan, &outcome),
+        Err(ending) => {
+            let words = |role| supervisor.last_words(role);
+            smoke.failure = Some(advice::failure(plan, &ending, &words));
+        }
+    }
+    smoke.duration_ms = milliseconds(begin.elapsed());
+    smoke
+}
+
+fn blank(plan: &Plan, surroundings: &Surroundings) -> Smoke {
+    Smoke {
+        status: SmokeStatus::Failed,
+        reason: None,
+        engine: None,
+        backend: Some(plan.backend.name().into()),
+        fabric: None,
+        transports: Vec::new(),
+        memory: None,
+        bytes: 0,
+        verified: false,
+        latency_us: None,
+        bandwidth_gbit_s: None,
+        duration_ms: 0.0,
+        setup_ms: None,
+        nixl_version: plan.nixl.version.clone(),
+        nixl_library: None,
+        environment: surroundings.describe(),
+        warnings: surroundings.warnings().to_vec(),
+        failure: None,
+    }
+}
+
+/// Wheels from before 0.10.1 never had the library; where it should be and is not, something is broken.
+fn no_library(plan: &Plan, smoke: &mut Smoke) {
+    let version = plan.nixl.version.as_deref();
+    if version.is_some_and(diagnosis::should_have_capi) {
+        smoke.failure = Some(Failure {
+            stage: Stage::Load.name().into(),
+            message: format!("{} has no libnixl_capi.so, although NIXL has had it since 0.10.1", plan.nixl.title()),
+            advice: "Install that NIXL again; something has removed a part of it.".into(),
+        });
+        return;
+    }
+    smoke.status = SmokeStatus::Skipped;
+    smoke.reason = Some(format!(
+        "{} has no C API (libnixl_capi.so), which came with NIXL 0.10.1, so there is nothing to make the transfer with",
+        plan.nixl.title()
+    ));
+}
+
+fn passed(smoke: &mut Smoke, plan: &Plan, outcome: &Outcome) {
+    smoke.status = SmokeStatus::Passed;
+    smoke.verified = outcome.initiator.compared == plan.size && outcome.target.compared == plan.size;
+    smoke.bytes = outcome.initiator.compared + outcome.target.compared;
+    smoke.latency_us = outcome.initiator.latency_us;
+    smoke.bandwidth_gbit_s = outcome
+        .initiator
+        .write_seconds
+        .filter(|seconds| *seconds > 0.0)
+        .map(|seconds| plan.size as f64 * 8e-9 / seconds);
+    if smoke.fabric.is_none() {
+        let stated = if smoke.transports.is_empty() { "no transport" } else { "transports of several kinds" };
+        smoke.warnings.push(format!("{} stated {stated}, so what carried the bytes is not known", plan.backend));
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Both workers, and what is known of them.
+struct Supervisor {
+    deadline: Instant,
+    workers: Vec<Child>,
+    events: Receiver<Event>,
+    sender: Sender<Event>,
+    /// When the initiator had its connection.
+    connected: Option<Instant>,
+}
+
+impl Supervisor {
+    fn new(deadline: Instant) -> Supervisor {
+        let (sender, events) = std::sync::mpsc::channel();
+        Supervisor { deadline, workers: Vec::new(), events, sender, connected: None }
+    }
+
+    fn supervise(
+        &mut self,
+        plan: &Plan,
+        library: &Path,
+        surroundings: &Surroundings,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Outcome, Ending> {
+        let seed = payload::random_seed();
+        for role in Role::ALL {
+            let task = task(plan, library, role, seed);
+            let child = Child::start(role, &task, surroundings, self.deadline, self.sender.clone());
+            self.workers.push(child.map_err(|error| Ending::NotStarted(error.to_string()))?);
+        }
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(event) => self.handle(event, progress)?,
+                Err(RecvTimeoutError::Timeout) => return Err(self.out_of_time()),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.out_of_time()),
+            }
+            if let [Some(initiator), Some(target)] = [self.done(Role::Initiator), self.done(Role::Target)] {
+                return Ok(Outcome { initiator, target });
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event, progress: &mut dyn FnMut(&str)) -> Result<(), Ending> {
+        match event {
+            Event::Said(role, FromWorker::Stage(stage)) => self.stage_begins(role, stage, progress),
+            Event::Said(role, FromWorker::Peer(message)) => {
+                // A worker that cannot be told any more has ended; its own channel says how.
+                let _ = self.worker(role.other()).tell(message);
+            }
+            Event::Said(role, FromWorker::Done(measurements)) => self.worker(role).done = Some(measurements),
+            Event::Said(role, FromWorker::Failed(surrender)) => return Err(self.failed(role, surrender)),
+            Event::Closed(role, error) => return Err(self.closed(role, error)),
+        }
+        Ok(())
+    }
+
+    fn stage_begins(&mut self, role: Role, stage: Stage, progress: &mut dyn FnMut(&str)) {
+        self.worker(role).stage = stage;
+        if role != Role::Initiator {
+            return;
+        }
+        if stage == Stage::Transfer {
+            self.connected.get_or_insert_with(Instant::now);
+        }
+        progress(stage.activity());
+    }
+
+    /// A worker's error may be nothing but the echo of the other one's end.
+    fn failed(&mut self, role: Role, surrender: Surrender) -> Ending {
+        let other = role.other();
+        if surrender.stage < Stage::Connect {
+            return Ending::Failed(role, surrender);
+        }
+        match self.worker(other).wait(ECHO) {
+            Some(status) => Ending::Died(other, self.worker(other).stage, status),
+            None => Ending::Failed(role, surrender),
+        }
+    }
+
+    fn closed(&mut self, role: Role, error: Option<String>) -> Ending {
+        let worker = self.worker(role);
+        let stage = worker.stage;
+        match worker.wait(DYING) {
+            Some(status) => Ending::Died(role, stage, status),
+            None => Ending::Broken(role, stage, error.unwrap_or_else(|| "it closed its control channel".into())),
+        }
+    }
+
+    fn out_of_time(&mut self) -> Ending {
+        Ending::Deadline(Role::ALL.map(|role| (role, self.stage(role))))
+    }
+
+    fn stage(&self, role: Role) -> Stage {
+        self.workers.iter().find(|worker| worker.role == role).map_or(Stage::Load, |worker| worker.stage)
+    }
+
+    fn done(&self, role: Role) -> Option<Measurements> {
+        self.workers.iter().find(|worker| worker.role == role)?.done.clone()
+    }
+
+    fn worker(&mut self, role: Role) -> &mut Child {
+        // Events come from started workers only, and both are started before the first event is handled.
+        let index = self.workers.iter().position(|worker| worker.role == role);
+        &mut self.workers[index.expect("both workers are started")]
+    }
+
+    /// Ends both, whatever they are doing, and keeps what they have printed.
+    fn end_workers(&mut self) {
+        for worker in &mut self.workers {
+            worker.kill();
+        }
+        for worker in &mut self.workers {
+            worker.reap(OUTPUT);
+        }
+    }
+
+    fn statement(&self, plan: &Plan) -> Statement {
+        let Some(initiator) = self.workers.iter().find(|worker| worker.role == Role::Initiator) else {
+            return Statement::default();
+        };
+        let longest = Messages::divide(plan.size as usize, plan.iterations as usize).longest();
+        transports::read(&initiator.statements(), longest as u64)
+    }
+
+    fn last_words(&self, role: Role) -> Vec<String> {
+        self.workers.iter().find(|worker| worker.role == role).map(Child::last_words).unwrap_or_default()
+    }
+}
+
+fn task(plan: &Plan, library: &Path, role: Role, seed: u64) -> Task {
+    Task {
+        role,
+        library: blob(library.as_os_str()),
+        plugin: plugin_file(plan).map(|path| blob(path.as_os_str())),
+        backend: plan.backend.name().into(),
+        size: plan.size,
+        iterations: plan.iterations,
+        seed,
+        fault: plan.fault,
+    }
+}
+
+/// Where NIXL will look for the backend's plugin.
+pub(super) fn plugin_dir(plan: &Plan) -> Option<PathBuf> {
+    let from_environment = || std::env::var_os("NIXL_PLUGIN_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    plan.plugin_dir.clone().or_else(from_environment).or_else(|| plan.nixl.plugin_dir.clone())
+}
+
+/// The backend's plugin, by NIXL's naming.
+pub(super) fn plugin_file(plan: &Plan) -> Option<PathBuf> {
+    Some(plugin_dir(plan)?.join(format!("libplugin_{}.so", plan.backend.name())))
+}
+
+fn blob(text: &OsStr) -> Blob {
+    Blob(text.as_bytes().to_vec())
+}

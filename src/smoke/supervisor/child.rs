@@ -1,0 +1,156 @@
+//! One worker process, as the supervisor sees it.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use crate::smoke::WORKER_COMMAND;
+use crate::smoke::output::{self, Capture};
+use crate::smoke::protocol::{self, FromWorker, Measurements, PeerMessage, Role, Stage, Task, ToWorker};
+use crate::smoke::surroundings::Surroundings;
+
+/// Lines of a worker's output that are quoted.
+const QUOTED: usize = 6;
+/// How often to ask whether a process has ended.
+const POLL: Duration = Duration::from_millis(1);
+
+/// What reaches the supervisor from a worker.
+#[derive(Debug)]
+pub enum Event {
+    /// It said something.
+    Said(Role, FromWorker),
+    /// Nothing more will come; with the error, if it was one.
+    Closed(Role, Option<String>),
+}
+
+/// A worker process; dropping it ends it.
+pub struct Child {
+    /// Its side.
+    pub role: Role,
+    /// The last stage it has entered.
+    pub stage: Stage,
+    /// Its last message, when everything was right.
+    pub done: Option<Measurements>,
+    process: std::process::Child,
+    control: UnixStream,
+    stdout: Capture,
+    stderr: Capture,
+}
+
+impl Child {
+    /// Starts it and gives it its task.
+    pub fn start(
+        role: Role,
+        task: &Task,
+        surroundings: &Surroundings,
+        deadline: Instant,
+        events: Sender<Event>,
+    ) -> io::Result<Child> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut command = Command::new(own_program());
+        command.arg0("nixl-retrofit").arg(WORKER_COMMAND).stdin(OwnedFd::from(theirs));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        surroundings.apply(&mut command);
+        let mut process = command.spawn()?;
+        drop(command);
+        let captures = capture(&mut process);
+        let (stdout, stderr) = captures.inspect_err(|_| abandon(&mut process))?;
+        let mut child = Child { role, stage: Stage::Load, done: None, process, control: ours, stdout, stderr };
+        // A worker that does not read must not hold the supervisor up beyond the deadline.
+        let left = deadline.saturating_duration_since(Instant::now()).max(POLL);
+        child.control.set_write_timeout(Some(left))?;
+        listen(role, child.control.try_clone()?, events)?;
+        // A worker that has already ended says so through its channel.
+        let _ = protocol::send(&mut child.control, &ToWorker::Task(task.clone()));
+        Ok(child)
+    }
+
+    /// Passes on what the other worker has said.
+    pub fn tell(&mut self, message: PeerMessage) -> io::Result<()> {
+        protocol::send(&mut self.control, &ToWorker::Peer(message))
+    }
+
+    /// How it ended, if it does so within that time.
+    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + limit;
+        loop {
+            match self.process.try_wait() {
+                Ok(Some(status)) => return Some(status),
+                Ok(None) if Instant::now() < until => std::thread::sleep(POLL),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Ends it.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+    }
+
+    /// Collects the ended process, and what it has printed.
+    pub fn reap(&mut self, limit: Duration) {
+        let _ = self.process.wait();
+        self.stdout.wait(limit);
+        self.stderr.wait(limit);
+    }
+
+    /// What it has stated about transports.
+    pub fn statements(&self) -> String {
+        self.stdout.statements() + &self.stderr.statements()
+    }
+
+    /// What it has said last.
+    pub fn last_words(&self) -> Vec<String> {
+        let mut words = output::last_words(&self.stdout.text(), QUOTED / 2);
+        words.extend(output::last_words(&self.stderr.text(), QUOTED));
+        words
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        abandon(&mut self.process);
+    }
+}
+
+fn abandon(process: &mut std::process::Child) {
+    let _ = process.kill();
+    let _ = process.wait();
+}
+
+/// This program, also where its file was replaced while it runs.
+fn own_program() -> PathBuf {
+    std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into())
+}
+
+fn capture(process: &mut std::process::Child) -> io::Result<(Capture, Capture)> {
+    let stdout = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let stderr = process.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    Ok((Capture::start(stdout)?, Capture::start(stderr)?))
+}
+
+/// Turns what comes through the channel into events, in a thread of its own that ends with the channel.
+fn listen(role: Role, mut control: UnixStream, events: Sender<Event>) -> io::Result<()> {
+    let thread = std::thread::Builder::new().name("smoke-control".into());
+    thread.spawn(move || {
+        let error = loop {
+            match protocol::receive::<FromWorker>(&mut control) {
+                Ok(Some(message)) => {
+                    if events.send(Event::Said(role, message)).is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => break None,
+                Err(error) => break Some(error.to_string()),
+            }
+        };
+        let _ = events.send(Event::Closed(role, error));
+    })?;
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! The environment variables that the workers see: the user's, but for a few changes that are reported.
+#![forbid(unsafe_code)]
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// UCX's log levels, the quietest first.
+const UCX_LEVELS: [&str; 12] =
+    ["fatal", "error", "warn", "diag", "info", "debug", "trace", "req", "data", "async", "func", "poll"];
+/// NIXL's log levels, the quietest first.
+const NIXL_LEVELS: [&str; 6] = ["FATAL", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
+
+/// One difference between the workers' environment and ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Change {
+    Set(OsString, OsString),
+    Withhold(OsString),
+}
+
+/// All differences.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    changes: Vec<Change>,
+    warnings: Vec<String>,
+}
+
+impl Surroundings {
+    /// Decides, for the variables given.
+    ///
+    /// Metadata servers are withheld. UCX and NIXL are made to say what they do: a log level that says less is raised,
+    /// one that says as much or more is kept.
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, plugin_dir: Option<&Path>) -> Surroundings {
+        let mut variables: Vec<(OsString, OsString)> = variables.into_iter().collect();
+        variables.sort();
+        let mut surroundings = Surroundings::default();
+        for (name, _) in &variables {
+            if is_server(name) {
+                surroundings.changes.push(Change::Withhold(name.clone()));
+            }
+        }
+        let value = |name: &str| variables.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_os_str());
+        surroundings.set_unless(says_enough(value("NIXL_LOG_LEVEL"), &NIXL_LEVELS, "INFO"), "NIXL_LOG_LEVEL", "INFO");
+        surroundings.set_unless(says_enough(value("UCX_LOG_LEVEL"), &UCX_LEVELS, "info"), "UCX_LOG_LEVEL", "info");
+        surroundings.set_unless(is_yes(value("UCX_PROTO_INFO")), "UCX_PROTO_INFO", "y");
+        // Not a file, where it would not be heard; nor standard output, where it is buffered and lost in a crash.
+        surroundings.set_unless(value("UCX_LOG_FILE").is_some_and(|file| file == "stderr"), "UCX_LOG_FILE", "stderr");
+        if let Some(file) = config_file(&value).filter(|file| names_server(file)) {
+            surroundings.changes.push(Change::Set("NIXL_CONFIG_FILE".into(), "/dev/null".into()));
+            let text =
+                format!("NIXL's configuration file {} names a metadata server, so it was not used", file.display());
+            surroundings.warnings.push(text);
+        }
+        if let Some(dir) = plugin_dir {
+            surroundings.changes.push(Change::Set("NIXL_PLUGIN_DIR".into(), dir.into()));
+        }
+        surroundings
+    }
+
+    /// Applies them to a process that is about to be started.
+    pub fn apply(&self, command: &mut Command) {
+        for change in &self.changes {
+            match change {
+                Change::Set(name, value) => command.env(name, value),
+                Change::Withhold(name) => command.env_remove(name),
+            };
+        }
+    }
+
+    /// For the report: `NAME=value` and `-NAME`.
+    pub fn describe(&self) -> Vec<String> {
+        let text = |change: &Change| match change {
+            Change::Set(name, value) => format!("{}={}", name.to_string_lossy(), value.to_string_lossy()),
+            Change::Withhold(name) => format!("-{}", name.to_string_lossy()),
+        };
+        self.changes.iter().map(text).collect()
+    }
+
+    /// What a user should know about them.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn set_unless(&mut self, fine: bool, name: &str, value: &str) {
+        if !fine {
+            self.changes.push(Change::Set(name.into(), value.into()));
+        }
+    }
+}
+
+/// NIXL connects to a metadata server when one of these names it: etcd, and from 1.5 on a TCP store.
+fn is_server(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    bytes.starts_with(b"NIXL_ETCD_") || bytes.starts_with(b"NIXL_TCPSTORE_")
+}
+
+/// The configuration file that NIXL (from 1.3 on) reads for what the environment does not say.
+fn config_file<'a>(value: &impl Fn(&str) -> Option<&'a OsStr>) -> Option<PathBuf> {
+    if let Some(file) = value("NIXL_CONFIG_FILE") {
+        return Some(file.into());
+    }
+    let own = value("HOME").map(|home| Path::new(home).join(".nixl.cfg")).filter(|file| file.exists());
+    own.or_else(|| Some("/etc/nixl.cfg".into()))
+}
+
+fn names_server(file: &Path) -> bool {
+    let text = std::fs::read(file).unwrap_or_default();
+    ["NIXL_ETCD_", "NIXL_TCPSTORE_"].iter().any(|name| memchr::memmem::find(&text, name.as_bytes()).is_some())
+}
+
+fn says_enough(value: Option<&OsStr>, levels: &[&str], least: &str) -> bool {
+    let Some(value) = value.and_then(OsStr::to_str) else { return false };
+    let rank = |name: &str| levels.iter().position(|level| level.eq_ignore_ascii_case(name));
+    rank(value).is_some_and(|given| Some(given) >= rank(least))
+}
+
+fn is_yes(value: Option<&OsStr>) -> bool {
+    let yes = ["y", "yes", "on", "1"];
+    value.and_then(OsStr::to_str).is_some_and(|value| yes.iter().any(|word| word.eq_ignore_ascii_case(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(variables: &[(&str, &str)], plugin_dir: Option<&str>) -> Vec<String> {
+        let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        Surroundings::new(variables, plugin_dir.map(Path::new)).describe()
+    }
+
+    #[test]
+    fn libraries_are_made_to_speak() {
+        let additions = ["NIXL_LOG_LEVEL=INFO", "UCX_LOG_LEVEL=info", "UCX_PROTO_INFO=y", "UCX_LOG_FILE=stderr"];
+        assert_eq!(described(&[], None), additions);
+        let quiet = [("UCX_LOG_LEVEL", "warn"), ("NIXL_LOG_LEVEL", "ERROR"), ("UCX_PROTO_INFO", "n")];
+        assert_eq!(described(&quiet, None), additions);
+    }
+
+    #[test]
+    fn talkative_settings_are_kept() {
+        let loud = [
+            ("UCX_LOG_LEVEL", "TRACE"),
+            ("NIXL_LOG_LEVEL", "debug"),
+            ("UCX_PROTO_INFO", "y"),
+            ("UCX_LOG_FILE", "stderr"),
+            ("UCX_TLS", "tcp"),
+        ];
+        assert_eq!(described(&loud, None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn servers_are_withheld_and_log_files_given_up() {
+        let variables = [
+            ("NIXL_TCPSTORE_ENDPOINT", "h:1"),
+            ("NIXL_ETCD_ENDPOINTS", "http://h:2379"),
+            ("NIXL_ETCD_NAMESPACE", "n"),
+            ("UCX_LOG_FILE", "/var/log/ucx"),
+        ];
+        let described = described(&variables, None);
+        assert_eq!(described[..3], ["-NIXL_ETCD_ENDPOINTS", "-NIXL_ETCD_NAMESPACE", "-NIXL_TCPSTORE_ENDPOINT"]);
+        assert!(described.contains(&"UCX_LOG_FILE=stderr".to_string()));
+    }
+
+    #[test]
+    fn a_plugin_folder_is_passed_on() {
+        assert_eq!(described(&[("NIXL_PLUGIN_DIR", "/a")], Some("/b")).last().unwrap(), "NIXL_PLUGIN_DIR=/b");
+    }
+
+    #[test]
+    fn a_configuration_file_that_names_a_server_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().to_str().unwrap();
+        std::fs::write(folder.path().join(".nixl.cfg"), "NIXL_ETCD_ENDPOINTS = \"http://h:2379\"\n").unwrap();
+        assert!(described(&[("HOME", home)], None).contains(&"NIXL_CONFIG_FILE=/dev/null".to_string()));
+        std::fs::write(folder.path().join(".nixl.cfg"), "NIXL_TELEMETRY_ENABLE = false\n").unwrap();
+        assert!(!described(&[("HOME", home)], None).iter().any(|change| change.starts_with("NIXL_CONFIG_FILE")));
+    }
+}

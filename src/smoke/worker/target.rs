@@ -1,0 +1,117 @@
+//! The side whose memory is written and read.
+
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::{HELLO, Link, SMALL, Session, note, vanish, wait_until, wrong_bytes};
+use crate::smoke::engine::nixl_capi::Operation;
+use crate::smoke::fault::Fault;
+use crate::smoke::payload::{Part, Stream};
+use crate::smoke::protocol::{Cause, Measurements, PeerMessage, Stage, Task};
+
+/// How often the initiator hears of messages that it may read, at most.
+const BATCHES: usize = 16;
+
+pub(super) fn run(link: &mut Link, task: &Task, session: &mut Session) -> Result<Measurements, Cause> {
+    let mut mailbox = Mailbox::default();
+    link.enter(Stage::Connect);
+    mailbox.wait_for(session, &[HELLO.to_vec()])?;
+    compare_small(session)?;
+    link.tell_peer(PeerMessage::Connected);
+
+    link.enter(Stage::Transfer);
+    commit(task.fault);
+    link.enter(Stage::Notify);
+    mailbox.wait_for(session, &notes(session, Operation::Write))?;
+    link.tell_peer(PeerMessage::Delivered);
+
+    link.enter(Stage::Compare);
+    let count = session.messages.count();
+    let batch = count.div_ceil(BATCHES);
+    for index in 0..count {
+        if let Some(Fault::Corrupt(offset)) = task.fault {
+            session.flip(offset, index);
+        }
+        compare(session, index)?;
+        let compared = index + 1;
+        if compared == count || compared % batch == 0 {
+            link.tell_peer(PeerMessage::Compared(compared));
+        }
+    }
+
+    link.enter(Stage::Notify);
+    mailbox.wait_for(session, &notes(session, Operation::Read))?;
+    Ok(Measurements { compared: task.size, ..Measurements::default() })
+}
+
+/// Compares a message, and puts in its place what the initiator will read.
+fn compare(session: &mut Session, index: usize) -> Result<(), Cause> {
+    let range = session.messages.range(index);
+    let stream = Stream::new(session.seed, Part::Write(index));
+    match stream.mismatch_or_complement(session.region.bytes_mut(range.clone())) {
+        None => Ok(()),
+        Some(mismatch) => Err(wrong_bytes(Operation::Write, index, range.start, range.len(), mismatch)),
+    }
+}
+
+fn compare_small(session: &Session) -> Result<(), Cause> {
+    let offset = session.small_offset();
+    let bytes = session.region.bytes(offset..offset + SMALL);
+    match Stream::new(session.seed, Part::Small).mismatch(bytes) {
+        None => Ok(()),
+        Some(mismatch) => Err(wrong_bytes(Operation::Write, 0, 0, SMALL, mismatch)),
+    }
+}
+
+fn notes(session: &Session, operation: Operation) -> Vec<Vec<u8>> {
+    (0..session.messages.count()).map(|index| note(operation, index)).collect()
+}
+
+/// Notifications that have come in and were not yet waited for.
+#[derive(Default)]
+struct Mailbox {
+    notes: std::collections::HashSet<Vec<u8>>,
+}
+
+impl Mailbox {
+    /// Waits until every one of these has come, in whatever order.
+    fn wait_for(&mut self, session: &Session, expected: &[Vec<u8>]) -> Result<(), Cause> {
+        let mut missing: std::collections::HashSet<&Vec<u8>> = expected.iter().collect();
+        missing.retain(|note| !self.notes.remove(*note));
+        wait_until(|| {
+            for note in session.agent.notifications()? {
+                if !missing.remove(&note) && !self.notes.insert(note) {
+                    return Err(Cause::Protocol("a notification came twice".into()));
+                }
+            }
+            Ok(missing.is_empty())
+        })
+    }
+}
+
+fn commit(fault: Option<Fault>) {
+    match fault {
+        Some(Fault::Kill) => vanish(),
+        Some(Fault::Exit) => std::process::exit(1),
+        Some(Fault::Abort) => std::process::abort(),
+        Some(Fault::Hang) => loop {
+            std::thread::sleep(Duration::from_secs(1));
+        },
+        Some(Fault::Flood) => flood(),
+        Some(Fault::Corrupt(_) | Fault::CorruptRead(_)) | None => {}
+    }
+}
+
+fn flood() {
+    let line = [b'f'; 99];
+    let mut block = Vec::new();
+    for _ in 0..10_000 {
+        block.extend_from_slice(&line);
+        block.push(b'\n');
+    }
+    for _ in 0..100 {
+        let _ = std::io::stderr().write_all(&block);
+    }
+}

@@ -1,0 +1,59 @@
+//! The change as a unified diff that `patch -p1` and `git apply` accept.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use similar::TextDiff;
+
+/// Lines around a change, as `diff -u` has them.
+const CONTEXT: usize = 3;
+
+/// The unified diff from `old` to `new`, as bytes: the file's own encoding and newlines are kept. Empty when equal.
+pub fn unified(path: &Path, old: &[u8], new: &[u8]) -> Vec<u8> {
+    if old == new {
+        return Vec::new();
+    }
+    let (old_name, new_name) = (name("a", path), name("b", path));
+    let (old_lines, new_lines) = (lines(old), lines(new));
+    let diff = TextDiff::configure().newline_terminated(true).diff_slices(&old_lines, &new_lines);
+    let mut output = Vec::new();
+    diff.unified_diff()
+        .context_radius(CONTEXT)
+        .header(&old_name, &new_name)
+        .to_writer(&mut output)
+        .expect("writing to memory does not fail");
+    output
+}
+
+/// Lines end at a line feed alone, as for `patch` and git: a carriage return is one more byte of its line.
+fn lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split_inclusive(|&byte| byte == b'\n').collect()
+}
+
+/// `a/` and the path without its leading slash; a tab after a name with a space, as GNU diff and git write it.
+fn name(side: &str, path: &Path) -> String {
+    let path = path.to_string_lossy();
+    let path = path.trim_start_matches('/');
+    let end = if path.contains(' ') { "\t" } else { "" };
+    format!("{side}/{path}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(old: &str, new: &str) -> String {
+        String::from_utf8(unified(Path::new("/x/y.py"), old.as_bytes(), new.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn a_diff_is_in_the_standard_form() {
+        assert_eq!(text("a\nb\n", "a\nc\nb\n"), "--- a/x/y.py\n+++ b/x/y.py\n@@ -1,2 +1,3 @@\n a\n+c\n b\n");
+        assert_eq!(text("a\n", "a\n"), "");
+    }
+
+    #[test]
+    fn a_missing_last_newline_is_said() {
+        assert!(text("a", "a\nb").contains("\\ No newline at end of file\n"), "{}", text("a", "a\nb"));
+    }
+}

@@ -1,0 +1,209 @@
+//! What cannot be done is said in words of its own, with exit status 2, and nothing is changed.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use common::*;
+
+/// Runs `apply` on a target; it must fail with all of these words, and leave the folder as it was.
+fn refused(folder: &Path, target: &Path, words: &[&str]) {
+    let before = snapshot(folder);
+    let output = run(["apply".as_ref(), target.as_os_str()]);
+    let text = stderr(&output);
+    assert_eq!(status(&output), 2, "{text}");
+    for word in words {
+        assert!(text.contains(word), "«{word}» is not in: {text}");
+    }
+    assert_eq!(snapshot(folder), before);
+    let (status, document) = run_json(["check".as_ref(), target.as_os_str()]);
+    assert_eq!((status, &document["exit_status"]), (2, &2.into()));
+    assert!(document["error"].as_str().unwrap().contains(words[0]), "{document}");
+}
+
+fn refused_source(bytes: &[u8], words: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("m.py");
+    fs::write(&file, bytes).unwrap();
+    refused(folder.path(), &file, words);
+}
+
+#[test]
+fn a_path_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    refused(folder.path(), &folder.path().join("missing"), &["missing", "no such file or folder"]);
+}
+
+#[test]
+fn a_folder_without_dynamo() {
+    let folder = tempfile::tempdir().unwrap();
+    refused(folder.path(), folder.path(), &[SOURCE, "ai-dynamo-runtime", "searched"]);
+}
+
+#[test]
+fn files_that_are_not_python() {
+    refused_source(b"\x7fELF\x02\x01\x01\x00\x00", &["not Python source", "m.py"]);
+    refused_source(b"x = '\xff'\n", &["line 1", "0xff", "UTF-8", "coding"]);
+    refused_source(b"# coding: klingon\nx = 1\n", &["klingon", "unknown encoding"]);
+}
+
+#[test]
+fn a_syntax_error_has_its_place_and_its_line() {
+    refused_source(b"import nixl._api as api\nx = 1\napi.nixl_agent('a'\ny = = 2\n", &["m.py:4:", "y = = 2"]);
+}
+
+#[test]
+fn a_folder_where_the_file_should_be() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join(SOURCE)).unwrap();
+    refused(folder.path(), folder.path(), &["a folder stands where"]);
+}
+
+#[test]
+fn an_interpreter_that_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("python3.12");
+    fs::write(&file, "#!/nonexistent/interpreter\n").unwrap();
+    refused(folder.path(), &file, &["python3.12", "does not start"]);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    refused(folder.path(), &file, &["python3.12", "does not start"]);
+    fs::write(&file, "#!/bin/sh\necho 'no module named encodings' >&2; exit 1\n").unwrap();
+    refused(folder.path(), &file, &["python3.12", "no module named encodings"]);
+}
+
+#[test]
+fn a_virtual_environment_without_its_interpreter() {
+    let (environment, _) = virtual_environment();
+    for name in ["python", "python3"] {
+        fs::remove_file(environment.path().join("bin").join(name)).unwrap();
+    }
+    let python = environment.path().join("bin/python3").display().to_string();
+    let output = run(["check".as_ref(), environment.path().as_os_str()]);
+    assert_eq!(status(&output), 2);
+    assert!(stderr(&output).contains(&python), "{}", stderr(&output));
+}
+
+#[test]
+fn options_that_name_no_backend() {
+    let site = site_packages();
+    for option in ["--default-backend=BOGUS", "--allow=UCX,BOGUS", "--backend=BOGUS"] {
+        let output = run(["apply".as_ref(), option.as_ref(), site.path().as_os_str()]);
+        assert_eq!(status(&output), 2);
+        let text = stderr(&output);
+        assert!(text.contains("BOGUS") && text.contains("LIBFABRIC"), "{text}");
+    }
+    let output = run(["apply".as_ref(), "--allow=LIBFABRIC".as_ref(), site.path().as_os_str()]);
+    assert_eq!(status(&output), 2);
+    assert!(stderr(&output).contains("--default-backend UCX"), "{}", stderr(&output));
+    for option in
+        ["--env-var=1X", "--size=0", "--timeout=never", "--iterations=0", "--color=blue", "--output-format=xml"]
+    {
+        assert_eq!(status(&run(["apply".as_ref(), option.as_ref(), site.path().as_os_str()])), 2, "{option}");
+    }
+    assert_eq!(fs::read(site.path().join(SOURCE)).unwrap(), fs::read(fixture("site-packages").join(SOURCE)).unwrap());
+}
+
+#[test]
+fn one_bad_target_among_several_stops_all() {
+    let site = site_packages();
+    let before = snapshot(site.path());
+    let output = run(["apply".as_ref(), "--smoke=off".as_ref(), site.path().as_os_str(), "/nonexistent".as_ref()]);
+    assert_eq!(status(&output), 2);
+    assert_eq!(snapshot(site.path()), before);
+}
+
+#[test]
+fn a_file_edited_since_is_neither_reverted_nor_patched_again() {
+    let site = site_packages();
+    let file = site.path().join(SOURCE);
+    assert_eq!(status(&run(["apply".as_ref(), "--smoke=off".as_ref(), file.as_os_str()])), 0);
+    let mut text = fs::read_to_string(&file).unwrap();
+    text.push_str("# edited\n");
+    fs::write(&file, &text).unwrap();
+    for arguments in [vec!["revert"], vec!["apply", "--smoke=off", "--on-unknown=error"]] {
+        let output = program().args(&arguments).arg(&file).output().unwrap();
+        assert_eq!(status(&output), 2, "{arguments:?}");
+        assert!(stderr(&output).contains("edited since"), "{}", stderr(&output));
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    }
+    let (status, document) = run_json(["check".as_ref(), file.as_os_str()]);
+    assert_eq!((status, &document["files"][0]["status"]), (0, &"already-patched".into()));
+}
+
+#[test]
+fn what_was_never_patched_is_not_reverted() {
+    let site = site_packages();
+    let output = run(["revert".as_ref(), site.path().as_os_str()]);
+    assert_eq!(status(&output), 2);
+    assert!(stderr(&output).contains("nothing to revert"), "{}", stderr(&output));
+}
+
+/// Runs a script as root in a mount namespace of its own: what it mounts is gone when it ends.
+fn in_mount_namespace(script: &str, folder: &Path) -> std::process::Output {
+    let program = program();
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-euc", script, "sh"])
+        .arg(program.get_program())
+        .arg(folder)
+        .output()
+        .expect("unshare (util-linux) is needed for this test");
+    let text = stderr(&output);
+    assert!(!text.contains("unshare failed"), "this test needs root: {text}");
+    output
+}
+
+#[test]
+fn a_read_only_file_system() {
+    let site = site_packages();
+    let before = snapshot(site.path());
+    let script = "mount --bind \"$2\" \"$2\"; mount -o remount,ro,bind \"$2\"; \"$1\" apply --smoke=off \"$2\"";
+    let output = in_mount_namespace(script, site.path());
+    assert_eq!(status(&output), 2, "{}", stderr(&output));
+    assert!(stderr(&output).contains("Read-only file system"), "{}", stderr(&output));
+    assert_eq!(snapshot(site.path()), before);
+}
+
+#[test]
+fn a_full_disk() {
+    let site = site_packages();
+    let room = tempfile::tempdir().unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=32k tmpfs \"$2\"; cp -r {}/. \"$2\"; dd if=/dev/zero of=\"$2/rest\" bs=1k 2>/dev/null || true; \
+         before=$(cd \"$2\"; find . -type f | sort | xargs sha256sum); status=0; \"$1\" apply --smoke=off \"$2\" || status=$?; \
+         [ \"$before\" = \"$(cd \"$2\"; find . -type f | sort | xargs sha256sum)\" ] || echo CHANGED >&2; exit $status",
+        site.path().display()
+    );
+    let output = in_mount_namespace(&script, room.path());
+    let text = stderr(&output);
+    assert_eq!(status(&output), 2, "{text}");
+    assert!(text.contains("No space left on device") && !text.contains("CHANGED"), "{text}");
+}
+
+#[test]
+fn no_permission() {
+    let site = site_packages();
+    let before = snapshot(site.path());
+    let program = program();
+    // A copy that an ordinary user can start and whose folder it can read, but not write.
+    let room = tempfile::tempdir().unwrap();
+    let copy = room.path().join("nixl-retrofit");
+    fs::copy(program.get_program(), &copy).unwrap();
+    for folder in [room.path(), site.path()] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&copy)
+        .args(["apply", "--smoke=off"])
+        .arg(site.path())
+        .output()
+        .expect("setpriv (util-linux) is needed for this test");
+    let text = stderr(&output);
+    assert!(!text.contains("setpriv:"), "this test needs root: {text}");
+    assert_eq!(status(&output), 2, "{text}");
+    assert!(text.contains("Permission denied"), "{text}");
+    assert_eq!(snapshot(site.path()), before);
+}

@@ -1,0 +1,95 @@
+//! The frame: help, formats, colours, quiet and verbose, completions.
+
+mod common;
+
+use common::*;
+
+#[test]
+fn every_subcommand_has_help_with_examples() {
+    for command in ["apply", "check", "revert", "smoke", "completions"] {
+        let output = run([command, "--help"]);
+        assert_eq!(status(&output), 0);
+        assert!(stdout(&output).contains("Example"), "{command}");
+    }
+    let text = stdout(&run(["--help"]));
+    assert!(text.contains("Exit status: 0") && !text.contains("__smoke-worker"), "{text}");
+    assert_eq!(status(&run(["--version"])), 0);
+    assert_eq!(status(&run(["frobnicate"])), 2);
+    assert_eq!(status(&run::<&str>([])), 2);
+}
+
+#[test]
+fn completions_name_the_subcommands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(["completions", shell]);
+        assert_eq!(status(&output), 0);
+        assert!(stdout(&output).contains("revert"), "{shell}");
+    }
+}
+
+#[test]
+fn the_json_document_has_the_promised_keys() {
+    let site = site_packages();
+    let (code, document) = run_json(["check".as_ref(), site.path().as_os_str()]);
+    assert_eq!(code, 1);
+    for key in ["schema", "tool", "version", "command", "exit_status", "files", "smoke"] {
+        assert!(document.get(key).is_some(), "{key}");
+    }
+    assert_eq!(
+        (&document["schema"], &document["tool"], &document["command"]),
+        (&1.into(), &"nixl-retrofit".into(), &"check".into())
+    );
+    assert_eq!(document["exit_status"], 1);
+    assert!(document["smoke"].is_null());
+    let file = &document["files"][0];
+    for key in ["path", "distribution", "distribution_version", "status", "sites", "diff"] {
+        assert!(file.get(key).is_some(), "{key}");
+    }
+    let site = &file["sites"][0];
+    assert_eq!(
+        (&site["line"], &site["column"], &site["shape"], &site["action"]),
+        (&23.into(), &22.into(), &"bare".into(), &"rewrite".into())
+    );
+    assert!(file["diff"].as_str().unwrap().contains("@@"));
+}
+
+#[test]
+fn colour_comes_when_it_is_asked_for_alone() {
+    let site = site_packages();
+    let escape = |arguments: &[&str], no_color: bool| {
+        let mut command = program();
+        command.args(["check"]).args(arguments).arg(site.path());
+        if no_color {
+            command.env("NO_COLOR", "1");
+        }
+        stdout(&command.output().unwrap()).contains('\u{1b}')
+    };
+    assert!(!escape(&[], false), "standard output is no terminal");
+    assert!(escape(&["--color=always"], false));
+    assert!(escape(&["--color=always"], true), "what the command line says comes first");
+    assert!(!escape(&["--color=never"], false));
+}
+
+#[test]
+fn colour_comes_on_a_terminal_unless_no_color_is_set() {
+    let site = site_packages();
+    let on_terminal = |prefix: &str| {
+        let program = program();
+        let line =
+            format!("{prefix} TERM=xterm {} check {}", program.get_program().to_string_lossy(), site.path().display());
+        let output =
+            std::process::Command::new("script").args(["-qec", &line, "/dev/null"]).env_remove("NO_COLOR").output();
+        stdout(&output.expect("script (util-linux) is needed for this test")).contains('\u{1b}')
+    };
+    assert!(on_terminal(""));
+    assert!(!on_terminal("NO_COLOR=1"));
+}
+
+#[test]
+fn quiet_says_nothing_and_verbose_says_more() {
+    let site = site_packages();
+    let quiet = run(["check".as_ref(), "-q".as_ref(), site.path().as_os_str()]);
+    assert_eq!((status(&quiet), stdout(&quiet), stderr(&quiet)), (1, String::new(), String::new()));
+    let verbose = stdout(&run(["check".as_ref(), "-v".as_ref(), site.path().as_os_str()]));
+    assert!(verbose.contains("listed in") && verbose.contains("RECORD"), "{verbose}");
+}

@@ -1,0 +1,128 @@
+//! What the tests share: the built program with a clean environment, and miniatures of installed trees.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use assert_cmd::cargo::CommandCargoExt;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Where the module lies below a site-packages folder.
+pub const SOURCE: &str = "dynamo/nixl_connect/__init__.py";
+/// RECORD of the miniature.
+pub const RECORD: &str = "ai_dynamo_runtime-9.9.9.dist-info/RECORD";
+
+/// The built program; no variable of the machine's own environment chooses anything for it.
+pub fn program() -> Command {
+    let mut command = Command::cargo_bin("nixl-retrofit").expect("the program is built");
+    let variables = std::env::vars_os().map(|(name, _)| name);
+    for name in variables.filter(|name| {
+        let name = name.to_string_lossy();
+        ["NIXL_", "UCX_", "FI_", "PYTHON", "VIRTUAL_ENV", "NO_COLOR"].iter().any(|prefix| name.starts_with(prefix))
+    }) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs the program with these arguments.
+pub fn run<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
+    program().args(arguments).output().expect("the program starts")
+}
+
+/// Runs it with JSON output; returns the exit status and the document.
+pub fn run_json<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> (i32, Value) {
+    let output = program().args(arguments).args(["--output-format", "json"]).output().expect("the program starts");
+    let document = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}\n{}", stdout(&output), stderr(&output)));
+    (status(&output), document)
+}
+
+/// The exit status.
+pub fn status(output: &Output) -> i32 {
+    output.status.code().unwrap_or_else(|| panic!("ended by a signal: {:?}", output.status))
+}
+
+/// Standard output as text.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Standard error as text.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The repository's fixtures.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+/// A copy of the miniature site-packages folder.
+pub fn site_packages() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    copy_tree(&fixture("site-packages"), folder.path());
+    folder
+}
+
+/// Copies a tree of files.
+pub fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A virtual environment without pip, with the miniature in it; returns its site-packages folder too.
+pub fn virtual_environment() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let site = empty_virtual_environment(folder.path());
+    copy_tree(&fixture("site-packages"), &site);
+    (folder, site)
+}
+
+/// Makes a virtual environment without anything in it; returns its site-packages folder.
+pub fn empty_virtual_environment(folder: &Path) -> PathBuf {
+    python(&["-m", "venv", "--without-pip", &folder.to_string_lossy()]);
+    let lib = fs::read_dir(folder.join("lib")).unwrap().flatten().next().expect("lib/pythonX.Y");
+    lib.path().join("site-packages")
+}
+
+/// Runs the machine's Python; its standard output.
+pub fn python(arguments: &[&str]) -> String {
+    let output = Command::new("python3").args(arguments).output().expect("python3 is needed for this test");
+    assert!(output.status.success(), "python3 {arguments:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+/// All files below a folder with their bytes, in a fixed order.
+pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() {
+            files.extend(snapshot(&entry.path()));
+        } else {
+            files.push((entry.path(), fs::read(entry.path()).unwrap()));
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Whether RECORD's line for the module has the file's hash and size, computed by Python as installers do.
+pub fn record_agrees(site: &Path) -> bool {
+    let script = "import base64, csv, hashlib, sys\n\
+        site, source, record = sys.argv[1:]\n\
+        data = open(site + '/' + source, 'rb').read()\n\
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b'=').decode()\n\
+        rows = {row[0]: row[1:] for row in csv.reader(open(site + '/' + record, newline=''))}\n\
+        print(rows[source] == ['sha256=' + digest, str(len(data))])";
+    python(&["-c", script, &site.to_string_lossy(), SOURCE, RECORD]).trim() == "True"
+}

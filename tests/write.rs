@@ -1,0 +1,197 @@
+//! What writing does to an installed tree, and what it leaves alone.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use common::*;
+
+fn apply(target: &Path) {
+    let output = run(["apply".as_ref(), "--smoke=off".as_ref(), target.as_os_str()]);
+    assert_eq!(status(&output), 0, "{}", stderr(&output));
+}
+
+fn revert(target: &Path) {
+    let output = run(["revert".as_ref(), target.as_os_str()]);
+    assert_eq!(status(&output), 0, "{}", stderr(&output));
+}
+
+#[test]
+fn check_writes_nothing() {
+    let site = site_packages();
+    let before = snapshot(site.path());
+    assert_eq!(status(&run(["check".as_ref(), site.path().as_os_str()])), 1);
+    assert_eq!(snapshot(site.path()), before);
+}
+
+#[test]
+fn record_agrees_and_revert_restores_every_byte() {
+    let site = site_packages();
+    let before = snapshot(site.path());
+    assert!(record_agrees(site.path()));
+    apply(site.path());
+    assert!(record_agrees(site.path()));
+    assert_ne!(snapshot(site.path()), before);
+    let after = snapshot(site.path());
+    apply(site.path());
+    assert_eq!(snapshot(site.path()), after, "the second time changes nothing");
+    assert_eq!(status(&run(["check".as_ref(), site.path().as_os_str()])), 0);
+    revert(site.path());
+    assert_eq!(snapshot(site.path()), before);
+}
+
+#[test]
+fn a_run_that_was_killed_between_file_and_record_is_completed() {
+    let site = site_packages();
+    let record = fs::read(site.path().join(RECORD)).unwrap();
+    apply(site.path());
+    let right = fs::read(site.path().join(RECORD)).unwrap();
+    fs::write(site.path().join(RECORD), &record).unwrap();
+    apply(site.path());
+    assert_eq!(fs::read(site.path().join(RECORD)).unwrap(), right);
+}
+
+#[test]
+fn hard_links_keep_their_bytes_and_symbolic_links_stay() {
+    let site = site_packages();
+    let (file, record) = (site.path().join(SOURCE), site.path().join(RECORD));
+    let cache = tempfile::tempdir_in(site.path().parent().unwrap()).unwrap();
+    fs::hard_link(&file, cache.path().join("source")).unwrap();
+    fs::hard_link(&record, cache.path().join("record")).unwrap();
+    let cached = snapshot(cache.path());
+    apply(site.path());
+    assert_eq!(snapshot(cache.path()), cached);
+
+    let linked = tempfile::tempdir().unwrap();
+    symlink(site.path().join("dynamo"), linked.path().join("dynamo")).unwrap();
+    let link = linked.path().join("link.py");
+    symlink(&file, &link).unwrap();
+    revert(&link);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(fs::read(&file).unwrap(), fs::read(fixture("site-packages").join(SOURCE)).unwrap());
+    apply(linked.path());
+    assert!(fs::symlink_metadata(linked.path().join("dynamo")).unwrap().is_symlink());
+    assert!(fs::read_to_string(&file).unwrap().contains("_nixl_retrofit_backends"));
+}
+
+#[test]
+fn owner_mode_and_extended_attributes_stay() {
+    let site = site_packages();
+    let file = site.path().join(SOURCE);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).unwrap();
+    std::os::unix::fs::chown(&file, Some(1234), Some(4321)).expect("this test needs root, to give a file away");
+    xattr::set(&file, "user.origin", b"image").expect("this test needs a file system with extended attributes");
+    apply(site.path());
+    let metadata = fs::metadata(&file).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777), (1234, 4321, 0o604));
+    assert_eq!(xattr::get(&file, "user.origin").unwrap().as_deref(), Some(&b"image"[..]));
+}
+
+#[test]
+fn stale_bytecode_of_every_kind_is_not_used() {
+    let site = site_packages();
+    let file = site.path().join(SOURCE);
+    let modes = ["TIMESTAMP", "CHECKED_HASH", "UNCHECKED_HASH"];
+    for mode in modes {
+        fs::write(&file, "value = 'old'\nimport nixl._api as n\ndef f(): return n.nixl_agent('a')\n").unwrap();
+        let script = "import py_compile, sys; py_compile.compile(sys.argv[1], invalidation_mode=getattr(py_compile.PycInvalidationMode, sys.argv[2]))";
+        python(&["-c", script, &file.to_string_lossy(), mode]);
+        apply(site.path());
+        let code = "import dynamo.nixl_connect as m; print(hasattr(m, '_nixl_retrofit_backends'))";
+        let stand_in = fixture("nixl_stand_in");
+        let output = Command::new("python3")
+            .args(["-c", code])
+            .env("PYTHONPATH", std::env::join_paths([site.path(), &stand_in]).unwrap())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .output()
+            .unwrap();
+        assert_eq!(stdout(&output).trim(), "True", "{mode}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn standard_input_goes_to_standard_output() {
+    use std::io::Write;
+    use std::process::Stdio;
+    let source = fs::read(fixture("site-packages").join(SOURCE)).unwrap();
+    let pipe = |arguments: &[&str], input: &[u8]| {
+        let mut child = program()
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let checked = pipe(&["check", "-"], &source);
+    assert_eq!(status(&checked), 1);
+    assert!(stdout(&checked).starts_with("--- a/"), "{}", stdout(&checked));
+    let patched = pipe(&["apply", "-"], &source);
+    assert_eq!(status(&patched), 0, "{}", stderr(&patched));
+    assert!(stdout(&patched).contains("_nixl_retrofit_backends()"));
+    assert!(stderr(&patched).contains("+def _nixl_retrofit_backends"), "the report goes to standard error");
+    let reverted = pipe(&["revert", "-"], &patched.stdout);
+    assert_eq!(reverted.stdout, source);
+    let refused = pipe(&["apply", "-", "--output-format=json"], &source);
+    assert_eq!(status(&refused), 2);
+}
+
+#[test]
+fn git_and_patch_accept_what_check_prints() {
+    for (kind, change) in [("LF", "\n"), ("CRLF", "\r\n")] {
+        let site = site_packages();
+        let file = site.path().join(SOURCE);
+        let source = fs::read_to_string(&file).unwrap().replace('\n', change);
+        fs::write(&file, source.trim_end()).unwrap();
+        let original = fs::read(&file).unwrap();
+        let output = program().args(["check", "."]).current_dir(site.path()).output().unwrap();
+        assert_eq!(status(&output), 1);
+        let diff = site.path().join("change.patch");
+        fs::write(&diff, &output.stdout).unwrap();
+        apply(site.path());
+        let patched = fs::read(&file).unwrap();
+        fs::write(&file, &original).unwrap();
+        for tool in [["git", "apply", "--check", "change.patch"], ["patch", "-p1", "--binary", "-ichange.patch"]] {
+            let result = Command::new(tool[0])
+                .args(&tool[1..])
+                .current_dir(site.path())
+                .output()
+                .expect("git and patch are needed for this test");
+            assert!(result.status.success(), "{kind} {tool:?}: {}{}", stdout(&result), stderr(&result));
+        }
+        assert_eq!(fs::read(&file).unwrap(), patched, "{kind}: patch gives what apply gives");
+        fs::write(&file, &original).unwrap();
+        let result = Command::new("git").args(["apply", "change.patch"]).current_dir(site.path()).output().unwrap();
+        assert!(result.status.success(), "{}", stderr(&result));
+        assert_eq!(fs::read(&file).unwrap(), patched, "{kind}: git gives what apply gives");
+    }
+}
+
+#[test]
+fn killed_at_any_moment_the_file_is_the_old_or_the_new_one() {
+    let site = site_packages();
+    let file = site.path().join(SOURCE);
+    let old = fs::read(&file).unwrap();
+    apply(site.path());
+    let new = fs::read(&file).unwrap();
+    revert(site.path());
+    for microseconds in (0..8000).step_by(200) {
+        let mut child = program().args(["apply", "--smoke=off", "-q"]).arg(site.path()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(microseconds));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let now = fs::read(&file).unwrap();
+        assert!(now == old || now == new, "after {microseconds} microseconds");
+        apply(site.path());
+        assert!(record_agrees(site.path()), "after {microseconds} microseconds");
+        revert(site.path());
+        assert_eq!(fs::read(&file).unwrap(), old);
+        let left: Vec<_> = snapshot(site.path()).into_iter().map(|(path, _)| path).collect();
+        assert_eq!(left.len(), 3, "nothing stays behind: {left:?}");
+    }
+}
