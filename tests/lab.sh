@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# The test laboratory: real Dynamo and NIXL packages without their 6 GB of CUDA, under target/lab/.
+# Results go to standard output, one path; everything else to standard error.
+set -euo pipefail
+shopt -s inherit_errexit
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+lab=${NIXL_RETROFIT_LAB:-$repository/target/lab}
+
+usage() {
+    cat <<'TEXT'
+usage: tests/lab.sh env NIXL_VERSION [DYNAMO_VERSION]
+           a virtual environment with that NIXL and ai-dynamo-runtime (default 1.6.1; none: NIXL alone)
+       tests/lab.sh wheel DISTRIBUTION VERSION [PYTHON_VERSION]
+           that wheel, downloaded once; for this machine's Python, or for 3.12, 3.13, ...
+       tests/lab.sh python
+           a Python interpreter with pip, numpy, pydantic and a stand-in for torch
+       tests/lab.sh tool DISTRIBUTION VERSION
+           the folder with the programs, the Python interpreter too, of an environment with that distribution
+Each prints one path. NIXL_RETROFIT_LAB names another folder than target/lab/.
+TEXT
+}
+
+say() { printf 'lab: %s\n' "$*" >&2; }
+fail() { printf 'lab: %s\n' "$*" >&2; exit 1; }
+
+# One maker at a time for each thing; the lock ends with the process.
+lock() {
+    mkdir -p "$lab/locks"
+    exec {lock_fd}>"$lab/locks/$1"
+    flock "$lock_fd"
+}
+
+# Runs a command whose output matters only when it fails.
+quietly() {
+    local log
+    log=$(mktemp)
+    if ! "$@" >"$log" 2>&1; then
+        tail -n 25 "$log" >&2
+        rm -f "$log"
+        say "this failed: $*"
+        return 1
+    fi
+    rm -f "$log"
+}
+
+base_python() {
+    local name
+    for name in python3 python3.13 python3.12 python3.11 python3.10; do
+        if "$name" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+            "$name" -c 'import sys; print(sys.executable)'
+            return
+        fi
+    done
+    fail 'Python 3.10 to 3.13 is needed (Dynamo and NIXL have no wheels for another one), and none is on PATH'
+}
+
+# Debian's Python comes without ensurepip.
+ensure_venv_module() {
+    "$1" -c 'import venv, ensurepip' 2>/dev/null && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say 'installing python3-venv'
+        quietly apt-get update
+        quietly apt-get install -y --no-install-recommends python3-venv
+        "$1" -c 'import venv, ensurepip' 2>/dev/null && return
+    fi
+    fail "$1 cannot make virtual environments: install its venv module (Debian and Ubuntu: apt-get install python3-venv)"
+}
+
+# A folder is complete when its stamp is there; a half-made one is made anew. A virtual environment knows its own
+# path, so it cannot be built beside and renamed.
+is_complete() { [ -e "$1/.complete" ]; }
+
+purelib() { "$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
+
+# The environment that has pip; all the others are filled from here.
+pip_python() {
+    local folder=$lab/tools/python python
+    if ! is_complete "$folder"; then
+        (
+            lock python
+            is_complete "$folder" && exit
+            python=$(base_python)
+            ensure_venv_module "$python"
+            say "making $folder"
+            rm -rf "$folder"
+            quietly "$python" -m venv "$folder"
+            quietly "$folder/bin/python" -m pip install numpy 'pydantic>=2.10.6,<=2.13.5'
+            cp -R "$repository/fixtures/torch_stand_in/torch" "$(purelib "$folder")/"
+            touch "$folder/.complete"
+        )
+    fi
+    printf '%s\n' "$folder/bin/python"
+}
+
+empty_environment() {
+    rm -rf "$1"
+    quietly "$("$lab/tools/python/bin/python" -c 'import sys; print(sys._base_executable)')" -m venv --without-pip "$1"
+}
+
+wheel() {
+    local distribution=$1 version=$2 python folder beside
+    folder=$lab/wheels/$distribution-$version${3:+-py$3}
+    if [ ! -d "$folder" ]; then
+        python=$(pip_python)
+        (
+            lock "wheel-$(basename "$folder")"
+            [ -d "$folder" ] && exit
+            say "downloading $distribution $version"
+            mkdir -p "$lab/wheels"
+            beside=$(mktemp -d "$lab/wheels/.incomplete.XXXXXX")
+            # shellcheck disable=SC2064 # the name of today's folder, not of a later one
+            trap "rm -rf '$beside'" EXIT
+            quietly "$python" -m pip download --no-deps --only-binary=:all: --no-cache-dir ${3:+--python-version "$3"} \
+                --dest "$beside" "$distribution==$version"
+            mv "$beside" "$folder"
+        )
+    fi
+    printf '%s\n' "$folder"/*.whl
+}
+
+# NIXL's wheels: from 0.7.1 on `nixl` only chooses between nixl-cu12 and nixl-cu13, before that it holds the libraries.
+nixl_wheels() {
+    if [ "$(printf '%s\n' "$1" 0.7.1 | sort -V | head -n 1)" = 0.7.1 ]; then
+        wheel nixl-cu13 "$1"
+    fi
+    wheel nixl "$1"
+}
+
+environment() {
+    local nixl=$1 dynamo=${2:-1.6.1} folder wheels python
+    folder=$lab/env/nixl-$nixl-dynamo-$dynamo
+    if ! is_complete "$folder"; then
+        python=$(pip_python)
+        (
+            lock "env-$nixl-$dynamo"
+            is_complete "$folder" && exit
+            wheels=$(nixl_wheels "$nixl")
+            if [ "$dynamo" != none ]; then
+                wheels+=$'\n'$(wheel ai-dynamo-runtime "$dynamo")
+            fi
+            say "making $folder"
+            empty_environment "$folder"
+            mapfile -t wheels <<<"$wheels"
+            quietly "$python" -m pip --python "$folder/bin/python" install --no-deps --no-index "${wheels[@]}"
+            # numpy, pydantic and the stand-in for torch, seen through a .pth file: nothing is downloaded twice.
+            purelib "${python%/bin/python}" >"$(purelib "$folder")/lab-shared.pth"
+            touch "$folder/.complete"
+        )
+    fi
+    printf '%s\n' "$folder"
+}
+
+tool() {
+    local folder=$lab/tools/$1-$2 python
+    if ! is_complete "$folder"; then
+        python=$(pip_python)
+        (
+            lock "tool-$1-$2"
+            is_complete "$folder" && exit
+            say "installing $1 $2"
+            empty_environment "$folder"
+            quietly "$python" -m pip --python "$folder/bin/python" install "$1==$2"
+            touch "$folder/.complete"
+        )
+    fi
+    printf '%s\n' "$folder/bin"
+}
+
+case "${1:-} $#" in
+    'env 2' | 'env 3') environment "${@:2}" ;;
+    'wheel 3' | 'wheel 4') wheel "${@:2}" ;;
+    'tool 3') tool "$2" "$3" ;;
+    'python 1') pip_python ;;
+    '--help 1' | '-h 1' | 'help 1') usage ;;
+    *) usage >&2; exit 2 ;;
+esac

@@ -1,0 +1,542 @@
+#!/usr/bin/env python3
+"""Runs nixl-retrofit on the released Dynamos, and drives their real module with a recording stand-in for NIXL.
+
+usage: tests/releases.py test [--all] [--jobs N] PROGRAM   one release of each distinct source; --all: every stable
+                                                           release and the newest pre-release
+       tests/releases.py fetch VERSION FOLDER              the release in miniature, as a site-packages folder
+       tests/releases.py nightly                           the newest pre-release's version
+       tests/releases.py table                             fixtures/releases.tsv, made from the package index
+
+A release in miniature is what its wheel holds of dynamo/nixl_connect and of its dist-info folder: a few hundred
+kilobytes, read out of the wheel in place where the index answers range requests. They are kept under target/lab/;
+no release's source is in this repository, only the SHA-256 of each in fixtures/releases.tsv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import base64
+import concurrent.futures
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import pathlib
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import zipfile
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+TABLE = REPOSITORY / "fixtures" / "releases.tsv"
+LAB = pathlib.Path(os.environ.get("NIXL_RETROFIT_LAB") or REPOSITORY / "target" / "lab")
+DISTRIBUTION = "ai-dynamo-runtime"
+MODULE = "dynamo/nixl_connect/__init__.py"
+FIRST = (0, 4, 0)
+
+# What the patched module must choose under each value of NIXL_BACKEND, and the names it must warn about.
+CHOICES = [
+    (None, ["UCX"], []),
+    ("", ["UCX"], []),
+    (" \t", ["UCX"], []),
+    ("UCX", ["UCX"], []),
+    ("LIBFABRIC", ["LIBFABRIC"], []),
+    ("libfabric", ["LIBFABRIC"], []),
+    ("LIBFABRIC,UCX", ["LIBFABRIC", "UCX"], []),
+    (" UCX , UCX", ["UCX"], []),
+    ("BOGUS", ["UCX"], ["BOGUS"]),
+    ("BOGUS,LIBFABRIC", ["LIBFABRIC"], ["BOGUS"]),
+]
+
+# Runs in a fresh process: imports the real module, creates its agent the way that module does, reports as JSON.
+DRIVER = r"""
+import asyncio, json, logging, os, sys
+
+records = []
+class Keeper(logging.Handler):
+    def emit(self, record):
+        records.append([record.levelname, record.getMessage()])
+logging.basicConfig(level=logging.INFO, handlers=[Keeper()])
+
+seen = {"imported": False, "import_error": None, "create_error": None, "agents": []}
+try:
+    import dynamo.nixl_connect as module
+    seen["imported"] = True
+except BaseException as error:
+    seen["import_error"] = type(error).__name__
+else:
+    seen["file"] = module.__file__
+    async def create():
+        connector = module.Connector(worker_id="worker-7")
+        await connector.initialize()
+        if hasattr(module, "Connection"):
+            module.Connection(connector, 1)
+    imported = len(records)
+    try:
+        asyncio.run(create())
+    except BaseException as error:
+        seen["create_error"] = type(error).__name__
+    seen["at_import"], seen["log"] = records[:imported], records[imported:]
+    try:
+        import nixl._api
+        seen["agents"] = nixl._api.agents
+    except ImportError:
+        pass
+print(json.dumps(seen))
+"""
+
+
+# Compiles a file as an import does, and leaves nothing behind.
+COMPILER = "import sys; compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec')"
+
+
+class Wrong(Exception):
+    """A release did not behave; the message says how."""
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# --- The package index -------------------------------------------------------------------------------------------
+
+
+def lab_python() -> str:
+    """An interpreter with pip, numpy, pydantic and the stand-in for torch."""
+    return subprocess.run(
+        [REPOSITORY / "tests" / "lab.sh", "python"], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.strip()
+
+
+def pip(*arguments: str) -> str:
+    done = subprocess.run([lab_python(), "-m", "pip", *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"releases: pip {' '.join(arguments[:2])} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def published(pre: bool) -> list[str]:
+    """The versions on the index, newest first."""
+    listed = pip("index", "versions", *(["--pre"] if pre else []), DISTRIBUTION)
+    found = re.search(r"^Available versions: (.*)$", listed, re.MULTILINE)
+    if not found:
+        raise SystemExit(f"releases: pip listed no versions of {DISTRIBUTION}")
+    return [version.strip() for version in found[1].split(",")]
+
+
+def stable_versions() -> list[str]:
+    """The stable releases from 0.4.0 on, oldest first."""
+    return [v for v in reversed(published(pre=False)) if tuple(map(int, v.split(".")[:3])) >= FIRST]
+
+
+def nightly_version() -> str:
+    return next(v for v in published(pre=True) if re.search(r"dev|a|b|rc", v))
+
+
+class RemoteFile(io.RawIOBase):
+    """A file behind HTTP, read by range requests: enough of a file for zipfile."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        certificates = os.environ.get("PIP_CERT") or None
+        self._context = ssl.create_default_context(cafile=certificates)
+        self._url = url
+        self._position = 0
+        # The end of a wheel is its table of contents: one request for it, and no other one to learn the size.
+        self._tail, whole = self._fetch("bytes=-262144")
+        self._size = whole
+
+    def _fetch(self, byte_range: str) -> tuple[bytes, int]:
+        request = urllib.request.Request(self._url, headers={"Range": byte_range, "Accept-Encoding": "identity"})
+        with urllib.request.urlopen(request, timeout=60, context=self._context) as reply:
+            sizes = re.fullmatch(r"bytes \d+-\d+/(\d+)", reply.headers.get("Content-Range", ""))
+            if reply.status != 206 or not sizes:
+                raise OSError("the index does not answer range requests")
+            return reply.read(), int(sizes[1])
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        start, end = self._position, min(self._position + len(buffer), self._size)
+        if start >= end:
+            return 0
+        tail_start = self._size - len(self._tail)
+        if start >= tail_start:
+            data = self._tail[start - tail_start : end - tail_start]
+        else:
+            data, _ = self._fetch(f"bytes={start}-{end - 1}")
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def wheel_url(version: str) -> str:
+    """Where pip, as it is configured here, would download that release from."""
+    with tempfile.TemporaryDirectory() as nowhere:
+        report = pip(
+            "install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:",
+            "--python-version=3.12", "--target", nowhere, "--report", "-", f"{DISTRIBUTION}=={version}",
+        )  # fmt: skip
+    return json.loads(report)["install"][0]["download_info"]["url"]
+
+
+def open_wheel(version: str) -> zipfile.ZipFile:
+    try:
+        remote = io.BufferedReader(RemoteFile(wheel_url(version)), buffer_size=65536)
+        return zipfile.ZipFile(remote)
+    except (OSError, zipfile.BadZipFile) as reason:
+        say(f"releases: {version}: downloading the whole wheel ({reason})")
+        done = subprocess.run(
+            [REPOSITORY / "tests" / "lab.sh", "wheel", DISTRIBUTION, version],
+            check=True, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        return zipfile.ZipFile(done.stdout.strip())
+
+
+def miniature(version: str) -> pathlib.Path:
+    """The release in miniature, downloaded once: a folder that is complete or is not there."""
+    folder = LAB / "releases" / version
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = pathlib.Path(tempfile.mkdtemp(prefix=".incomplete-", dir=folder.parent))
+    try:
+        with open_wheel(version) as wheel:
+            for name in wheel.namelist():
+                if name == MODULE or re.fullmatch(r"ai_dynamo_runtime-[^/]*\.dist-info/[^/]+", name):
+                    wheel.extract(name, beside)
+        beside.chmod(0o755)
+        try:
+            beside.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+# --- The table ---------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Release:
+    version: str
+    sha256: str
+    size: int
+    lines: int
+    calls: list[int]
+    """The lines of the calls to rewrite."""
+    without_nixl: str
+    """What importing the module does without NIXL: `imports`, or the name of the exception."""
+    ci: bool
+    """Whether CI tests this one, for all releases with the same source."""
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def call_lines(source: bytes) -> list[int]:
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "nixl_agent"
+    ]
+
+
+def describe(version: str, folder: pathlib.Path, python: str) -> Release:
+    source = (folder / MODULE).read_bytes()
+    alone = drive(python, folder, None, with_nixl=False)
+    outcome = "imports" if alone["imported"] else alone["import_error"]
+    lines = len(source.splitlines())
+    return Release(version, sha256(source), len(source), lines, call_lines(source), outcome, False)
+
+
+def write_table() -> None:
+    python = lab_python()
+    releases = []
+    for version in stable_versions():
+        say(f"releases: reading {version}")
+        releases.append(describe(version, miniature(version), python))
+    newest_of = {release.sha256: release for release in releases}
+    for release in newest_of.values():
+        release.ci = True
+    out = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+    out.writerow([field.name for field in dataclasses.fields(Release)])
+    for release in releases:
+        row = dataclasses.asdict(release) | {"calls": ",".join(map(str, release.calls))}
+        out.writerow((row | {"ci": "yes" if release.ci else "no"}).values())
+
+
+def read_table() -> list[Release]:
+    with TABLE.open(newline="") as file:
+        return [
+            Release(
+                row["version"],
+                row["sha256"],
+                int(row["size"]),
+                int(row["lines"]),
+                [int(line) for line in row["calls"].split(",")],
+                row["without_nixl"],
+                row["ci"] == "yes",
+            )
+            for row in csv.DictReader(file, delimiter="\t")
+        ]
+
+
+# --- Driving the real module -------------------------------------------------------------------------------------
+
+
+def drive(python: str, tree: pathlib.Path, value: str | None, with_nixl: bool = True) -> dict:
+    """What the module in `tree` does in a fresh process with NIXL_BACKEND set to `value`."""
+    folders = [str(tree)] + ([str(REPOSITORY / "fixtures" / "nixl_stand_in")] if with_nixl else [])
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("NIXL_", "PYTHON"))}
+    environment["PYTHONPATH"] = os.pathsep.join(folders)
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    if value is not None:
+        environment["NIXL_BACKEND"] = value
+    done = subprocess.run(
+        [python, "-c", DRIVER], capture_output=True, text=True, env=environment, timeout=120, cwd=tree
+    )
+    if done.returncode != 0:
+        raise Wrong(f"driving the module failed: {done.stderr[-1500:]}")
+    seen = json.loads(done.stdout)
+    if "file" in seen and pathlib.Path(seen["file"]) != tree / MODULE:
+        raise Wrong(f"another module was driven: {seen['file']}")
+    return seen
+
+
+def expect(what: str, is_so: bool, seen: object) -> None:
+    if not is_so:
+        raise Wrong(f"expected {what}, saw {seen}")
+
+
+def check_choice(
+    python: str, tree: pathlib.Path, original: dict, value: str | None, chosen: list[str], unknown: list[str]
+) -> None:
+    seen = drive(python, tree, value)
+    where = f"NIXL_BACKEND={value!r}:"
+    expect(f"{where} the module imports and makes its agent", seen["imported"] and not seen["create_error"], seen)
+    expect(f"{where} one agent", len(seen["agents"]) == 1, seen["agents"])
+    agent = seen["agents"][0]
+    expect(f"{where} backends {chosen}", agent["backends"] == chosen and agent["configured"], agent)
+    expect(f"{where} NIXL's own configuration class", agent["right_class"], agent)
+    expect(f"{where} the agent's name as before", agent["name"] == original["agents"][0]["name"], agent)
+    expect(f"{where} nothing new logged at import", seen["at_import"] == original["at_import"], seen["at_import"])
+    new = [entry for entry in seen["log"] if entry not in original["log"]]
+    info = [text for level, text in new if level == "INFO"]
+    expect(f"{where} one INFO line with the backends", info == [f"NIXL Connect: Using backend(s): {chosen}"], new)
+    warnings = [text for level, text in new if level == "WARNING"]
+    if unknown:
+        named = all(any(name in text for text in warnings) for name in unknown)
+        expect(f"{where} a warning that names {unknown}", named, new)
+    expect(f"{where} no other line", len(new) == 1 + len(warnings) and bool(warnings) == bool(unknown), new)
+
+
+def check_without_nixl(python: str, tree: pathlib.Path, before: dict) -> None:
+    """Without NIXL the module imports, or fails, as it did before."""
+    after = drive(python, tree, "LIBFABRIC", with_nixl=False)
+    keys = ("imported", "import_error", "create_error", "at_import")
+    expect("the same behaviour without NIXL", all(before.get(k) == after.get(k) for k in keys), (before, after))
+
+
+# --- Testing a release -------------------------------------------------------------------------------------------
+
+
+def interpreters() -> dict[str, str]:
+    """Python 3.10 to 3.13, as far as they are at hand."""
+    roots = [pathlib.Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    roots += [pathlib.Path("/usr/bin"), pathlib.Path("/usr/local/bin")]
+    pyenv = shutil.which("pyenv")
+    if pyenv:
+        root = subprocess.run([pyenv, "root"], capture_output=True, text=True).stdout.strip()
+        roots += sorted(pathlib.Path(root).glob("versions/*/bin")) if root else []
+    found: dict[str, str] = {}
+    for candidate in [sys.executable] + [str(r / f"python3.{m}") for r in roots for m in range(10, 14)]:
+        if not os.access(candidate, os.X_OK):
+            continue
+        asked = subprocess.run(
+            [candidate, "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True
+        )
+        version = asked.stdout.strip()
+        if asked.returncode == 0 and version in ("3.10", "3.11", "3.12", "3.13"):
+            found.setdefault(version, candidate)
+    return dict(sorted(found.items()))
+
+
+def run_program(program: str, *arguments: str, status: int) -> str:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NIXL_BACKEND")}
+    done = subprocess.run(
+        [program, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, env=environment
+    )
+    if done.returncode != status:
+        said = (done.stdout[-1500:] + done.stderr[-1500:]).strip()
+        raise Wrong(f"{arguments[0]} exited {done.returncode}, expected {status}: {said}")
+    return done.stdout
+
+
+def record_file(tree: pathlib.Path) -> pathlib.Path:
+    return next(tree.glob("ai_dynamo_runtime-*.dist-info/RECORD"))
+
+
+def check_record(tree: pathlib.Path, original: bytes) -> None:
+    """RECORD's line states the file's hash and size; no other line has changed."""
+    data = (tree / MODULE).read_bytes()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=")
+    prefix = MODULE.encode() + b","
+    lines = record_file(tree).read_bytes().splitlines(keepends=True)
+    own = [line for line in lines if line.startswith(prefix)]
+    expected = prefix + b"sha256=" + digest + b"," + str(len(data)).encode()
+    expect("RECORD states the file's hash and size", [line.rstrip(b"\r\n") for line in own] == [expected], own)
+    others = [line for line in lines if not line.startswith(prefix)]
+    before = [line for line in original.splitlines(keepends=True) if not line.startswith(prefix)]
+    expect("RECORD's other lines are as they were", others == before, "a difference")
+
+
+def check_tree(program: str, release: Release, tree: pathlib.Path, python: str, pythons: dict[str, str]) -> None:
+    module, record = tree / MODULE, record_file(tree)
+    source, record_bytes = module.read_bytes(), record.read_bytes()
+    original = drive(python, tree, "LIBFABRIC")
+    expect("the original ignores the variable", original["agents"][0]["backends"] == ["UCX"], original)
+    alone = drive(python, tree, None, with_nixl=False)
+    outcome = "imports" if alone["imported"] else alone["import_error"]
+    expect(f"the original without NIXL: {release.without_nixl}", outcome == release.without_nixl, alone)
+
+    diff = run_program(program, "check", "--color", "never", str(tree), status=1)
+    expect("check writes nothing", module.read_bytes() == source and record.read_bytes() == record_bytes, "a change")
+    expect("check shows a diff", "\n@@" in diff and "\n+" in diff, diff[:500])
+    run_program(program, "apply", "--smoke", "off", str(tree), status=0)
+    patched = module.read_bytes()
+    expect("apply changes the file", patched != source, "no change")
+    check_record(tree, record_bytes)
+    run_program(program, "check", str(tree), status=0)
+    run_program(program, "apply", "--smoke", "off", str(tree), status=0)
+    expect("a second apply changes nothing", module.read_bytes() == patched, "a change")
+
+    for version, interpreter in pythons.items():
+        compiled = subprocess.run(
+            [interpreter, "-I", "-W", "error", "-c", COMPILER, str(module)], capture_output=True, text=True
+        )
+        expect(f"it compiles under Python {version}", compiled.returncode == 0, compiled.stderr[-500:])
+    for value, chosen, unknown in CHOICES:
+        check_choice(python, tree, original, value, chosen, unknown)
+    check_without_nixl(python, tree, alone)
+
+    run_program(program, "revert", str(tree), status=0)
+    expect("revert restores the file", sha256(module.read_bytes()) == release.sha256, sha256(module.read_bytes()))
+    expect("revert restores RECORD", record.read_bytes() == record_bytes, "a difference")
+    left, before = file_names(tree), file_names(miniature(release.version))
+    expect("no file is left behind", left == before, left)
+
+
+def file_names(tree: pathlib.Path) -> list[str]:
+    return sorted(str(path.relative_to(tree)) for path in tree.rglob("*") if path.is_file())
+
+
+def check_release(program: str, release: Release, python: str, pythons: dict[str, str]) -> str | None:
+    """None, or what is wrong."""
+    try:
+        stored = miniature(release.version)
+        source = (stored / MODULE).read_bytes()
+        expect(f"SHA-256 {release.sha256}", sha256(source) == release.sha256, sha256(source))
+        expect(f"calls in lines {release.calls}", call_lines(source) == release.calls, call_lines(source))
+        with tempfile.TemporaryDirectory(prefix="nixl-retrofit-release-") as folder:
+            tree = pathlib.Path(folder).resolve() / "site-packages"
+            shutil.copytree(stored, tree)
+            check_tree(program, release, tree, python, pythons)
+    except (Wrong, OSError, subprocess.SubprocessError, SystemExit, StopIteration) as reason:
+        return str(reason) or type(reason).__name__
+    return None
+
+
+def chosen_releases(everything: bool, python: str) -> list[Release]:
+    table = read_table()
+    if not everything:
+        return [release for release in table if release.ci]
+    unlisted = set(stable_versions()) - {release.version for release in table}
+    if unlisted:
+        say(f"releases: not in the table, and so not tested: {', '.join(sorted(unlisted))}")
+    version = nightly_version()
+    return table + [describe(version, miniature(version), python)]
+
+
+def test(program: str, everything: bool, jobs: int) -> int:
+    program = shutil.which(program) or sys.exit(f"releases: no program at {program}")
+    program = os.path.abspath(program)
+    python, pythons = lab_python(), interpreters()
+    if not pythons:
+        sys.exit("releases: no Python 3.10 to 3.13 found to compile the patched files with")
+    print("compiled with " + ", ".join(f"Python {version} ({path})" for version, path in pythons.items()))
+    releases = chosen_releases(everything, python)
+    passed = failed = 0
+
+    def timed(release: Release) -> tuple[str | None, float]:
+        start = time.monotonic()
+        return check_release(program, release, python, pythons), time.monotonic() - start
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for release, (wrong, seconds) in zip(releases, pool.map(timed, releases)):
+            outcome = f"FAILED: {wrong}" if wrong else "ok"
+            print(f"{DISTRIBUTION} {release.version}: {outcome} ({seconds:.1f} s)", flush=True)
+            passed, failed = passed + (wrong is None), failed + (wrong is not None)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+def fetch(version: str, folder: str) -> int:
+    stored = miniature(version)
+    listed = {release.version: release.sha256 for release in read_table()}
+    digest = sha256((stored / MODULE).read_bytes())
+    if listed.get(version, digest) != digest:
+        sys.exit(f"releases: {version} has SHA-256 {digest}, and the table says {listed[version]}")
+    shutil.copytree(stored, folder, dirs_exist_ok=True)
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    tests = commands.add_parser("test")
+    tests.add_argument("--all", action="store_true")
+    tests.add_argument("--jobs", type=int, default=2)
+    tests.add_argument("program")
+    fetching = commands.add_parser("fetch")
+    fetching.add_argument("version")
+    fetching.add_argument("folder")
+    commands.add_parser("nightly")
+    commands.add_parser("table")
+    arguments = parser.parse_args()
+    if arguments.command == "test":
+        return test(arguments.program, arguments.all, arguments.jobs)
+    if arguments.command == "fetch":
+        return fetch(arguments.version, arguments.folder)
+    if arguments.command == "nightly":
+        print(nightly_version())
+    else:
+        write_table()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
