@@ -19,8 +19,8 @@ use crate::smoke::protocol::{Cause, Measurements, PeerMessage, Stage, Task};
 /// Large messages under way at a time.
 const WINDOW: usize = 64;
 /// Small messages: so many, or fewer once that time is over, but enough for a median.
-const SMALL_MESSAGES: RangeInclusive<usize> = 21..=201;
-const SMALL_TIME: Duration = Duration::from_millis(10);
+const SMALL_MESSAGES: RangeInclusive<usize> = 11..=201;
+const SMALL_TIME: Duration = Duration::from_millis(2);
 
 pub(super) fn run(link: &mut Link, task: &Task, session: &mut Session) -> Result<Measurements, Cause> {
     link.enter(Stage::Connect);
