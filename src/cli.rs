@@ -13,16 +13,22 @@ use crate::smoke::Fault;
 
 const EXAMPLES: &str = "\
 Examples:
-  nixl-retrofit check                         what would change in $VIRTUAL_ENV, python3 or /opt/dynamo/venv
-  nixl-retrofit apply /opt/dynamo/venv        patch it, show the diff, prove the backend with a transfer
-  nixl-retrofit apply --smoke require         in a Dockerfile: the build fails when no transfer could be made
+  nixl-retrofit check                          what would change
+  nixl-retrofit apply /opt/dynamo/venv         patch, show the diff, prove the backend
+  nixl-retrofit apply --smoke require          in a Dockerfile: no transfer, no image
   NIXL_BACKEND=LIBFABRIC,UCX nixl-retrofit smoke
-  nixl-retrofit revert /opt/dynamo/venv       the original bytes again
+  nixl-retrofit revert /opt/dynamo/venv        the original bytes again
 
-Exit status: 0 all is well; 1 check would change a file, or the transfer failed; 2 nothing could be done, nothing was changed.";
+Exit status:
+  0  all is well
+  1  check would change a file, or the transfer failed
+  2  nothing could be done, and nothing was changed";
 
 const TARGET_HELP: &str = "A file, a package or site-packages folder, a virtual environment, a Python interpreter, or - \
 (standard input to standard output). With none: $VIRTUAL_ENV, the python3 on PATH, /opt/dynamo/venv, in that order";
+
+const SMOKE_TARGET_HELP: &str = "A virtual environment, a Python interpreter, a site-packages folder, or a file in one. \
+With none: $VIRTUAL_ENV, the python3 on PATH, /opt/dynamo/venv, in that order";
 
 /// Makes an installed NVIDIA Dynamo honour NIXL_BACKEND, and proves with a real transfer that the backend works.
 #[derive(Debug, Parser)]
@@ -39,16 +45,16 @@ pub enum Command {
     /// Rewrite, show the diff, write, then run the smoke transfer
     #[command(after_help = "\
 Examples:
-  RUN nixl-retrofit apply --smoke require                     in a Dockerfile
-  nixl-retrofit apply --smoke off /usr/bin/python3.12         patch only
-  nixl-retrofit apply --allow UCX --on-unknown error FILE     a name other than UCX stops the worker
+  RUN nixl-retrofit apply --smoke require                  in a Dockerfile
+  nixl-retrofit apply --smoke off /usr/bin/python3.12      patch only
+  nixl-retrofit apply --allow UCX --on-unknown error FILE  any name but UCX is an error
   nixl-retrofit apply - < __init__.py > patched.py")]
     Apply(ApplyArgs),
     /// The dry run: show the diff, write nothing; exit status 1 when something would change
     #[command(after_help = "\
 Examples:
   nixl-retrofit check || echo 'the base image is not patched'
-  nixl-retrofit check --color never /opt/dynamo/venv > nixl.patch && true; patch -d / -p1 < nixl.patch
+  nixl-retrofit check /opt/dynamo/venv > nixl.patch; patch -d / -p1 < nixl.patch
   nixl-retrofit check --output-format json | jq '.files[].status'")]
     Check(CheckArgs),
     /// Restore the original bytes, checked by their SHA-256
@@ -60,10 +66,10 @@ Examples:
     /// The transfer alone, with that environment's NIXL
     #[command(after_help = "\
 Examples:
-  nixl-retrofit smoke                               the backends that NIXL_BACKEND chooses now
+  nixl-retrofit smoke                        the backends that NIXL_BACKEND chooses now
   nixl-retrofit smoke --backend UCX /opt/dynamo/venv
   UCX_TLS=tcp nixl-retrofit smoke --size 256M -v
-  nixl-retrofit smoke --output-format json | jq '.smoke | {status, fabric, bandwidth_gbit_s}'")]
+  nixl-retrofit smoke --output-format json | jq '.smoke | {status, fabric}'")]
     Smoke(SmokeArgs),
     /// Print a completion script for a shell
     #[command(after_help = "\
@@ -225,7 +231,7 @@ pub struct RevertArgs {
 /// `smoke`.
 #[derive(Debug, Args)]
 pub struct SmokeArgs {
-    #[arg(value_name = "TARGET", help = TARGET_HELP)]
+    #[arg(value_name = "TARGET", help = SMOKE_TARGET_HELP)]
     #[allow(missing_docs)]
     pub target: Option<PathBuf>,
     #[command(flatten)]

@@ -75,6 +75,19 @@ fn an_interpreter_that_does_not_start() {
 }
 
 #[test]
+fn an_interpreter_in_which_the_helper_does_something_else() {
+    let site = site_packages();
+    let python = site.path().join("python3");
+    let script = format!(
+        "#!/bin/sh\necho {0}/python3; echo 3.12.0; echo {0}; echo; echo UCX; echo UCX; echo LIBFABRIC\n",
+        site.path().display()
+    );
+    fs::write(&python, script).unwrap();
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+    refused(site.path(), &python, &["inserted helper returns", "«UCX»", "nothing was changed"]);
+}
+
+#[test]
 fn a_virtual_environment_without_its_interpreter() {
     let (environment, _) = virtual_environment();
     for name in ["python", "python3"] {

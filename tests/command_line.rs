@@ -12,7 +12,7 @@ fn every_subcommand_has_help_with_examples() {
         assert!(stdout(&output).contains("Example"), "{command}");
     }
     let text = stdout(&run(["--help"]));
-    assert!(text.contains("Exit status: 0") && !text.contains("__smoke-worker"), "{text}");
+    assert!(text.contains("Exit status:") && !text.contains("__smoke-worker"), "{text}");
     assert_eq!(status(&run(["--version"])), 0);
     assert_eq!(status(&run(["frobnicate"])), 2);
     assert_eq!(status(&run::<&str>([])), 2);
@@ -92,4 +92,26 @@ fn quiet_says_nothing_and_verbose_says_more() {
     assert_eq!((status(&quiet), stdout(&quiet), stderr(&quiet)), (1, String::new(), String::new()));
     let verbose = stdout(&run(["check".as_ref(), "-v".as_ref(), site.path().as_os_str()]));
     assert!(verbose.contains("listed in") && verbose.contains("RECORD"), "{verbose}");
+}
+
+#[test]
+fn without_nixl_the_transfer_is_skipped_and_says_why_unless_it_is_required() {
+    let site = site_packages();
+    let (code, document) = run_json(["apply".as_ref(), site.path().as_os_str()]);
+    assert_eq!(code, 0);
+    assert_eq!((&document["files"][0]["status"], &document["smoke"]["status"]), (&"patched".into(), &"skipped".into()));
+    assert!(document["smoke"]["reason"].as_str().unwrap().contains("no NIXL is installed"), "{document}");
+    assert_eq!(document["smoke"]["verified"], false);
+
+    let (code, document) = run_json(["apply".as_ref(), "--smoke=require".as_ref(), site.path().as_os_str()]);
+    assert_eq!(code, 1);
+    assert_eq!(
+        (&document["files"][0]["status"], &document["smoke"]["status"]),
+        (&"already-patched".into(), &"failed".into())
+    );
+    assert!(document["smoke"]["failure"]["advice"].as_str().unwrap().contains("install"), "{document}");
+
+    let output = run(["smoke".as_ref(), site.path().as_os_str()]);
+    assert_eq!(status(&output), 2);
+    assert!(stderr(&output).contains("no NIXL is installed"), "{}", stderr(&output));
 }

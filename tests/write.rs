@@ -173,6 +173,19 @@ fn git_and_patch_accept_what_check_prints() {
 }
 
 #[test]
+fn runs_at_the_same_time_do_not_disturb_each_other() {
+    let site = site_packages();
+    let start = || program().args(["apply", "--smoke=off", "-q"]).arg(site.path()).spawn().unwrap();
+    let children: Vec<_> = (0..8).map(|_| start()).collect();
+    for mut child in children {
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+    assert!(record_agrees(site.path()));
+    assert_eq!(status(&run(["check".as_ref(), site.path().as_os_str()])), 0);
+    assert_eq!(snapshot(site.path()).len(), 3, "nothing stays behind");
+}
+
+#[test]
 fn killed_at_any_moment_the_file_is_the_old_or_the_new_one() {
     let site = site_packages();
     let file = site.path().join(SOURCE);

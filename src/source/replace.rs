@@ -22,6 +22,7 @@ const TEMPORARY_SUFFIX: &str = ".tmp";
 pub struct Staged {
     path: PathBuf,
     expected: Vec<u8>,
+    content: Vec<u8>,
     temporary: NamedTempFile,
     folder: Folder,
 }
@@ -36,7 +37,7 @@ pub fn stage(path: &Path, expected: &[u8], content: &[u8]) -> Result<Staged> {
     let folder = Folder::lock(path.parent().unwrap_or(Path::new("/")))?;
     let temporary = write_beside(&path, &folder.path, content)
         .with_context(|| format!("{}: a new file cannot be written beside it; nothing was changed", path.display()))?;
-    Ok(Staged { path, expected: expected.to_vec(), temporary, folder })
+    Ok(Staged { path, expected: expected.to_vec(), content: content.to_vec(), temporary, folder })
 }
 
 impl Staged {
@@ -46,6 +47,10 @@ impl Staged {
     /// Where the old file was changed meanwhile, or the rename fails; the old file is then still there.
     pub fn commit(self) -> Result<()> {
         let now = fs::read(&self.path).with_context(|| format!("{}: cannot be read", self.path.display()))?;
+        if now == self.content {
+            // Another run of this program came first, and did the same.
+            return Ok(());
+        }
         if now != self.expected {
             bail!("{}: somebody changed it while this program ran; it was left alone", self.path.display());
         }
@@ -169,6 +174,16 @@ mod tests {
         fs::write(&path, "other").unwrap();
         assert!(staged.commit().is_err());
         assert_eq!(fs::read(&path).unwrap(), b"other");
+    }
+
+    #[test]
+    fn two_that_do_the_same_do_not_disturb_each_other() {
+        let (folder, path) = folder_with("old");
+        let (first, second) = (stage(&path, b"old", b"new").unwrap(), stage(&path, b"old", b"new").unwrap());
+        first.commit().unwrap();
+        second.commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
