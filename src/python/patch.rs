@@ -46,7 +46,8 @@ impl fmt::Display for PatchError {
         match self {
             PatchError::Decode(error) => error.fmt(f),
             PatchError::Syntax(error) => {
-                write!(f, "{}:{}: {}\n    {}", error.line, error.column, error.message, error.text.trim_end())
+                writeln!(f, "{}:{}: {}\n    {}", error.line, error.column, error.message, error.text.trim_end())?;
+                f.write_str("Where Python itself accepts the file, its syntax is newer than this program's parser; please report it")
             }
             PatchError::EditedSince { version, what } => write!(
                 f,
