@@ -44,6 +44,13 @@ fn a_folder_without_dynamo() {
 }
 
 #[test]
+fn a_file_that_record_lists_and_that_is_gone() {
+    let (environment, site) = virtual_environment();
+    fs::remove_file(site.join(SOURCE)).unwrap();
+    refused(&site, environment.path(), &[SOURCE, "RECORD", "gone"]);
+}
+
+#[test]
 fn files_that_are_not_python() {
     refused_source(b"\x7fELF\x02\x01\x01\x00\x00", &["not Python source", "m.py"]);
     refused_source(b"x = '\xff'\n", &["line 1", "0xff", "UTF-8", "coding"]);

@@ -61,8 +61,7 @@ pub fn read_standard_input() -> Result<Vec<u8>> {
 /// Where there is no such thing, or nothing is found.
 pub fn environments(targets: &[PathBuf], program: &str) -> Result<Vec<Environment>> {
     if targets.is_empty() {
-        let wanted = |environment: &Environment| environment.module().is_some();
-        return Ok(vec![target::default_environment(program, module::MODULE, wanted)?]);
+        return Ok(vec![target::default_environment(program, module::MODULE, Environment::has_module)?]);
     }
     targets.iter().map(|target| target::resolve(target, program)).collect()
 }

@@ -20,15 +20,27 @@ pub struct Distribution {
     pub entry: String,
 }
 
-/// All distributions in a site-packages folder whose RECORD lists `entry`; more than one may claim a file.
-pub fn owners(site_packages: &Path, entry: &str) -> Vec<Distribution> {
-    dist_infos(site_packages).iter().filter_map(|dist_info| owner(dist_info, entry)).collect()
+/// All distributions in these site-packages folders whose RECORD lists `file`, which lies in `home`; more than one may
+/// claim a file, and one may list it from elsewhere (`lib` and `lib64`, as `../../../lib64/…`).
+pub fn owners(site_packages: &[&Path], file: &Path, home: &Path) -> Vec<Distribution> {
+    let Ok(ending) = file.strip_prefix(home).map(|rest| rest.to_string_lossy().into_owned()) else { return Vec::new() };
+    let dist_infos =
+        site_packages.iter().flat_map(|site| dist_infos(site).into_iter().map(move |folder| (site, folder)));
+    dist_infos.filter_map(|(site, dist_info)| owner(site, &dist_info, &ending, file)).collect()
 }
 
-fn owner(dist_info: &Path, entry: &str) -> Option<Distribution> {
-    let record = Record::read(&dist_info.join("RECORD")).ok().filter(|record| record.lists(entry))?;
+fn owner(site_packages: &Path, dist_info: &Path, ending: &str, file: &Path) -> Option<Distribution> {
+    let record = Record::read(&dist_info.join("RECORD")).ok()?;
+    let mut entries = record.entries_ending(ending).into_iter();
+    let entry = entries.find(|entry| is_same(&site_packages.join(entry), file))?;
     let (name, version) = identity(dist_info);
-    Some(Distribution { name, version, record, entry: entry.to_string() })
+    Some(Distribution { name, version, record, entry })
+}
+
+/// Whether two paths lead to the same place: as they are written, or as the file system has it.
+fn is_same(one: &Path, other: &Path) -> bool {
+    one == other
+        || fs::canonicalize(one).ok().zip(fs::canonicalize(other).ok()).is_some_and(|(one, other)| one == other)
 }
 
 fn dist_infos(site_packages: &Path) -> Vec<PathBuf> {
@@ -57,16 +69,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_record_may_list_a_file_of_another_folder() {
+        let prefix = tempfile::tempdir().unwrap();
+        let (lib, lib64) = (prefix.path().join("lib/site-packages"), prefix.path().join("lib64/site-packages"));
+        let file = lib64.join("dynamo/nixl_connect/__init__.py");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "").unwrap();
+        let dist_info = lib.join("a-1.dist-info");
+        fs::create_dir_all(&dist_info).unwrap();
+        let entry = "../../lib64/site-packages/dynamo/nixl_connect/__init__.py";
+        fs::write(dist_info.join("RECORD"), format!("x/dynamo/nixl_connect/__init__.py,,\n{entry},sha256=a,1\n"))
+            .unwrap();
+        let found = owners(&[&lib64, &lib], &file, &lib64);
+        assert_eq!(found.iter().map(|owner| owner.entry.as_str()).collect::<Vec<_>>(), [entry]);
+    }
+
+    #[test]
     fn owners_are_found_through_record() {
         let site = tempfile::tempdir().unwrap();
         let dist_info = site.path().join("ai_dynamo_runtime-1.6.1.dist-info");
         fs::create_dir(&dist_info).unwrap();
         fs::write(dist_info.join("RECORD"), "dynamo/nixl_connect/__init__.py,sha256=a,1\n").unwrap();
-        let found = owners(site.path(), "dynamo/nixl_connect/__init__.py");
+        let file = site.path().join("dynamo/nixl_connect/__init__.py");
+        let found = owners(&[site.path()], &file, site.path());
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].name.as_str(), found[0].version.as_str()), ("ai-dynamo-runtime", "1.6.1"));
-        assert!(owners(site.path(), "dynamo/other.py").is_empty());
-        let file = site.path().join("dynamo/nixl_connect/__init__.py");
+        assert!(owners(&[site.path()], &site.path().join("dynamo/other.py"), site.path()).is_empty());
         assert_eq!(site_packages_of(&file), Some(site.path()));
     }
 }

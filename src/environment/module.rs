@@ -29,67 +29,76 @@ impl Module {
     pub fn of_file(path: &Path, found_by: &str) -> Self {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let owners = match distribution::site_packages_of(&absolute) {
-            Some(site) => owners_of(site, &absolute),
+            Some(site) => distribution::owners(&[site], &absolute, site),
             None => Vec::new(),
         };
-        let distribution = owners.first().map(|owner| (owner.name.clone(), owner.version.clone()));
-        Module { path: path.to_path_buf(), owners, distribution, found_by: found_by.to_string() }
+        Module::new(path.to_path_buf(), owners, None, found_by.to_string())
+    }
+
+    /// Who owns it tells more than how it was found.
+    fn new(path: PathBuf, owners: Vec<Distribution>, installer: Option<(String, String)>, found_by: String) -> Self {
+        let owner = owners.first();
+        let found_by = owner.map_or(found_by, |owner| format!("listed in {}", owner.record.path.display()));
+        let distribution = owner.map(|owner| (owner.name.clone(), owner.version.clone())).or(installer);
+        Module { path, owners, distribution, found_by }
     }
 }
 
-fn owners_of(site_packages: &Path, file: &Path) -> Vec<Distribution> {
-    match file.strip_prefix(site_packages) {
-        Ok(entry) => distribution::owners(site_packages, &entry.to_string_lossy()),
-        Err(_) => Vec::new(),
-    }
+/// Where the module's source is, and what brought it onto the import path.
+struct Located<'a> {
+    path: PathBuf,
+    folder: &'a ImportFolder,
+    /// The file of an editable install that leads there.
+    editable: Option<PathBuf>,
 }
 
-/// The module as an import would find it: the first folder of the path that has it. RECORD tells the distribution.
+/// The module as an import would find it: in the first folder of the path that has it. The RECORDs of all folders tell
+/// which distribution it belongs to.
 pub fn find(import_path: &[ImportFolder]) -> Option<Module> {
-    import_path.iter().find_map(in_folder)
+    let located = import_path.iter().find_map(locate)?;
+    let sites: Vec<&Path> = import_path.iter().map(|folder| folder.path.as_path()).collect();
+    let owners = distribution::owners(&sites, &located.path, &located.folder.path);
+    let Some(editable) = located.editable else {
+        let found_by = format!("found in {}", located.folder.path.display());
+        return Some(Module::new(located.path, owners, None, found_by));
+    };
+    let found_by = format!("an editable install: {}", editable.display());
+    Some(Module::new(located.path, owners, installer(&editable), found_by))
+}
+
+/// Whether an import would find the module.
+pub fn is_there(import_path: &[ImportFolder]) -> bool {
+    import_path.iter().any(|folder| locate(folder).is_some())
 }
 
 /// Further copies on the path, which an import does not reach.
 pub fn shadowed(import_path: &[ImportFolder], used: &Module) -> Vec<PathBuf> {
-    let copies = import_path.iter().filter_map(in_folder).map(|module| module.path);
+    let copies = import_path.iter().filter_map(locate).map(|located| located.path);
     copies.filter(|path| *path != used.path).collect()
 }
 
-fn in_folder(folder: &ImportFolder) -> Option<Module> {
+/// The RECORDs that list the module although it is not there.
+pub fn missing(import_path: &[ImportFolder]) -> Vec<PathBuf> {
+    let sites = import_path.iter().map(|folder| folder.path.as_path());
+    sites
+        .flat_map(|site| distribution::owners(&[site], &site.join(SOURCE), site))
+        .map(|owner| owner.record.path)
+        .collect()
+}
+
+fn locate(folder: &ImportFolder) -> Option<Located<'_>> {
     let path = folder.path.join(SOURCE);
-    let owners = distribution::owners(&folder.path, SOURCE);
-    if let Some(owner) = owners.first().filter(|_| path.exists()) {
-        let distribution = Some((owner.name.clone(), owner.version.clone()));
-        let found_by = format!("listed in {}", owner.record.path.display());
-        return Some(Module { path, owners, distribution, found_by });
-    }
     if path.exists() {
-        return Some(by_path(path, folder));
+        return Some(Located { path, folder, editable: folder.added_by.clone() });
     }
     let (package, finder) = site_packages::editable_mapping(&folder.path, MODULE)?;
     let path = package.join("__init__.py");
-    let found_by = format!("an editable install: {}", finder.display());
-    let distribution = installer(&folder.path, &finder);
-    path.exists().then_some(Module { path, owners: Vec::new(), distribution, found_by })
-}
-
-fn by_path(path: PathBuf, folder: &ImportFolder) -> Module {
-    let Some(pth) = &folder.added_by else {
-        return Module {
-            path,
-            owners: Vec::new(),
-            distribution: None,
-            found_by: format!("found in {}", folder.path.display()),
-        };
-    };
-    let distribution = pth.parent().and_then(|site| installer(site, pth));
-    let found_by = format!("an editable install: {}", pth.display());
-    Module { path, owners: Vec::new(), distribution, found_by }
+    path.exists().then_some(Located { path, folder, editable: Some(finder) })
 }
 
 /// The distribution that installed a file of a site-packages folder itself.
-fn installer(site_packages: &Path, file: &Path) -> Option<(String, String)> {
-    let entry = file.file_name()?.to_string_lossy();
-    let owner = distribution::owners(site_packages, &entry).into_iter().next()?;
+fn installer(file: &Path) -> Option<(String, String)> {
+    let site_packages = file.parent()?;
+    let owner = distribution::owners(&[site_packages], file, site_packages).into_iter().next()?;
     Some((owner.name, owner.version))
 }

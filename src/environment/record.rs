@@ -47,9 +47,16 @@ impl Record {
         Ok(Record { path: path.to_path_buf(), bytes })
     }
 
-    /// Whether it has a line for `entry`, a path as RECORD writes it.
-    pub fn lists(&self, entry: &str) -> bool {
-        self.line(entry).is_some()
+    /// The paths in it that end with `ending`, as RECORD writes them.
+    pub fn entries_ending(&self, ending: &str) -> Vec<String> {
+        // Most RECORDs have no such line, and some have tens of thousands of others.
+        if memchr::memmem::find(&self.bytes, ending.as_bytes()).is_none() {
+            return Vec::new();
+        }
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&self.bytes[..]);
+        let rows = reader.byte_records().filter_map(Result::ok);
+        let paths = rows.filter_map(|row| row.get(0).map(|path| String::from_utf8_lossy(path).into_owned()));
+        paths.filter(|path| path.ends_with(ending)).collect()
     }
 
     /// Its bytes once `entry` has the content `content`. The same bytes where the line has no hash, or is right.
@@ -74,8 +81,6 @@ impl Record {
     }
 
     fn line(&self, entry: &str) -> Option<Line> {
-        // Most RECORDs have no such line, and some have tens of thousands of others.
-        memchr::memmem::find(&self.bytes, entry.as_bytes())?;
         let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&self.bytes[..]);
         let mut row = csv::ByteRecord::new();
         loop {
@@ -135,6 +140,6 @@ mod tests {
     fn lines_without_a_hash_stay_and_unknown_hashes_are_refused() {
         assert_eq!(record("x.py,,\n").with_content("x.py", b"1").unwrap(), b"x.py,,\n");
         assert!(record("x.py,md4=abc,3\n").with_content("x.py", b"1").is_err());
-        assert!(!record("y/x.py,,\n").lists("x.py"));
+        assert_eq!(record("y/x.py,,\nx.pyc,,\n").entries_ending("x.py"), ["y/x.py"]);
     }
 }

@@ -32,6 +32,11 @@ impl Environment {
         self.named.clone().or_else(|| module::find(&self.import_path))
     }
 
+    /// Whether there is one.
+    pub fn has_module(&self) -> bool {
+        self.named.is_some() || module::is_there(&self.import_path)
+    }
+
     /// Its folders, for what looks for other things in them.
     pub fn folders(&self) -> Vec<PathBuf> {
         self.import_path.iter().map(|folder| folder.path.clone()).collect()
@@ -173,6 +178,10 @@ fn on_path(name: &str) -> Option<PathBuf> {
 /// Where it has none; the message names the folders that were searched.
 pub fn require_module(environment: &Environment) -> Result<Module> {
     environment.module().ok_or_else(|| {
+        if let Some(record) = module::missing(&environment.import_path).first() {
+            let (label, record) = (&environment.label, record.display());
+            return anyhow!("{label}: {record} lists {SOURCE}, but the file is gone; install the distribution again");
+        }
         let folders: Vec<String> = environment.folders().iter().map(|f| format!("  {}", f.display())).collect();
         anyhow!(
             "{}: no {SOURCE} here (it is in the distribution ai-dynamo-runtime since 0.4.0); searched:\n{}",
