@@ -69,12 +69,13 @@ fn parse_halves(text: &str, middle: usize) -> Option<ast::Suite> {
 }
 
 /// An offset near the middle that looks like the start of a definition of the outermost level, after an empty line.
+/// Rather before the middle: what comes after the parsing is done by the thread that has the first part.
 fn division(text: &str) -> Option<usize> {
     if text.len() < WORTH_DIVIDING {
         return None;
     }
     let bytes = text.as_bytes();
-    let start = bytes.len() / 2;
+    let start = bytes.len() * 2 / 5;
     memchr::memmem::find_iter(&bytes[start..], b"\n").map(|newline| start + newline + 1).find(|&line| {
         let begins =
             ["class ", "def ", "async def ", "@"].iter().any(|word| bytes[line..].starts_with(word.as_bytes()));
