@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::backend::Backend;
-use crate::smoke::Fault;
+use crate::smoke::{Fault, RequiredFabric};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,6 +69,7 @@ Examples:
   nixl-retrofit smoke                        the backends that NIXL_BACKEND chooses now
   nixl-retrofit smoke --backend UCX /opt/dynamo/venv
   UCX_TLS=tcp nixl-retrofit smoke --size 256M -v
+  nixl-retrofit smoke --backend LIBFABRIC --require-fabric efa
   nixl-retrofit smoke --output-format json | jq '.smoke | {status, fabric}'")]
     Smoke(SmokeArgs),
     /// Print a completion script for a shell
@@ -167,6 +168,14 @@ pub struct TransferArgs {
     /// NIXL's plugin folder [default: NIXL_PLUGIN_DIR, or the installed NIXL's own]
     #[arg(long, value_name = "DIR")]
     pub plugin_dir: Option<PathBuf>,
+    /// A folder with libfabric, libcudart or libhwloc; may be repeated. Searched first; then LD_LIBRARY_PATH, the
+    /// loader's own places (ldconfig), /opt/amazon/efa/lib and lib64, /usr/local/cuda*/lib64, and the folders
+    /// nvidia/*/lib and PREFIX/lib of the environment's wheels
+    #[arg(long, value_name = "DIR")]
+    pub library_path: Vec<PathBuf>,
+    /// What must have carried the bytes, as the running library states it; anything else is a failure
+    #[arg(long, value_enum, default_value_t = RequiredFabric::Any, value_name = "FABRIC")]
+    pub require_fabric: RequiredFabric,
     /// A fault that one worker commits on purpose (for tests)
     #[arg(long, hide = true, value_name = "FAULT")]
     pub fault: Option<Fault>,

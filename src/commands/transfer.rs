@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::env;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -19,10 +20,13 @@ use crate::smoke::{self, Plan};
 /// # Errors
 /// Where the options make no transfer possible.
 pub fn validate(args: &TransferArgs) -> Result<()> {
-    match &args.plugin_dir {
-        Some(folder) if !folder.is_dir() => bail!("--plugin-dir {}: no such folder", folder.display()),
-        _ => Ok(()),
+    if let Some(folder) = args.plugin_dir.as_ref().filter(|folder| !folder.is_dir()) {
+        bail!("--plugin-dir {}: no such folder", folder.display());
     }
+    if let Some(folder) = args.library_path.iter().find(|folder| !folder.is_dir()) {
+        bail!("--library-path {}: no such folder", folder.display());
+    }
+    Ok(())
 }
 
 /// The backends to test: those named, or those that the patched code would choose now.
@@ -52,7 +56,7 @@ pub fn run(
     };
     let mut status = ExitStatus::Success;
     for backend in backends {
-        let smoke = one(&nixl, args, *backend, console);
+        let smoke = one(environment, &nixl, args, *backend, console);
         if smoke.status != SmokeStatus::Passed {
             status = ExitStatus::Findings;
         }
@@ -82,7 +86,13 @@ pub fn usable(environment: &Environment) -> Result<NixlInstallation, String> {
     ))
 }
 
-fn one(nixl: &NixlInstallation, args: &TransferArgs, backend: Backend, console: &Console) -> Smoke {
+fn one(
+    environment: &Environment,
+    nixl: &NixlInstallation,
+    args: &TransferArgs,
+    backend: Backend,
+    console: &Console,
+) -> Smoke {
     let plan = Plan {
         nixl: nixl.clone(),
         backend,
@@ -90,11 +100,19 @@ fn one(nixl: &NixlInstallation, args: &TransferArgs, backend: Backend, console: 
         iterations: args.iterations,
         timeout: args.timeout.0,
         plugin_dir: args.plugin_dir.clone(),
+        library_path: args.library_path.iter().map(|folder| absolute(folder)).collect(),
+        import_path: environment.folders(),
+        require_fabric: args.require_fabric,
         fault: args.fault,
     };
     let smoke = smoke::run(&plan, &mut |stage| console.progress(&format!("smoke {backend}: {stage}")));
     console.progress("");
     smoke
+}
+
+/// A worker may have another current folder one day, and reports are read elsewhere.
+fn absolute(folder: &Path) -> PathBuf {
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf())
 }
 
 fn not_made(backends: &[Backend], reason: String, required: bool) -> Smoke {

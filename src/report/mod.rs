@@ -115,6 +115,8 @@ pub struct Smoke {
     pub nixl_library: Option<PathBuf>,
     /// What this program added to or withheld from the workers' environment: `NAME=value`, `-NAME`.
     pub environment: Vec<String>,
+    /// Libraries of which only a stand-in could be given to the workers: `libcuda.so.1`.
+    pub stand_ins: Vec<String>,
     /// What a user should know although it passed.
     pub warnings: Vec<String>,
     /// What went wrong, or null.
@@ -141,6 +143,7 @@ impl Smoke {
             nixl_version: None,
             nixl_library: None,
             environment: Vec::new(),
+            stand_ins: Vec::new(),
             warnings: Vec::new(),
             failure: None,
         }
@@ -150,7 +153,8 @@ impl Smoke {
 /// Where a transfer failed, in whose words, and what to do about it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failure {
-    /// load, agent, backend, register, metadata, connect, transfer, notify or compare.
+    /// load, agent, backend, register, metadata, connect, transfer, notify or compare; fabric, where the transfer was right
+    /// and something else carried it than was required.
     pub stage: String,
     /// What happened, with the library's own last lines where there are any.
     pub message: String,

@@ -94,8 +94,11 @@ fn smoke_lines(smoke: &Smoke, options: TextOptions, paint: Paint) -> String {
             let _ = writeln!(text, "{} {backend}: {reason}", paint.with(warning(), "smoke skipped:"));
         }
     }
+    for name in &smoke.stand_ins {
+        let _ = writeln!(text, "  {name}: a stand-in was used; GPU memory cannot be tested");
+    }
     for line in &smoke.warnings {
-        let _ = writeln!(text, "  {} {line}", paint.with(warning(), "warning:"));
+        let _ = writeln!(text, "  {}", paint.with(warning(), &format!("warning: {line}")));
     }
     if options.verbose {
         verbose_lines(&mut text, smoke);

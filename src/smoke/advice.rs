@@ -4,16 +4,21 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use rustix::process::{Resource, getrlimit};
-
 use super::diagnosis;
+use super::known_troubles::{advise_libraries, advise_words, describe_libraries, memory_lock};
+use super::libraries::Libraries;
 use super::plan::Plan;
 use super::protocol::{Cause, Role, Stage, Surrender};
 use super::supervisor::{Ending, plugin_dir, plugin_file};
 use crate::report::Failure;
 
 /// Describes how a transfer ended; `last_words` gives what a worker printed last.
-pub(super) fn failure(plan: &Plan, ending: &Ending, last_words: &dyn Fn(Role) -> Vec<String>) -> Failure {
+pub(super) fn failure(
+    plan: &Plan,
+    libraries: &Libraries,
+    ending: &Ending,
+    last_words: &dyn Fn(Role) -> Vec<String>,
+) -> Failure {
     let (stage, message, advice) = match ending {
         Ending::NotStarted(error) => (
             Stage::Load,
@@ -21,8 +26,16 @@ pub(super) fn failure(plan: &Plan, ending: &Ending, last_words: &dyn Fn(Role) ->
             "This program starts itself again for each side; see that /proc is mounted and processes may be made."
                 .into(),
         ),
-        Ending::Failed(role, surrender) => (surrender.stage, describe(plan, *role, surrender), advise(plan, surrender)),
-        Ending::Died(role, stage, status) => (*stage, died(*role, *stage, *status), advise_dead(plan, *stage, *status)),
+        Ending::Failed(role, surrender) => (
+            surrender.stage,
+            describe(plan, libraries, *role, surrender),
+            advise(plan, libraries, surrender, &last_words(*role)),
+        ),
+        Ending::Died(role, stage, status) => (
+            *stage,
+            died(*role, *stage, *status),
+            advise_words(plan, &last_words(*role)).unwrap_or_else(|| advise_dead(plan, *stage, *status)),
+        ),
         Ending::Broken(role, stage, error) => (
             *stage,
             format!("the {role} could not be understood while {}: {error}", stage.activity()),
@@ -86,7 +99,7 @@ fn seconds(plan: &Plan) -> String {
     if milliseconds.is_multiple_of(1000) { format!("{} s", milliseconds / 1000) } else { format!("{milliseconds} ms") }
 }
 
-fn describe(plan: &Plan, role: Role, surrender: &Surrender) -> String {
+fn describe(plan: &Plan, libraries: &Libraries, role: Role, surrender: &Surrender) -> String {
     match &surrender.cause {
         Cause::Loader(error) => format!("{} cannot be loaded: {error}{}", plan.nixl.title(), damage(plan)),
         Cause::MissingFunction(name) => format!("{} lacks the function {name}", plan.nixl.title()),
@@ -98,7 +111,8 @@ fn describe(plan: &Plan, role: Role, surrender: &Surrender) -> String {
             )
         }
         Cause::Backend { function, status, offered, loader } => {
-            backend(plan, function, *status, offered, loader.as_deref())
+            let refused = if loader.is_some() { describe_libraries(plan, libraries) } else { String::new() };
+            backend(plan, function, *status, offered, loader.as_deref()) + &refused
         }
         Cause::Mismatch { operation, message, offset, expected, found, wrong, untouched, length } => {
             let direction = if operation == "READ" { "read from the target" } else { "written into the target" };
@@ -159,7 +173,7 @@ fn status_name(status: i32) -> String {
     format!("{status} ({name})")
 }
 
-fn advise(plan: &Plan, surrender: &Surrender) -> String {
+fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, words: &[String]) -> String {
     match &surrender.cause {
         Cause::Loader(error) => advise_loader(plan, error),
         Cause::MissingFunction(_) => {
@@ -167,7 +181,7 @@ fn advise(plan: &Plan, surrender: &Surrender) -> String {
              in LD_LIBRARY_PATH."
                 .into()
         }
-        Cause::Backend { loader, .. } => advise_backend(plan, loader.as_deref()),
+        Cause::Backend { loader, .. } => advise_backend(plan, libraries, loader.as_deref(), words),
         Cause::Mismatch { .. } => {
             "Never run a workload over this path: it loses or changes data without an error. Try another transport \
              (UCX_TLS=tcp) to tell the fabric from NIXL, and report it with the output of -v."
@@ -208,22 +222,12 @@ fn advise_loader(plan: &Plan, error: &str) -> String {
     "Install what the loader names, or put its folder into LD_LIBRARY_PATH.".into()
 }
 
-fn advise_backend(plan: &Plan, loader: Option<&str>) -> String {
+fn advise_backend(plan: &Plan, libraries: &Libraries, loader: Option<&str>, words: &[String]) -> String {
     if let Some(error) = loader {
         if !diagnosis::damaged_libraries(plan).is_empty() {
             return advise_loader(plan, error);
         }
-        if error.contains("libcuda.so.1") {
-            return "libcuda.so.1 comes with NVIDIA's driver, which a container build does not have: run this where a driver \
-                    is, or make the CUDA toolkit's stub (lib64/stubs/libcuda.so) known as libcuda.so.1 for the build."
-                .into();
-        }
-        if error.contains("libfabric.so") {
-            return "Install libfabric (on AWS, the EFA installer puts it into /opt/amazon/efa/lib) and put its folder into \
-                    LD_LIBRARY_PATH."
-                .into();
-        }
-        return advise_loader(plan, error);
+        return advise_libraries(libraries).unwrap_or_else(|| advise_loader(plan, error));
     }
     let missing = plugin_file(plan).is_some_and(|file| !file.exists());
     if missing && (plan.plugin_dir.is_some() || std::env::var_os("NIXL_PLUGIN_DIR").is_some()) {
@@ -232,6 +236,9 @@ fn advise_backend(plan: &Plan, loader: Option<&str>) -> String {
     }
     if missing {
         return "This NIXL comes without that plugin, or lost it: install it again, or choose another backend.".into();
+    }
+    if let Some(advice) = advise_words(plan, words) {
+        return advice;
     }
     let mut advice = String::from("The plugin loads and then refuses to start, and its last words say why.");
     let restricting: Vec<String> = ["UCX_TLS", "UCX_NET_DEVICES", "FI_PROVIDER"]
@@ -242,15 +249,6 @@ fn advise_backend(plan: &Plan, loader: Option<&str>) -> String {
         advice.push_str(&format!(" This environment restricts it to {}: try without.", restricting.join(", ")));
     }
     advice + " Run again with NIXL_LOG_LEVEL=DEBUG for more."
-}
-
-fn memory_lock() -> String {
-    let limit = getrlimit(Resource::Memlock).current;
-    let text = limit.map_or("unlimited".into(), |bytes| format!("{} KiB", bytes >> 10));
-    format!(
-        "The limit on locked memory is {text}: RDMA needs it unlimited (docker run --ulimit memlock=-1, or ulimit -l \
-         unlimited). A smaller --size needs less."
-    )
 }
 
 fn died(role: Role, stage: Stage, status: ExitStatus) -> String {

@@ -12,19 +12,26 @@
 //! | `protocol` | what supervisor and worker say to each other |
 //! | `payload` | bytes that follow from a seed, and their comparison |
 //! | `engine` | the libraries that move bytes: the only unsafe code |
-//! | `transports` | what a running UCX states about its transports |
+//! | `transports`, `rails` | what a running UCX or LIBFABRIC plugin states about what carries the bytes |
+//! | `libraries`, `stand_in` | the libraries that a plugin needs from outside, and what stands in for NVIDIA's driver |
+//! | `requirement` | the fabric that was demanded, held against the one observed |
 //! | `surroundings` | the environment variables that the workers see |
 //! | `output` | what a worker prints, kept within bounds |
-//! | `diagnosis`, `advice` | why it failed, and what to do next |
+//! | `diagnosis`, `advice`, `known_troubles` | why it failed, and what to do next |
 
 mod advice;
 mod diagnosis;
 mod engine;
 mod fault;
+mod known_troubles;
+mod libraries;
 mod output;
 mod payload;
 mod plan;
 mod protocol;
+mod rails;
+mod requirement;
+mod stand_in;
 mod supervisor;
 mod surroundings;
 mod transports;
@@ -32,6 +39,7 @@ mod worker;
 
 pub use fault::Fault;
 pub use plan::Plan;
+pub use requirement::RequiredFabric;
 pub use supervisor::run;
 pub use worker::worker_main;
 

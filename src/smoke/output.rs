@@ -6,7 +6,7 @@ use std::io::Read;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::transports;
+use super::{rails, transports};
 
 /// Bytes kept of the beginning, and as many of the end.
 const KEPT: usize = 64 << 10;
@@ -99,7 +99,7 @@ impl Kept {
                 continue;
             }
             let fits = self.statements.len() + self.line.len() <= STATEMENTS;
-            if fits && transports::is_statement(&self.line) {
+            if fits && (transports::is_statement(&self.line) || rails::is_statement(&self.line)) {
                 self.statements.extend_from_slice(&self.line);
             }
             self.line.clear();
@@ -137,7 +137,9 @@ fn has_level(line: &str, level: char) -> bool {
 fn is_complaint(line: &str) -> bool {
     ['E', 'W', 'F'].into_iter().any(|level| has_level(line, level))
         || [" UCX  ERROR ", " UCX  WARN ", " UCX  FATAL "].iter().any(|mark| line.contains(mark))
-        || ["ailed", "rror", "annot ", "denied", "ssertion", "terminate called"].iter().any(|mark| line.contains(mark))
+        || ["ailed", "rror", "annot ", "denied", "nvalid", "ssertion", "terminate called"]
+            .iter()
+            .any(|mark| line.contains(mark))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fault::Fault;
+use super::requirement::RequiredFabric;
 use crate::backend::Backend;
 use crate::environment::nixl::NixlInstallation;
 
@@ -24,6 +25,12 @@ pub struct Plan {
     pub timeout: Duration,
     /// Overrides NIXL's plugin folder.
     pub plugin_dir: Option<PathBuf>,
+    /// Folders to look for libraries in, before LD_LIBRARY_PATH.
+    pub library_path: Vec<PathBuf>,
+    /// The folders that the environment's Python imports from: wheels with libraries lie there.
+    pub import_path: Vec<PathBuf>,
+    /// What must have carried the bytes.
+    pub require_fabric: RequiredFabric,
     /// A fault that a worker commits on purpose, for tests.
     pub fault: Option<Fault>,
 }

@@ -13,11 +13,15 @@ use std::time::{Duration, Instant};
 use self::child::{Child, Event};
 use super::advice;
 use super::diagnosis;
+use super::libraries::Libraries;
 use super::payload;
 use super::plan::{Messages, Plan};
 use super::protocol::{Blob, FromWorker, Measurements, Role, Stage, Surrender, Task};
 use super::surroundings::Surroundings;
 use super::transports::{self, Statement};
+use super::{rails, requirement};
+use crate::backend::Backend;
+use crate::environment::fabric_devices::FabricDevices;
 use crate::report::{Failure, Smoke, SmokeEngine, SmokeStatus};
 
 /// How long a worker that has closed its channel may take to end.
@@ -53,8 +57,11 @@ struct Outcome {
 /// With a NIXL from before its C API the report says `skipped`, and why.
 pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
     let begin = Instant::now();
-    let surroundings = Surroundings::new(std::env::vars_os(), plan.plugin_dir.as_deref());
+    let libraries = find_libraries(plan);
+    let surroundings = surroundings(plan, &libraries);
     let mut smoke = blank(plan, &surroundings);
+    smoke.stand_ins = libraries.stand_ins.clone();
+    smoke.warnings.extend(libraries.warnings());
     let Some(library) = plan.nixl.capi.clone() else {
         no_library(plan, &mut smoke);
         return smoke;
@@ -73,11 +80,24 @@ pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
         Ok(outcome) => passed(&mut smoke, plan, &outcome),
         Err(ending) => {
             let words = |role| supervisor.last_words(role);
-            smoke.failure = Some(advice::failure(plan, &ending, &words));
+            smoke.failure = Some(advice::failure(plan, &libraries, &ending, &words));
         }
     }
+    requirement::hold(&mut smoke, plan, &FabricDevices::look);
     smoke.duration_ms = milliseconds(begin.elapsed());
     smoke
+}
+
+fn find_libraries(plan: &Plan) -> Libraries {
+    let variable = std::env::var_os("LD_LIBRARY_PATH");
+    Libraries::find(plugin_file(plan).as_deref(), &plan.library_path, variable.as_deref(), &plan.import_path)
+}
+
+fn surroundings(plan: &Plan, libraries: &Libraries) -> Surroundings {
+    let mut surroundings = Surroundings::new(std::env::vars_os(), plan.plugin_dir.as_deref());
+    surroundings.add_backend(plan.backend, |name| std::env::var_os(name));
+    surroundings.add_variables(libraries.variables(|name| std::env::var_os(name)));
+    surroundings
 }
 
 fn blank(plan: &Plan, surroundings: &Surroundings) -> Smoke {
@@ -98,6 +118,7 @@ fn blank(plan: &Plan, surroundings: &Surroundings) -> Smoke {
         nixl_version: plan.nixl.version.clone(),
         nixl_library: None,
         environment: surroundings.describe(),
+        stand_ins: Vec::new(),
         warnings: surroundings.warnings().to_vec(),
         failure: None,
     }
@@ -261,6 +282,10 @@ impl Supervisor {
         let Some(initiator) = self.workers.iter().find(|worker| worker.role == Role::Initiator) else {
             return Statement::default();
         };
+        if plan.backend == Backend::Libfabric {
+            // Rails that never carried anything are no statement.
+            return self.connected.map(|_| rails::read(&initiator.statements())).unwrap_or_default();
+        }
         let longest = Messages::divide(plan.size as usize, plan.iterations as usize).longest();
         transports::read(&initiator.statements(), longest as u64)
     }

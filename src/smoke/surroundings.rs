@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::backend::Backend;
+
 /// UCX's log levels, the quietest first.
 const UCX_LEVELS: [&str; 12] =
     ["fatal", "error", "warn", "diag", "info", "debug", "trace", "req", "data", "async", "func", "poll"];
@@ -55,6 +57,22 @@ impl Surroundings {
             surroundings.changes.push(Change::Set("NIXL_PLUGIN_DIR".into(), dir.into()));
         }
         surroundings
+    }
+
+    /// Adds what a backend's own library is made to do.
+    ///
+    /// libfabric's efa provider moves bytes between processes of one machine through shared memory unless it is told not
+    /// to (fi_efa(7)), and nobody would see it: a transfer that is reported to be over EFA shall be one.
+    pub fn add_backend(&mut self, backend: Backend, variables: impl Fn(&str) -> Option<OsString>) {
+        let name = "FI_EFA_ENABLE_SHM_TRANSFER";
+        if backend == Backend::Libfabric {
+            self.set_unless(variables(name).is_some_and(|value| value == "0"), name, "0");
+        }
+    }
+
+    /// Adds variables that help the loader.
+    pub fn add_variables(&mut self, variables: Vec<(&'static str, OsString)>) {
+        self.changes.extend(variables.into_iter().map(|(name, value)| Change::Set(name.into(), value)));
     }
 
     /// Applies them to a process that is about to be started.

@@ -1,0 +1,136 @@
+//! The RDMA devices of this machine, as the kernel lists them, and whether this process may use them.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
+
+/// Amazon's PCI vendor number: EFA is its only RDMA device (the Linux driver `efa_main.c`).
+const AMAZON: u16 = 0x1d0f;
+
+/// One RDMA device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RdmaDevice {
+    /// The kernel's name: `rdmap0s6`, `mlx5_0`.
+    pub name: String,
+    /// PCI vendor.
+    pub vendor: Option<u16>,
+}
+
+/// All of them, and the device files that programs reach them through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FabricDevices {
+    /// From `/sys/class/infiniband`.
+    pub devices: Vec<RdmaDevice>,
+    /// `/dev/infiniband/uverbs*`.
+    pub usable: Vec<PathBuf>,
+    /// Those among them that this process may not open for reading and writing.
+    pub forbidden: Vec<PathBuf>,
+}
+
+impl FabricDevices {
+    /// Looks at this machine.
+    pub fn look() -> FabricDevices {
+        Self::look_in(Path::new("/sys/class/infiniband"), Path::new("/dev/infiniband"))
+    }
+
+    fn look_in(class: &Path, device_files: &Path) -> FabricDevices {
+        let devices = names(class).into_iter().map(|name| RdmaDevice { vendor: vendor(&class.join(&name)), name });
+        let files = names(device_files).into_iter().filter(|name| name.starts_with("uverbs"));
+        let (usable, forbidden) = files
+            .map(|name| device_files.join(name))
+            .partition(|path| rustix::fs::access(path, Access::READ_OK | Access::WRITE_OK).is_ok());
+        FabricDevices { devices: devices.collect(), usable, forbidden }
+    }
+
+    /// The EFA devices' names.
+    pub fn efa(&self) -> Vec<&str> {
+        let efa = self.devices.iter().filter(|device| device.vendor == Some(AMAZON));
+        efa.map(|device| device.name.as_str()).collect()
+    }
+
+    /// What was looked for and found, for a sentence.
+    pub fn describe(&self) -> String {
+        let efa = self.efa();
+        let others = self.devices.iter().filter(|device| device.vendor != Some(AMAZON)).map(|device| &device.name);
+        let files = self.usable.iter().chain(&self.forbidden).map(|path| path.display().to_string());
+        let forbidden = if self.forbidden.is_empty() { "" } else { " (without permission)" };
+        format!(
+            "EFA devices (PCI vendor 0x1d0f) under /sys/class/infiniband: {}; other RDMA devices there: {}; device files \
+             /dev/infiniband/uverbs*: {}{forbidden}",
+            list(efa),
+            list(others.collect()),
+            list(files.collect()),
+        )
+    }
+}
+
+fn list<T: AsRef<str>>(names: Vec<T>) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+/// From `device/vendor`, which reads `0x1d0f`.
+fn vendor(device: &Path) -> Option<u16> {
+    let text = fs::read_to_string(device.join("device/vendor")).ok()?;
+    u16::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
+}
+
+/// The network interfaces of this process's network namespace that are not the loopback (proc_net(5), `dev`).
+///
+/// Not from /sys/class/net, which shows the namespace that it was mounted in.
+pub fn interfaces() -> Vec<String> {
+    parse_interfaces(&fs::read_to_string("/proc/self/net/dev").unwrap_or_default())
+}
+
+fn parse_interfaces(text: &str) -> Vec<String> {
+    let names = text.lines().filter_map(|line| Some(line.split_once(':')?.0.trim()));
+    names.filter(|name| *name != "lo").map(String::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_told_apart_by_their_vendor() {
+        let folder = tempfile::tempdir().unwrap();
+        let (class, files) = (folder.path().join("class"), folder.path().join("dev"));
+        for (name, vendor) in [("rdmap0s6", "0x1d0f\n"), ("mlx5_0", "0x15b3\n"), ("odd", "?")] {
+            fs::create_dir_all(class.join(name).join("device")).unwrap();
+            fs::write(class.join(name).join("device/vendor"), vendor).unwrap();
+        }
+        fs::create_dir(&files).unwrap();
+        fs::write(files.join("uverbs0"), "").unwrap();
+        fs::write(files.join("rdma_cm"), "").unwrap();
+        let found = FabricDevices::look_in(&class, &files);
+        assert_eq!(found.efa(), ["rdmap0s6"]);
+        assert_eq!((found.usable.len(), found.forbidden.len()), (1, 0));
+        let text = found.describe();
+        assert!(text.contains("infiniband: rdmap0s6; other RDMA devices there: mlx5_0, odd;"), "{text}");
+    }
+
+    #[test]
+    fn nothing_is_nothing() {
+        let found = FabricDevices::look_in(Path::new("/nonexistent"), Path::new("/nonexistent"));
+        assert_eq!(found, FabricDevices::default());
+        assert!(found.describe().ends_with("uverbs*: none"));
+    }
+
+    #[test]
+    fn the_loopback_is_no_interface() {
+        let text = "Inter-|   Receive                     |  Transmit\n \
+                    face |bytes    packets errs drop fifo|bytes    packets\n    \
+                    lo:     896      10    0    0    0      896      10\n  \
+                    eth0: 1234 1 0 0 0 99 1\n";
+        assert_eq!(parse_interfaces(text), ["eth0"]);
+    }
+}

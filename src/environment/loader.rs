@@ -1,0 +1,217 @@
+//! Where the dynamic loader would find a library, without loading it (ld.so(8), «DESCRIPTION»).
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::shared_library::SharedLibrary;
+
+/// What ldconfig(8) writes.
+const CACHE: &str = "/etc/ld.so.cache";
+/// The folders that the loader searches at last; Debian's and Ubuntu's have the machine in their name.
+const DEFAULT: [&str; 8] = [
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
+];
+/// `e_machine` of the libraries that this program can load.
+const MACHINE: u16 = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
+
+/// The loader's search, for a process with a certain LD_LIBRARY_PATH.
+pub struct Loader {
+    library_path: Vec<PathBuf>,
+    cache: HashMap<String, Vec<PathBuf>>,
+}
+
+impl Loader {
+    /// With the folders of that LD_LIBRARY_PATH.
+    pub fn new(library_path: Vec<PathBuf>) -> Loader {
+        Loader { library_path, cache: fs::read(CACHE).map(|bytes| parse_cache(&bytes)).unwrap_or_default() }
+    }
+
+    /// Where `name` is found for the library at `wanted_by`; `inherited` are the RPATH folders of those that loaded it.
+    pub fn find(
+        &self,
+        name: &str,
+        wanted_by: &Path,
+        wanter: &SharedLibrary,
+        inherited: &[PathBuf],
+    ) -> Option<(PathBuf, SharedLibrary)> {
+        let runpath = expand(&wanter.runpath, wanted_by);
+        let rpath = if runpath.is_empty() { expand(&wanter.rpath, wanted_by) } else { Vec::new() };
+        let inherited = if runpath.is_empty() { inherited } else { &[] };
+        let folders = rpath.iter().chain(inherited).chain(&self.library_path).chain(&runpath);
+        let listed = folders.map(|folder| folder.join(name));
+        let cached = self.cache.get(name).into_iter().flatten().cloned();
+        let default = DEFAULT.iter().map(|folder| Path::new(folder).join(name));
+        listed.chain(cached).chain(default).find_map(loadable)
+    }
+
+    /// Where it searches for a library that no RPATH leads to, for a sentence.
+    pub fn places(&self) -> Vec<String> {
+        let folders = self.library_path.iter().map(|folder| folder.display().to_string());
+        folders.chain(["the folders that ldconfig knows".to_string()]).collect()
+    }
+}
+
+/// The folders of an RPATH or RUNPATH, for the library at that path.
+pub fn expand(folders: &[String], library: &Path) -> Vec<PathBuf> {
+    let origin = library.parent().unwrap_or(Path::new("/")).display().to_string();
+    folders.iter().map(|folder| folder.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin).into()).collect()
+}
+
+/// The library at that path, when this machine can load it: the loader, too, passes over one for another machine.
+pub fn loadable(path: PathBuf) -> Option<(PathBuf, SharedLibrary)> {
+    let library = SharedLibrary::read(&path).ok().filter(|library| library.machine == MACHINE)?;
+    Some((path, library))
+}
+
+/// Splits a LD_LIBRARY_PATH; an empty folder in it means the current one (ld.so(8)).
+pub fn split_path(value: &OsStr) -> Vec<PathBuf> {
+    let folders = value.as_bytes().split(|&byte| byte == b':' || byte == b';').map(OsStr::from_bytes);
+    if value.is_empty() {
+        return Vec::new();
+    }
+    folders.map(|folder| if folder.is_empty() { ".".into() } else { folder.into() }).collect()
+}
+
+/// Places where libraries that NIXL needs usually lie without the loader's knowledge, in the order of their search:
+/// the EFA installer's, the CUDA toolkit's, and those of wheels below the folders that Python imports from.
+pub fn usual_places(import_path: &[PathBuf]) -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> = vec!["/opt/amazon/efa/lib".into(), "/opt/amazon/efa/lib64".into()];
+    places.extend(cuda_toolkits().into_iter().map(|toolkit| toolkit.join("lib64")));
+    for site_packages in import_path {
+        places.extend(children(&site_packages.join("nvidia")).into_iter().map(|package| package.join("lib")));
+        // PREFIX/lib/python3.12/site-packages: wheels such as impi-rt put libraries into PREFIX/lib.
+        places.extend(site_packages.ancestors().nth(2).filter(|lib| lib.ends_with("lib")).map(Path::to_path_buf));
+    }
+    places.retain(|place| place.is_dir());
+    places
+}
+
+/// The CUDA toolkit's stub of NVIDIA's driver library, which goes by the driver library's own name inside.
+pub fn cuda_stub() -> Option<PathBuf> {
+    let stubs = cuda_toolkits().into_iter().map(|toolkit| toolkit.join("lib64/stubs/libcuda.so"));
+    let mut loadable = stubs.filter_map(loadable);
+    loadable.find(|(_, library)| library.soname.as_deref() == Some("libcuda.so.1")).map(|(path, _)| path)
+}
+
+/// `/usr/local/cuda`, `/usr/local/cuda-13.0` …
+fn cuda_toolkits() -> Vec<PathBuf> {
+    let mut toolkits = children(Path::new("/usr/local"));
+    toolkits.retain(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"cuda")));
+    toolkits
+}
+
+fn children(folder: &Path) -> Vec<PathBuf> {
+    let mut children: Vec<PathBuf> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    children.sort();
+    children
+}
+
+/// glibc's cache, the new format alone (`cache_file_new` in its dl-cache.h): a header of 48 bytes with the number of
+/// entries at 20, then entries of 24 bytes (flags, name, path, …), whose strings are found from the header's start.
+fn parse_cache(bytes: &[u8]) -> HashMap<String, Vec<PathBuf>> {
+    let mut found: HashMap<String, Vec<PathBuf>> = HashMap::new();
+    let Some(start) = memchr::memmem::find(bytes, b"glibc-ld.so.cache1.1") else { return found };
+    let cache = &bytes[start..];
+    let Some(count) = word(cache, 20) else { return found };
+    for index in 0..count {
+        let entry = 48 + index * 24;
+        let strings = (
+            word(cache, entry + 4).and_then(|at| string(cache, at)),
+            word(cache, entry + 8).and_then(|at| string(cache, at)),
+        );
+        let (Some(name), Some(path)) = strings else { break };
+        found.entry(String::from_utf8_lossy(name).into_owned()).or_default().push(OsStr::from_bytes(path).into());
+    }
+    found
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<usize> {
+    let word = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_le_bytes(word.try_into().ok()?) as usize)
+}
+
+fn string(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    let rest = bytes.get(at..)?;
+    Some(&rest[..memchr::memchr(0, rest)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A library that exists on every machine that runs these tests: this program needs it.
+    fn libc() -> (PathBuf, SharedLibrary) {
+        let program = std::env::current_exe().unwrap();
+        let library = SharedLibrary::read(&program).unwrap();
+        Loader::new(Vec::new()).find("libc.so.6", &program, &library, &[]).expect("libc.so.6")
+    }
+
+    #[test]
+    fn the_cache_leads_to_libraries() {
+        assert_eq!(libc().1.soname.as_deref(), Some("libc.so.6"));
+        let bytes = fs::read(CACHE).unwrap();
+        assert!(parse_cache(&bytes)["libc.so.6"].iter().any(|path| path.exists()));
+        for length in [0, 10, 30, 60, bytes.len() / 2] {
+            parse_cache(&bytes[..length]);
+        }
+        assert!(parse_cache(b"glibc-ld.so.cache1.1\xff\xff\xff\xff").is_empty());
+    }
+
+    #[test]
+    fn rpath_comes_before_library_path_and_runpath_after() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["rpath", "path", "own"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            fs::copy(libc().0, folder.path().join(name).join("libx.so.1")).unwrap();
+        }
+        let loader = Loader::new(vec![folder.path().join("path")]);
+        let wanted_by = folder.path().join("plugin.so");
+        let found = |wanter: &SharedLibrary, inherited: &[PathBuf]| {
+            let path = loader.find("libx.so.1", &wanted_by, wanter, inherited).unwrap().0;
+            path.parent().unwrap().file_name().unwrap().to_str().unwrap().to_string()
+        };
+        let mut wanter = SharedLibrary { rpath: vec!["$ORIGIN/rpath".into()], ..SharedLibrary::default() };
+        assert_eq!(found(&wanter, &[]), "rpath");
+        wanter.rpath.clear();
+        assert_eq!(found(&wanter, &[folder.path().join("own")]), "own");
+        wanter.runpath = vec!["${ORIGIN}/own".into()];
+        assert_eq!(found(&wanter, &[folder.path().join("rpath")]), "path");
+        assert_eq!(Loader::new(Vec::new()).find("libx.so.1", &wanted_by, &SharedLibrary::default(), &[]), None);
+    }
+
+    #[test]
+    fn what_cannot_be_loaded_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("libc.so.6"), "not a library").unwrap();
+        let loader = Loader::new(vec![folder.path().to_path_buf()]);
+        let found = loader.find("libc.so.6", Path::new("/x"), &SharedLibrary::default(), &[]).unwrap().0;
+        assert!(!found.starts_with(folder.path()), "{found:?}");
+    }
+
+    #[test]
+    fn paths_are_split_as_the_loader_does() {
+        assert_eq!(split_path(OsStr::new("")), Vec::<PathBuf>::new());
+        assert_eq!(split_path(OsStr::new("/a::/b;/c")), ["/a", ".", "/b", "/c"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn wheels_have_their_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let site = folder.path().join("lib/python3.12/site-packages");
+        fs::create_dir_all(site.join("nvidia/cu13/lib")).unwrap();
+        let places = usual_places(std::slice::from_ref(&site));
+        assert!(places.ends_with(&[site.join("nvidia/cu13/lib"), folder.path().join("lib")]), "{places:?}");
+    }
+}

@@ -1,0 +1,155 @@
+//! What a shared library says about itself in its dynamic section: what it needs, and what it offers.
+//!
+//! The format is that of the System V ABI, chapter «Dynamic Linking», and of the Linux Standard Base, «Symbol
+//! Versioning»; `readelf -dV` prints the same.
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::path::Path;
+
+use object::LittleEndian;
+use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, FileHeader64, VER_FLG_BASE};
+use object::read::elf::{Dyn, FileHeader};
+use object::read::{ReadCache, ReadRef, StringTable};
+
+/// A symbol version that a library wants of another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedVersion {
+    /// The other library, as in NEEDED: `libfabric.so.1`.
+    pub library: String,
+    /// The version: `FABRIC_1.7`.
+    pub version: String,
+}
+
+/// The dynamic section of one library.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SharedLibrary {
+    /// The processor that it is for (`e_machine`).
+    pub machine: u16,
+    /// The name that it goes by, whatever its file is called.
+    pub soname: Option<String>,
+    /// The libraries that it needs, in order.
+    pub needed: Vec<String>,
+    /// Folders searched before LD_LIBRARY_PATH, with `$ORIGIN`.
+    pub rpath: Vec<String>,
+    /// Folders searched after it, with `$ORIGIN`.
+    pub runpath: Vec<String>,
+    /// Symbol versions that it wants.
+    pub wanted: Vec<WantedVersion>,
+    /// Symbol versions that it defines.
+    pub offered: Vec<String>,
+}
+
+impl SharedLibrary {
+    /// Reads it. Only 64-bit little-endian libraries: NIXL exists for no other machine.
+    ///
+    /// # Errors
+    /// Why the file is no such library, or is damaged.
+    pub fn read(path: &Path) -> Result<SharedLibrary, String> {
+        let file = File::open(path).map_err(|error| error.to_string())?;
+        // Only what is looked at is read: a library may be hundreds of megabytes.
+        let cache = ReadCache::new(file);
+        parse(&cache).map_err(|error| error.to_string())
+    }
+
+    /// The versions that it wants of a library, by that library's NEEDED name.
+    pub fn wanted_of<'a>(&'a self, library: &'a str) -> impl Iterator<Item = &'a str> {
+        self.wanted.iter().filter(move |wanted| wanted.library == library).map(|wanted| wanted.version.as_str())
+    }
+}
+
+type Header = FileHeader64<LittleEndian>;
+
+fn parse<'data, R: ReadRef<'data>>(data: R) -> object::read::Result<SharedLibrary> {
+    let header = Header::parse(data)?;
+    let sections = header.sections(LittleEndian, data)?;
+    let mut library = SharedLibrary { machine: header.e_machine(LittleEndian).0, ..SharedLibrary::default() };
+    if let Some((entries, link)) = sections.dynamic(LittleEndian, data)? {
+        let strings = sections.strings(LittleEndian, data, link)?;
+        for entry in entries {
+            library.add(entry, strings)?;
+        }
+    }
+    if let Some((mut records, link)) = sections.gnu_verneed(LittleEndian, data)? {
+        let strings = sections.strings(LittleEndian, data, link)?;
+        while let Some((record, mut versions)) = records.next()? {
+            let file = text(record.file(LittleEndian, strings)?);
+            while let Some(version) = versions.next()? {
+                let version = text(version.name(LittleEndian, strings)?);
+                library.wanted.push(WantedVersion { library: file.clone(), version });
+            }
+        }
+    }
+    if let Some((mut records, link)) = sections.gnu_verdef(LittleEndian, data)? {
+        let strings = sections.strings(LittleEndian, data, link)?;
+        while let Some((record, mut names)) = records.next()? {
+            // The first definition is the library's own name, no version.
+            let is_own_name = record.vd_flags.get(LittleEndian).contains(VER_FLG_BASE);
+            if let Some(name) = names.next()?.filter(|_| !is_own_name) {
+                library.offered.push(text(name.name(LittleEndian, strings)?));
+            }
+        }
+    }
+    Ok(library)
+}
+
+impl SharedLibrary {
+    fn add<'data, R: ReadRef<'data>>(
+        &mut self,
+        entry: &object::elf::Dyn64<LittleEndian>,
+        strings: StringTable<'data, R>,
+    ) -> object::read::Result<()> {
+        let tag = entry.tag(LittleEndian);
+        if ![DT_NEEDED, DT_SONAME, DT_RPATH, DT_RUNPATH].contains(&tag) {
+            return Ok(());
+        }
+        let value = text(entry.string(LittleEndian, strings)?);
+        let folders = || value.split(':').filter(|folder| !folder.is_empty()).map(String::from).collect();
+        match tag {
+            DT_SONAME => self.soname = Some(value),
+            DT_RPATH => self.rpath = folders(),
+            DT_RUNPATH => self.runpath = folders(),
+            _ => self.needed.push(value),
+        }
+        Ok(())
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_is_read_as_readelf_prints_it() {
+        let program = SharedLibrary::read(&std::env::current_exe().unwrap()).unwrap();
+        assert!(program.needed.contains(&"libc.so.6".to_string()), "{program:?}");
+        assert!(program.wanted_of("libc.so.6").any(|version| version.starts_with("GLIBC_2.")), "{program:?}");
+        assert_eq!((program.soname, program.offered), (None, Vec::new()));
+    }
+
+    #[test]
+    fn what_a_library_offers_leaves_its_own_name_out() {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let path = maps.lines().find_map(|line| line.split_once('/').filter(|(_, path)| path.ends_with("/libc.so.6")));
+        let library = SharedLibrary::read(Path::new(&format!("/{}", path.unwrap().1))).unwrap();
+        assert_eq!(library.soname.as_deref(), Some("libc.so.6"));
+        assert!(library.offered.iter().any(|version| version == "GLIBC_2.17"), "{library:?}");
+        assert!(!library.offered.contains(&"libc.so.6".to_string()), "{library:?}");
+    }
+
+    #[test]
+    fn what_is_no_library_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        for (name, bytes) in [("empty", &b""[..]), ("text", b"INPUT(libfabric.so.1)"), ("cut", &whole[..1000])] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            assert!(SharedLibrary::read(&path).is_err(), "{name}");
+        }
+        assert!(SharedLibrary::read(&folder.path().join("absent")).is_err());
+    }
+}

@@ -1,0 +1,135 @@
+//! The fabric that a user demands, held against the one that was observed.
+#![forbid(unsafe_code)]
+
+use clap::ValueEnum;
+
+use super::plan::Plan;
+use crate::backend::Backend;
+use crate::environment::fabric_devices::FabricDevices;
+use crate::report::{Failure, Smoke, SmokeStatus};
+
+/// What the bytes must have been carried by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum RequiredFabric {
+    /// EFA
+    Efa,
+    /// EFA, InfiniBand, RoCE or Slingshot
+    Rdma,
+    /// Anything; TCP or shared memory over LIBFABRIC is warned about
+    #[default]
+    Any,
+}
+
+impl RequiredFabric {
+    /// Whether it is satisfied by what was observed. What is unknown or a mixture satisfies no demand.
+    pub fn accepts(self, fabric: Option<&str>) -> bool {
+        match self {
+            RequiredFabric::Any => true,
+            RequiredFabric::Efa => fabric == Some("efa"),
+            RequiredFabric::Rdma => fabric.is_some_and(is_rdma),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            RequiredFabric::Efa => "efa",
+            RequiredFabric::Rdma => "rdma",
+            RequiredFabric::Any => "any",
+        }
+    }
+}
+
+fn is_rdma(fabric: &str) -> bool {
+    ["efa", "ib", "cxi"].contains(&fabric)
+}
+
+/// Turns a passed transfer into a failed one, or warns, where the bytes went another way than they should.
+pub fn hold(smoke: &mut Smoke, plan: &Plan, devices: &dyn Fn() -> FabricDevices) {
+    if smoke.status != SmokeStatus::Passed {
+        return;
+    }
+    if !plan.require_fabric.accepts(smoke.fabric.as_deref()) {
+        smoke.status = SmokeStatus::Failed;
+        smoke.failure = Some(refusal(smoke, plan, &devices()));
+        return;
+    }
+    if plan.backend == Backend::Libfabric && !smoke.fabric.as_deref().is_some_and(is_rdma) {
+        smoke.warnings.push(format!(
+            "THIS WAS NOT RDMA: LIBFABRIC passed over {}. No EFA and no other fast fabric carried these bytes, and a \
+             workload here would be as slow, without an error. Looked for: {}. Add --require-fabric efa (or rdma) to make \
+             this a failure.",
+            observed(smoke),
+            devices().describe(),
+        ));
+    }
+}
+
+fn observed(smoke: &Smoke) -> String {
+    let transports =
+        if smoke.transports.is_empty() { String::new() } else { format!(" ({})", smoke.transports.join(", ")) };
+    match &smoke.fabric {
+        Some(fabric) => format!("{fabric}{transports}"),
+        None => format!("a fabric that was not stated for certain{transports}"),
+    }
+}
+
+fn refusal(smoke: &Smoke, plan: &Plan, devices: &FabricDevices) -> Failure {
+    let message = format!(
+        "--require-fabric {}: the transfer itself was right, but what carried the bytes was {}; looked for: {}",
+        plan.require_fabric.name(),
+        observed(smoke),
+        devices.describe(),
+    );
+    Failure { stage: "fabric".into(), message, advice: advice(plan, devices) }
+}
+
+fn advice(plan: &Plan, devices: &FabricDevices) -> String {
+    if devices.devices.is_empty() {
+        return "This machine shows no RDMA device. A container build never has one: leave --require-fabric to a run on the \
+                instance itself. On AWS, take an instance type with EFA and a network interface of the type EFA, see \
+                that the kernel has the module efa (lsmod), and give the container its devices (docker run --device \
+                /dev/infiniband/uverbs0, or vpc.amazonaws.com/efa in Kubernetes)."
+            .into();
+    }
+    if !devices.forbidden.is_empty() {
+        return "The device files are there and this user may not open them: run as a user who may, or give the container \
+                the devices (docker run --device /dev/infiniband/uverbs0) with permission to read and write."
+            .into();
+    }
+    if devices.usable.is_empty() {
+        return "The kernel has the device, and this container does not: give it the device files (docker run --device \
+                /dev/infiniband/uverbs0 for each, or vpc.amazonaws.com/efa in Kubernetes) and an unlimited memory lock \
+                (--ulimit memlock=-1)."
+            .into();
+    }
+    match plan.backend {
+        Backend::Ucx => "Both ends are on this machine, where UCX prefers shared memory: allow it RDMA alone for this test \
+                         (UCX_TLS=srd,ud_v for EFA, UCX_TLS=rc,ud for InfiniBand), and see with ucx_info -d whether this \
+                         UCX knows the device."
+            .into(),
+        Backend::Libfabric => "The device is there and libfabric did not offer it: see what fi_info -p efa says with the \
+                               libfabric that was loaded (-v shows the folders), use that of the EFA installer \
+                               (--library-path /opt/amazon/efa/lib), allow unlimited locked memory, and run again with \
+                               FI_LOG_LEVEL=warn."
+            .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_and_mixed_fabrics_satisfy_nothing() {
+        for fabric in [None, Some("tcp"), Some("efa+tcp"), Some("ib+shm"), Some("shm"), Some("")] {
+            assert!(!RequiredFabric::Efa.accepts(fabric), "{fabric:?}");
+            assert!(!RequiredFabric::Rdma.accepts(fabric), "{fabric:?}");
+            assert!(RequiredFabric::Any.accepts(fabric), "{fabric:?}");
+        }
+        assert!(RequiredFabric::Efa.accepts(Some("efa")) && RequiredFabric::Rdma.accepts(Some("efa")));
+        assert!(!RequiredFabric::Efa.accepts(Some("ib")));
+        for fabric in ["ib", "cxi"] {
+            assert!(RequiredFabric::Rdma.accepts(Some(fabric)), "{fabric}");
+        }
+    }
+}
