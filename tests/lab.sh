@@ -15,6 +15,10 @@ usage: tests/lab.sh env NIXL_VERSION [DYNAMO_VERSION]
            that wheel, downloaded once; for this machine's Python, or for 3.12, 3.13, ...
        tests/lab.sh python
            a Python interpreter with pip, numpy, pydantic and a stand-in for torch
+       tests/lab.sh libfabric
+           the folder with libfabric 2.1.0 and its providers (impi-rt), libcudart.so.13, and hwloc's library installed
+       tests/lab.sh debian13
+           the root folder of a Debian 13 with its own libfabric1 (needs root)
        tests/lab.sh tool DISTRIBUTION VERSION
            the folder with the programs, the Python interpreter too, of an environment with that distribution
 Each prints one path. NIXL_RETROFIT_LAB names another folder than target/lab/.
@@ -167,10 +171,93 @@ tool() {
     printf '%s\n' "$folder/bin"
 }
 
+# libhwloc.so.15 is the system's: NIXL's wheels expect it there.
+ensure_hwloc() {
+    ldconfig -p | grep -q 'libhwloc\.so\.15 ' && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say 'installing libhwloc15'
+        quietly apt-get update
+        quietly apt-get install -y --no-install-recommends libhwloc15
+        ldconfig -p | grep -q 'libhwloc\.so\.15 ' && return
+    fi
+    fail 'libhwloc.so.15 is missing: install it (Debian and Ubuntu: apt-get install libhwloc15)'
+}
+
+# libfabric finds its providers (lib*-fi.so) in the folder that it is loaded from, through LD_LIBRARY_PATH.
+libfabric() {
+    local folder=$lab/libfabric python impi cudart
+    ensure_hwloc
+    if ! is_complete "$folder"; then
+        python=$(pip_python)
+        impi=$(wheel impi-rt 2021.16.2)
+        cudart=$(wheel nvidia-cuda-runtime 13.0.96)
+        (
+            lock libfabric
+            is_complete "$folder" && exit
+            say "making $folder"
+            rm -rf "$folder"
+            mkdir -p "$folder"
+            "$python" - "$folder" "$impi" "$cudart" <<'PYTHON'
+import pathlib, sys, zipfile
+
+folder = pathlib.Path(sys.argv[1])
+for wheel in map(zipfile.ZipFile, sys.argv[2:]):
+    for member in wheel.namelist():
+        name = member.rpartition("/")[2]
+        if name in ("libfabric.so.1", "libcudart.so.13") or name.endswith("-fi.so"):
+            (folder / name).write_bytes(wheel.read(member))
+PYTHON
+            touch "$folder/.complete"
+        )
+    fi
+    printf '%s\n' "$folder"
+}
+
+debian_mirror() {
+    local release
+    # shellcheck source=/dev/null
+    release=$(. /etc/os-release && printf '%s %s' "$ID" "${VERSION_CODENAME:-}")
+    [ "${release% *}" = debian ] ||
+        fail 'the Debian is made from the Debian mirror of this machine; run this on Debian'
+    { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true; } |
+        awk -v suite="${release#* }-updates" '
+            $1 == "deb" { sub(/\[[^]]*\] */, ""); if ($3 == suite && !found++) print $2 }
+            $1 == "URIs:" { uri = $2 }
+            $1 == "Suites:" && index($0 " ", " " suite " ") && !found++ { print uri }'
+}
+
+# A Debian whose libfabric NIXL 1.5.0's plugin does not survive.
+debian13() {
+    local folder=$lab/debian13 mirror
+    if ! is_complete "$folder"; then
+        (
+            lock debian13
+            is_complete "$folder" && exit
+            [ "$(id -u)" = 0 ] || fail 'debootstrap makes the Debian, and it needs root'
+            if ! command -v debootstrap >/dev/null; then
+                say 'installing debootstrap'
+                quietly apt-get update
+                quietly apt-get install -y --no-install-recommends debootstrap
+            fi
+            mirror=$(debian_mirror)
+            [ -n "$mirror" ] || fail 'no Debian mirror found in /etc/apt'
+            say "making $folder with debootstrap"
+            rm -rf "$folder"
+            quietly debootstrap --variant=minbase --include=libfabric1,libhwloc15,libnuma1,libstdc++6 trixie \
+                "$folder" "$mirror"
+            mkdir -p "$folder/lab" "$folder/program"
+            touch "$folder/.complete"
+        )
+    fi
+    printf '%s\n' "$folder"
+}
+
 case "${1:-} $#" in
     'env 2' | 'env 3') environment "${@:2}" ;;
     'wheel 3' | 'wheel 4') wheel "${@:2}" ;;
     'tool 3') tool "$2" "$3" ;;
+    'libfabric 1') libfabric ;;
+    'debian13 1') debian13 ;;
     'python 1') pip_python ;;
     '--help 1' | '-h 1' | 'help 1') usage ;;
     *) usage >&2; exit 2 ;;

@@ -1,0 +1,341 @@
+//! The smoke transfer over LIBFABRIC, through real NIXL wheels and a real libfabric, in a network of the test's own.
+//!
+//! Each run has a network namespace to itself: with a pair of interfaces libfabric's tcp provider can be used, with the
+//! loopback alone it cannot. That needs root; without it these tests fail and say so.
+
+mod common;
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Marks every process that one run has started.
+const MARK: &str = "SMOKE_LIBFABRIC_TEST_RUN";
+/// Shell commands: a second interface beside the loopback.
+const NETWORK_UP: &str = "ip link set lo up; ip link add v0 type veth peer name v1; ip addr add 10.9.0.1/24 dev v0; \
+                          ip link set v0 up; ip link set v1 up;";
+/// Shell commands: for this process alone, no libfabric in the system's folder, where it would be found before those of
+/// wheels.
+const HIDE_LIBFABRIC: &str = "for folder in /usr/lib/*-linux-gnu; do [ -e \"$folder/libfabric.so.1\" ] || continue; \
+                              mount -t tmpfs hidden /mnt; mkdir /mnt/upper /mnt/work; \
+                              mount -t overlay -o \"lowerdir=$folder,upperdir=/mnt/upper,workdir=/mnt/work\" hidden \
+                              \"$folder\"; rm \"$folder\"/libfabric.so.1*; done;";
+
+/// A network that libfabric's tcp provider can use.
+fn network() -> String {
+    format!("{NETWORK_UP} exec \"$@\"")
+}
+
+/// One that it cannot.
+fn loopback() -> String {
+    "ip link set lo up; exec \"$@\"".into()
+}
+
+fn lab(arguments: &[&str]) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab.sh");
+    let output = Command::new("bash").arg(script).args(arguments).output().expect("bash starts");
+    assert!(output.status.success(), "tests/lab.sh {arguments:?}: {}", common::stderr(&output));
+    PathBuf::from(common::stdout(&output).trim())
+}
+
+fn nixl(version: &str) -> PathBuf {
+    lab(&["env", version, "none"])
+}
+
+fn libfabric() -> String {
+    lab(&["libfabric"]).display().to_string()
+}
+
+/// The command, in a network namespace of its own.
+fn inside(network: &str, program: &Command) -> Command {
+    assert!(rustix::process::geteuid().is_root(), "a network namespace of its own needs root: run these tests as root");
+    let mut command = Command::new("unshare");
+    command
+        .args(["--net", "--mount", "--propagation", "private", "bash", "-ec", network, "bash"])
+        .arg(program.get_program())
+        .args(program.get_args());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+fn smoke(network: &str, version: &str, arguments: &[&str], mark: &str) -> Command {
+    let mut program = common::program();
+    program.args(["smoke", "--size", "4M"]).args(arguments).arg(nixl(version));
+    if !arguments.contains(&"--backend") {
+        program.args(["--backend", "LIBFABRIC"]);
+    }
+    program.env(MARK, mark).env_remove("LD_LIBRARY_PATH").env_remove("LD_PRELOAD");
+    inside(network, &program)
+}
+
+/// One run, and what it has left behind: nothing.
+struct Run {
+    status: i32,
+    smoke: Value,
+    words: String,
+}
+
+impl Run {
+    fn of(network: &str, version: &str, arguments: &[&str]) -> Run {
+        let mark = new_mark();
+        let mut command = smoke(network, version, arguments, &mark);
+        let before = leavings();
+        let output = command.args(["--output-format", "json"]).output().expect("unshare starts");
+        assert_eq!(processes(&mark), Vec::<u32>::new(), "processes were left behind");
+        assert_eq!(leavings(), before, "files were left behind");
+        let document: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}\n{}", common::stdout(&output), common::stderr(&output)));
+        let smoke = document["smoke"].clone();
+        let words = format!("{} {}", smoke["failure"]["message"], smoke["failure"]["advice"]);
+        Run { status: common::status(&output), smoke, words }
+    }
+
+    #[track_caller]
+    fn passed(&self) {
+        let state = (self.status, self.smoke["status"].as_str(), self.smoke["verified"].as_bool());
+        assert_eq!(state, (0, Some("passed"), Some(true)), "{:#}", self.smoke);
+    }
+
+    #[track_caller]
+    fn failed(&self, stage: &str, words: &[&str]) {
+        assert_eq!((self.status, self.smoke["status"].as_str()), (1, Some("failed")), "{:#}", self.smoke);
+        assert_eq!(self.smoke["failure"]["stage"], stage, "{:#}", self.smoke);
+        for word in words {
+            assert!(self.words.contains(word), "'{word}' is missing in: {}", self.words);
+        }
+    }
+
+    fn environment(&self) -> String {
+        self.smoke["environment"].to_string()
+    }
+}
+
+fn new_mark() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Living processes that carry the mark in their environment.
+fn processes(mark: &str) -> Vec<u32> {
+    let wanted = format!("{MARK}={mark}");
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    numbers
+        .filter(|number| {
+            let variables = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
+            variables.split(|&byte| byte == 0).any(|variable| variable == wanted.as_bytes())
+        })
+        .collect()
+}
+
+/// What libfabric or a stand-in could leave: shared memory, and files of that name.
+fn leavings() -> Vec<PathBuf> {
+    let folders = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_ours(path)).collect();
+    paths.sort();
+    paths
+}
+
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ["libcuda", "nixl-retrofit", "fi_", "efa"].iter().any(|part| name.contains(part))
+}
+
+fn has_driver() -> bool {
+    let known = Command::new("ldconfig").arg("-p").output().expect("ldconfig starts");
+    common::stdout(&known).contains("libcuda.so.1 ")
+}
+
+fn passes_over_tcp(version: &str) {
+    let folder = libfabric();
+    let run = Run::of(&network(), version, &["--library-path", &folder]);
+    run.passed();
+    assert_eq!(run.smoke["fabric"], "tcp", "{:#}", run.smoke);
+    assert_eq!(run.smoke["transports"][0], "tcp/10.9.0.0/24");
+    assert_eq!(run.smoke["bytes"], 8 << 20);
+    assert!(run.environment().contains(&format!("LD_LIBRARY_PATH={folder}")), "{}", run.environment());
+    let stand_ins = run.smoke["stand_ins"].as_array().unwrap();
+    assert_eq!(stand_ins.len(), usize::from(!has_driver()), "{stand_ins:?}");
+    assert!(stand_ins.iter().all(|name| name.as_str().unwrap().starts_with("libcuda.so.1")), "{stand_ins:?}");
+    let warning = run.smoke["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("NOT RDMA") && warning.contains("tcp") && warning.contains("--require-fabric"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn nixl_1_0_1_passes_over_tcp_and_says_so() {
+    passes_over_tcp("1.0.1");
+}
+
+#[test]
+fn nixl_1_5_0_passes_over_tcp_and_says_so() {
+    passes_over_tcp("1.5.0");
+}
+
+#[test]
+fn people_cannot_overlook_it() {
+    let output =
+        smoke(&network(), "1.5.0", &["--library-path", &libfabric(), "--color", "always"], &new_mark()).output();
+    let text = common::stdout(&output.unwrap());
+    assert!(text.contains("LIBFABRIC over tcp"), "{text}");
+    assert!(text.contains("\n  \u{1b}[1m\u{1b}[33mwarning: THIS WAS NOT RDMA"), "{text:?}");
+    if !has_driver() {
+        assert!(text.contains("libcuda.so.1: a stand-in was used; GPU memory cannot be tested"), "{text}");
+    }
+}
+
+#[test]
+fn a_corrupted_byte_is_caught_over_libfabric_too() {
+    for fault in ["corrupt:4194303", "corrupt-read:17"] {
+        let run = Run::of(&network(), "1.5.0", &["--library-path", &libfabric(), "--fault", fault]);
+        run.failed("compare", &["1 of the message's"]);
+    }
+}
+
+#[test]
+fn another_fabric_than_the_required_one_is_a_failure() {
+    for required in ["efa", "rdma"] {
+        let run = Run::of(&network(), "1.5.0", &["--library-path", &libfabric(), "--require-fabric", required]);
+        run.failed("fabric", &[required, "tcp", "0x1d0f", "/sys/class/infiniband", "/dev/infiniband/uverbs"]);
+        assert_eq!((&run.smoke["verified"], &run.smoke["fabric"]), (&Value::Bool(true), &Value::from("tcp")));
+        assert_eq!(run.smoke["bytes"], 8 << 20);
+    }
+}
+
+#[test]
+fn ucx_is_held_to_the_required_fabric_too() {
+    let run = Run::of(&network(), "1.5.0", &["--backend", "UCX", "--require-fabric", "rdma"]);
+    run.failed("fabric", &["--require-fabric rdma"]);
+}
+
+#[test]
+fn the_loopback_alone_is_not_enough() {
+    for version in ["1.0.1", "1.5.0"] {
+        let run = Run::of(&loopback(), version, &["--library-path", &libfabric()]);
+        run.failed("backend", &["fi_enable failed", "Bad file descriptor", "loopback"]);
+        assert_eq!(run.smoke["fabric"], Value::Null, "{:#}", run.smoke);
+    }
+}
+
+#[test]
+fn nixl_1_5_1_wants_a_libfabric_that_does_not_exist() {
+    let folder = libfabric();
+    let run = Run::of(&network(), "1.5.1", &["--library-path", &folder]);
+    let offers = format!("{folder}/libfabric.so.1 offers up to FABRIC_1.8");
+    run.failed("backend", &["of NIXL 1.5.1 wants libfabric.so.1 with FABRIC_1.10", &offers, "Use NIXL 1.5.0"]);
+}
+
+#[test]
+fn a_library_that_is_nowhere_is_named() {
+    let run = Run::of(&network(), "1.5.0", &[]);
+    run.failed("backend", &["NIXL 1.5.0 needs libcudart.so.13, which is nowhere", "searched:", "ldconfig"]);
+}
+
+#[test]
+fn wheels_of_the_environment_are_searched() {
+    let environment = nixl("1.5.0");
+    let site = fs::read_dir(environment.join("lib")).unwrap().flatten().next().unwrap().path().join("site-packages");
+    // A second site-packages folder whose wheels hold what is missing, seen through a .pth file as in a real environment.
+    let folder = tempfile::tempdir().unwrap();
+    let prefix = folder.path().join("lib/python3.11/site-packages");
+    let nvidia = prefix.join("nvidia/cu13/lib");
+    fs::create_dir_all(&nvidia).unwrap();
+    fs::write(prefix.join("nixl.pth"), format!("{}\n", site.display())).unwrap();
+    for file in fs::read_dir(libfabric()).unwrap().flatten() {
+        let name = file.file_name();
+        let is_cuda = name.to_string_lossy().starts_with("libcudart");
+        let target = if is_cuda { nvidia.join(&name) } else { folder.path().join("lib").join(&name) };
+        std::os::unix::fs::symlink(file.path(), target).unwrap();
+    }
+    let mut program = common::program();
+    program.args(["smoke", "--backend", "LIBFABRIC", "--size", "1M", "--output-format", "json"]).arg(&prefix);
+    program.env_remove("LD_LIBRARY_PATH");
+    let network = format!("{HIDE_LIBFABRIC} {}", network());
+    let output = inside(&network, &program).output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}\n{}", common::stdout(&output), common::stderr(&output)));
+    let smoke = &document["smoke"];
+    assert_eq!((common::status(&output), &smoke["status"]), (0, &Value::from("passed")), "{document:#}");
+    let environment = smoke["environment"].to_string();
+    let own = format!("{}/lib", folder.path().display());
+    assert!(environment.contains("nvidia/cu13/lib") && environment.contains(&own), "{environment}");
+    assert!(smoke["warnings"].to_string().contains("known to ldconfig"), "{smoke:#}");
+}
+
+#[test]
+fn a_plugin_that_ends_its_process_is_quoted() {
+    let (root, environment, libraries) = (lab(&["debian13"]), nixl("1.5.0"), libfabric());
+    let site = fs::read_dir(environment.join("lib")).unwrap().flatten().next().unwrap().path().join("site-packages");
+    let program = common::program();
+    let folder = Path::new(program.get_program()).parent().unwrap();
+    let libcudart = Path::new(&libraries).join("libcudart.so.13");
+    // Debian's libfabric, NIXL's wheel, and of the laboratory's libraries libcudart alone.
+    let network = format!(
+        "root={root}; mount --bind {site} $root/lab; mount --bind {folder} $root/program; mount -t tmpfs own $root/mnt; \
+         cp {libcudart} $root/mnt; mount -t proc proc $root/proc; mount -t sysfs sys $root/sys; {NETWORK_UP} \
+         exec chroot $root \"$@\"",
+        root = root.display(),
+        site = site.display(),
+        folder = folder.display(),
+        libcudart = libcudart.display(),
+    );
+    let mut inner = Command::new("/program/nixl-retrofit");
+    inner.args(["smoke", "--backend", "LIBFABRIC", "--output-format", "json", "--library-path", "/mnt", "/lab"]);
+    inner.env_remove("LD_LIBRARY_PATH");
+    let output = inside(&network, &inner).output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}\n{}", common::stdout(&output), common::stderr(&output)));
+    let failure = &document["smoke"]["failure"];
+    assert_eq!((common::status(&output), failure["stage"].as_str()), (1, Some("backend")), "{document:#}");
+    let message = failure["message"].as_str().unwrap();
+    for words in ["exit status 1", "its last words", "request to allocate mask for invalid number"] {
+        assert!(message.contains(words), "{message}");
+    }
+    assert!(failure["advice"].as_str().unwrap().contains("libnuma"), "{failure:#}");
+    assert_eq!(document["smoke"]["stand_ins"][0], "libcuda.so.1", "{document:#}");
+}
+
+#[test]
+fn a_library_path_that_is_not_there_is_a_usage_error() {
+    let output = common::run(["smoke", "--library-path", "/nonexistent", "/"]);
+    assert_eq!(common::status(&output), 2);
+    assert!(common::stderr(&output).contains("--library-path /nonexistent"), "{}", common::stderr(&output));
+}
+
+#[test]
+fn a_signal_leaves_nothing_behind() {
+    let folder = libfabric();
+    for signal in ["-INT", "-TERM", "-KILL"] {
+        let (mark, before) = (new_mark(), leavings());
+        let mut command = smoke(&network(), "1.5.0", &["--library-path", &folder, "--fault", "hang"], &mark);
+        let mut supervisor = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_for("two workers", || processes(&mark).len() == 3);
+        std::thread::sleep(Duration::from_millis(1500));
+        let killed = Command::new("kill").args([signal, &supervisor.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        assert!(supervisor.wait().unwrap().signal().is_some());
+        wait_for("the workers' end", || processes(&mark).is_empty());
+        assert_eq!(leavings(), before);
+    }
+}
+
+fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
