@@ -227,6 +227,12 @@ fn advise_backend(plan: &Plan, libraries: &Libraries, loader: Option<&str>, word
         if !diagnosis::damaged_libraries(plan).is_empty() {
             return advise_loader(plan, error);
         }
+        if error.contains("libcuda.so.1") && !libraries.stand_ins.is_empty() {
+            return "The stand-in for NVIDIA's driver library could not be loaded, most likely because a sandbox keeps a process \
+                    from /proc/PID/fd of another one: run this where a driver is, or make the CUDA toolkit's stub \
+                    (lib64/stubs/libcuda.so) known as libcuda.so.1."
+                .into();
+        }
         return advise_libraries(libraries).unwrap_or_else(|| advise_loader(plan, error));
     }
     let missing = plugin_file(plan).is_some_and(|file| !file.exists());

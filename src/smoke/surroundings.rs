@@ -180,6 +180,19 @@ mod tests {
     }
 
     #[test]
+    fn efa_is_kept_from_shared_memory() {
+        let added = |backend, value: Option<&str>| {
+            let mut surroundings = Surroundings::default();
+            surroundings.add_backend(backend, |_| value.map(OsString::from));
+            surroundings.describe()
+        };
+        assert_eq!(added(Backend::Libfabric, None), ["FI_EFA_ENABLE_SHM_TRANSFER=0"]);
+        assert_eq!(added(Backend::Libfabric, Some("1")), ["FI_EFA_ENABLE_SHM_TRANSFER=0"]);
+        assert_eq!(added(Backend::Libfabric, Some("0")), Vec::<String>::new());
+        assert_eq!(added(Backend::Ucx, None), Vec::<String>::new());
+    }
+
+    #[test]
     fn a_plugin_folder_is_passed_on() {
         assert_eq!(described(&[("NIXL_PLUGIN_DIR", "/a")], Some("/b")).last().unwrap(), "NIXL_PLUGIN_DIR=/b");
     }
