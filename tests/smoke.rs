@@ -180,7 +180,9 @@ fn a_killed_worker_is_reported() {
 
 #[test]
 fn an_exit_inside_a_worker_is_reported() {
-    Run::of(&lab("1.5.0"), &["--fault", "exit"], &[]).failed("transfer", &["target", "exit status 1"]);
+    // Where the machine has RDMA's libraries, UCX's module for them crashes in its exit handler.
+    let variables = [("UCX_MODULES", "^ib")];
+    Run::of(&lab("1.5.0"), &["--fault", "exit"], &variables).failed("transfer", &["target", "exit status 1"]);
 }
 
 #[test]

@@ -44,6 +44,16 @@ impl FabricDevices {
         FabricDevices { devices: devices.collect(), usable, forbidden }
     }
 
+    /// A machine without an EFA device, or with one that may be used or not.
+    #[cfg(test)]
+    pub fn with_efa(usable: Option<bool>) -> FabricDevices {
+        let Some(usable) = usable else { return FabricDevices::default() };
+        let file = vec![PathBuf::from("/dev/infiniband/uverbs0")];
+        let (usable, forbidden) = if usable { (file, Vec::new()) } else { (Vec::new(), file) };
+        let device = RdmaDevice { name: "rdmap0s6".into(), vendor: Some(AMAZON) };
+        FabricDevices { devices: vec![device], usable, forbidden }
+    }
+
     /// The EFA devices' names.
     pub fn efa(&self) -> Vec<&str> {
         let efa = self.devices.iter().filter(|device| device.vendor == Some(AMAZON));

@@ -93,8 +93,18 @@ fn advise_missing(name: &str) -> &'static str {
     found.map_or("Install what is missing, or name its folder with --library-path.", |(_, advice)| advice)
 }
 
+/// What this machine offers to a fabric.
+struct Machine {
+    devices: FabricDevices,
+    interfaces: Vec<String>,
+}
+
 /// What to do, told by a worker's last words.
 pub fn advise_words(plan: &Plan, words: &[String]) -> Option<String> {
+    advise_on(plan, words, &|| Machine { devices: FabricDevices::look(), interfaces: interfaces() })
+}
+
+fn advise_on(plan: &Plan, words: &[String], machine: &dyn Fn() -> Machine) -> Option<String> {
     let has = |part: &str| words.iter().any(|line| line.contains(part));
     if has("request to allocate mask for invalid number") {
         return Some(
@@ -110,7 +120,7 @@ pub fn advise_words(plan: &Plan, words: &[String]) -> Option<String> {
     if has("Cannot allocate memory") || has("RLIMIT_MEMLOCK") || has("memlock") {
         return Some(memory_lock());
     }
-    let devices = FabricDevices::look();
+    let Machine { devices, interfaces } = machine();
     if !devices.efa().is_empty() && !devices.forbidden.is_empty() {
         return Some(format!(
             "There are EFA devices ({}), and this user may not open {}: run as a user who may, or give the container the \
@@ -119,8 +129,7 @@ pub fn advise_words(plan: &Plan, words: &[String]) -> Option<String> {
             devices.forbidden.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
         ));
     }
-    let without_interface = interfaces().is_empty();
-    if without_interface || has("fi_enable failed") && has("Bad file descriptor") {
+    if interfaces.is_empty() || has("fi_enable failed") && has("Bad file descriptor") {
         return Some(
             "There is no usable network interface but the loopback, which libfabric's tcp provider does not take: run this \
              with a network (docker run without --network none), or on a machine with EFA give the container its devices."
@@ -173,6 +182,28 @@ mod tests {
             require_fabric: crate::smoke::RequiredFabric::Any,
             fault: None,
         }
+    }
+
+    fn advice(words: &str, efa: Option<bool>, interfaces: &[&str]) -> Option<String> {
+        let machine = || Machine {
+            devices: FabricDevices::with_efa(efa),
+            interfaces: interfaces.iter().map(|name| name.to_string()).collect(),
+        };
+        advise_on(&plan(Backend::Libfabric), &[words.to_string()], &machine)
+    }
+
+    #[test]
+    fn the_machine_explains_what_words_do_not() {
+        let nothing = "E1123 0:0 1 libfabric_common.cpp:111] No network devices found with any provider";
+        assert!(advice(nothing, None, &[]).unwrap().contains("loopback"));
+        assert!(advice(nothing, None, &["eth0"]).unwrap().contains("FI_LOG_LEVEL"));
+        let forbidden = advice(nothing, Some(false), &["eth0"]).unwrap();
+        assert!(
+            forbidden.contains("rdmap0s6") && forbidden.contains("may not open /dev/infiniband/uverbs0"),
+            "{forbidden}"
+        );
+        assert!(!advice(nothing, Some(true), &["eth0"]).unwrap().contains("may not open"));
+        assert_eq!(advice("something else", Some(true), &["eth0"]), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use clap::ValueEnum;
 
+use super::known_troubles::memory_lock;
 use super::plan::Plan;
 use crate::backend::Backend;
 use crate::environment::fabric_devices::FabricDevices;
@@ -50,7 +51,7 @@ pub fn hold(smoke: &mut Smoke, plan: &Plan, devices: &dyn Fn() -> FabricDevices)
     }
     if !plan.require_fabric.accepts(smoke.fabric.as_deref()) {
         smoke.status = SmokeStatus::Failed;
-        smoke.failure = Some(refusal(smoke, plan, &devices()));
+        smoke.failure = Some(refusal(smoke, plan.require_fabric, plan.backend, &devices()));
         return;
     }
     if plan.backend == Backend::Libfabric && !smoke.fabric.as_deref().is_some_and(is_rdma) {
@@ -73,17 +74,17 @@ fn observed(smoke: &Smoke) -> String {
     }
 }
 
-fn refusal(smoke: &Smoke, plan: &Plan, devices: &FabricDevices) -> Failure {
+fn refusal(smoke: &Smoke, required: RequiredFabric, backend: Backend, devices: &FabricDevices) -> Failure {
     let message = format!(
         "--require-fabric {}: the transfer itself was right, but what carried the bytes was {}; looked for: {}",
-        plan.require_fabric.name(),
+        required.name(),
         observed(smoke),
         devices.describe(),
     );
-    Failure { stage: "fabric".into(), message, advice: advice(plan, devices) }
+    Failure { stage: "fabric".into(), message, advice: advice(backend, devices) }
 }
 
-fn advice(plan: &Plan, devices: &FabricDevices) -> String {
+fn advice(backend: Backend, devices: &FabricDevices) -> String {
     if devices.devices.is_empty() {
         return "This machine shows no RDMA device. A container build never has one: leave --require-fabric to a run on the \
                 instance itself. On AWS, take an instance type with EFA and a network interface of the type EFA, see \
@@ -102,16 +103,17 @@ fn advice(plan: &Plan, devices: &FabricDevices) -> String {
                 (--ulimit memlock=-1)."
             .into();
     }
-    match plan.backend {
+    match backend {
         Backend::Ucx => "Both ends are on this machine, where UCX prefers shared memory: allow it RDMA alone for this test \
                          (UCX_TLS=srd,ud_v for EFA, UCX_TLS=rc,ud for InfiniBand), and see with ucx_info -d whether this \
                          UCX knows the device."
             .into(),
-        Backend::Libfabric => "The device is there and libfabric did not offer it: see what fi_info -p efa says with the \
-                               libfabric that was loaded (-v shows the folders), use that of the EFA installer \
-                               (--library-path /opt/amazon/efa/lib), allow unlimited locked memory, and run again with \
-                               FI_LOG_LEVEL=warn."
-            .into(),
+        Backend::Libfabric => format!(
+            "The device is there and libfabric did not offer it: see what fi_info -p efa says with the libfabric that was \
+             loaded (-v shows the folders), use that of the EFA installer (--library-path /opt/amazon/efa/lib), and run \
+             again with FI_LOG_LEVEL=warn. {}",
+            memory_lock()
+        ),
     }
 }
 
@@ -128,8 +130,37 @@ mod tests {
         }
         assert!(RequiredFabric::Efa.accepts(Some("efa")) && RequiredFabric::Rdma.accepts(Some("efa")));
         assert!(!RequiredFabric::Efa.accepts(Some("ib")));
+        assert!(!RequiredFabric::Rdma.accepts(Some("sockets")));
         for fabric in ["ib", "cxi"] {
             assert!(RequiredFabric::Rdma.accepts(Some(fabric)), "{fabric}");
         }
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_used_and_fits_the_machine() {
+        let mut smoke = Smoke::skipped("LIBFABRIC", String::new());
+        smoke.fabric = Some("tcp".into());
+        smoke.transports = vec!["tcp/eth0".into()];
+        let refused = |efa| refusal(&smoke, RequiredFabric::Efa, Backend::Libfabric, &FabricDevices::with_efa(efa));
+        let without = refused(None);
+        assert_eq!(without.stage, "fabric");
+        assert!(
+            without.message.contains("tcp (tcp/eth0)") && without.message.contains("0x1d0f"),
+            "{}",
+            without.message
+        );
+        assert!(without.advice.contains("no RDMA device"), "{}", without.advice);
+        assert!(refused(Some(false)).advice.contains("may not open"));
+        let usable = refused(Some(true));
+        assert!(usable.message.contains("infiniband: rdmap0s6;"), "{}", usable.message);
+        assert!(
+            usable.advice.contains("EFA installer") && usable.advice.contains("locked memory"),
+            "{}",
+            usable.advice
+        );
+        let mut hidden = FabricDevices::with_efa(Some(true));
+        hidden.usable.clear();
+        assert!(advice(Backend::Libfabric, &hidden).contains("device files"));
+        assert!(advice(Backend::Ucx, &FabricDevices::with_efa(Some(true))).contains("UCX_TLS"));
     }
 }
