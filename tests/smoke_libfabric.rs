@@ -47,6 +47,20 @@ fn nixl(version: &str) -> PathBuf {
     lab(&["env", version, "none"])
 }
 
+fn site_packages(version: &str) -> PathBuf {
+    let python = fs::read_dir(nixl(version).join("lib")).unwrap().flatten().next().expect("lib/pythonX.Y");
+    python.path().join("site-packages")
+}
+
+/// The stand-in as build.rs has made it, in the part of a driver or of the CUDA toolkit's stub.
+fn driver() -> PathBuf {
+    let program = common::program();
+    let builds = Path::new(program.get_program()).parent().unwrap().join("build");
+    let mut found: Vec<PathBuf> = fs::read_dir(builds).unwrap().flatten().map(|entry| entry.path()).collect();
+    found.retain(|path| path.join("out/libcuda.so.1").is_file());
+    found.pop().expect("build.rs has run").join("out/libcuda.so.1")
+}
+
 fn libfabric() -> String {
     lab(&["libfabric"]).display().to_string()
 }
@@ -246,8 +260,7 @@ fn a_library_that_is_nowhere_is_named() {
 
 #[test]
 fn wheels_of_the_environment_are_searched() {
-    let environment = nixl("1.5.0");
-    let site = fs::read_dir(environment.join("lib")).unwrap().flatten().next().unwrap().path().join("site-packages");
+    let site = site_packages("1.5.0");
     // A second site-packages folder whose wheels hold what is missing, seen through a .pth file as in a real environment.
     let folder = tempfile::tempdir().unwrap();
     let prefix = folder.path().join("lib/python3.11/site-packages");
@@ -276,9 +289,46 @@ fn wheels_of_the_environment_are_searched() {
 }
 
 #[test]
+fn a_driver_needs_no_stand_in() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(driver(), folder.path().join("libcuda.so.1")).unwrap();
+    let arguments = ["--library-path", &libfabric(), "--library-path", folder.path().to_str().unwrap()];
+    let run = Run::of(&network(), "1.5.0", &arguments);
+    run.passed();
+    assert_eq!(run.smoke["stand_ins"], serde_json::json!([]));
+    assert!(!run.environment().contains("LD_PRELOAD"), "{}", run.environment());
+}
+
+#[test]
+fn the_cuda_toolkits_stub_comes_before_the_stand_in() {
+    let stub = "/usr/local/cuda/lib64/stubs/libcuda.so";
+    // For this process alone there is a toolkit.
+    let network = format!(
+        "cp {driver} /tmp/stub.$$; mount -t tmpfs own /usr/local; mkdir -p {folder}; mv /tmp/stub.$$ {stub}; {rest}",
+        driver = driver().display(),
+        folder = Path::new(stub).parent().unwrap().display(),
+        rest = network(),
+    );
+    let mut program = common::program();
+    program.args(["smoke", "--backend", "LIBFABRIC", "--size", "1M", "--output-format", "json"]);
+    program.args(["--library-path", &libfabric()]).arg(site_packages("1.5.0"));
+    program.env_remove("LD_LIBRARY_PATH").env_remove("LD_PRELOAD");
+    let output = inside(&network, &program).output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}\n{}", common::stdout(&output), common::stderr(&output)));
+    let smoke = &document["smoke"];
+    assert_eq!((common::status(&output), &smoke["status"]), (0, &Value::from("passed")), "{document:#}");
+    if has_driver() {
+        assert_eq!(smoke["stand_ins"], serde_json::json!([]), "{smoke:#}");
+    } else {
+        assert!(smoke["stand_ins"][0].as_str().unwrap().ends_with(&format!("stub {stub})")), "{smoke:#}");
+        assert!(smoke["environment"].to_string().contains(&format!("LD_PRELOAD={stub}")), "{smoke:#}");
+    }
+}
+
+#[test]
 fn a_plugin_that_ends_its_process_is_quoted() {
-    let (root, environment, libraries) = (lab(&["debian13"]), nixl("1.5.0"), libfabric());
-    let site = fs::read_dir(environment.join("lib")).unwrap().flatten().next().unwrap().path().join("site-packages");
+    let (root, site, libraries) = (lab(&["debian13"]), site_packages("1.5.0"), libfabric());
     let program = common::program();
     let folder = Path::new(program.get_program()).parent().unwrap();
     let libcudart = Path::new(&libraries).join("libcudart.so.13");
