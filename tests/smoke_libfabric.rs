@@ -152,18 +152,18 @@ fn processes(mark: &str) -> Vec<u32> {
         .collect()
 }
 
-/// What libfabric or a stand-in could leave: shared memory, and files of that name.
+/// What could be left: shared memory of libfabric's providers, and a stand-in in a file.
 fn leavings() -> Vec<PathBuf> {
-    let folders = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
-    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_ours(path)).collect();
+    let mut paths = entries(Path::new("/dev/shm"), &["fi_", "efa", "nixl"]);
+    paths.extend(entries(&std::env::temp_dir(), &["libcuda"]));
     paths.sort();
     paths
 }
 
-fn is_ours(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    ["libcuda", "nixl-retrofit", "fi_", "efa"].iter().any(|part| name.contains(part))
+fn entries(folder: &Path, marks: &[&str]) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| marks.iter().any(|mark| entry.file_name().to_string_lossy().contains(mark)));
+    ours.map(|entry| entry.path()).collect()
 }
 
 fn has_driver() -> bool {
