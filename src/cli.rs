@@ -156,6 +156,9 @@ pub struct TransferArgs {
     /// The backends to test [default: what the patched code would choose now]
     #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
     pub backend: Vec<Backend>,
+    /// What moves the bytes: the installed NIXL; UCX or libfabric themselves; auto: NIXL where it has a C API
+    #[arg(long, value_enum, default_value_t = EngineChoice::Auto, value_name = "ENGINE")]
+    pub engine: EngineChoice,
     /// Payload in each direction, in bytes or with K, M, G (powers of 1024)
     #[arg(long, default_value = "64M", value_name = "BYTES")]
     pub size: ByteSize,
@@ -181,6 +184,17 @@ pub struct TransferArgs {
     pub fault: Option<Fault>,
 }
 
+/// What moves the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineChoice {
+    /// The installed NIXL where it has a C API, else native
+    Auto,
+    /// The installed NIXL, through its C API
+    Nixl,
+    /// The library below the backend: UCX or libfabric
+    Native,
+}
+
 /// `apply`.
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
@@ -190,7 +204,7 @@ pub struct ApplyArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub patch: PatchArgs,
-    /// The transfer afterwards: auto skips it, and says why, where NIXL has no C API
+    /// The transfer afterwards: auto skips it, and says why, where there is no NIXL
     #[arg(long, value_enum, default_value_t = SmokeWhen::Auto, value_name = "WHEN")]
     pub smoke: SmokeWhen,
     #[command(flatten)]

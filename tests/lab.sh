@@ -13,6 +13,8 @@ usage: tests/lab.sh env NIXL_VERSION [DYNAMO_VERSION]
            a virtual environment with that NIXL and ai-dynamo-runtime (default 1.6.1; none: NIXL alone)
        tests/lab.sh wheel DISTRIBUTION VERSION [PYTHON_VERSION]
            that wheel, downloaded once; for this machine's Python, or for 3.12, 3.13, ...
+       tests/lab.sh debian PACKAGE
+           that package of this Debian, unpacked and not installed
        tests/lab.sh python
            a Python interpreter with pip, numpy, pydantic and a stand-in for torch
        tests/lab.sh libfabric
@@ -171,6 +173,29 @@ tool() {
     printf '%s\n' "$folder/bin"
 }
 
+# Installing would change what the libraries under test find on this machine: UCX, for one, loads its RDMA modules once
+# libibverbs is there.
+debian() {
+    local package=$1 folder=$lab/debian/$1
+    if ! is_complete "$folder"; then
+        (
+            lock "debian-$package"
+            is_complete "$folder" && exit
+            command -v apt-get >/dev/null || fail "$package is a Debian package, and there is no apt-get"
+            apt-cache show "$package" >/dev/null 2>&1 || quietly apt-get update || fail "apt-get update needs root"
+            say "unpacking $package"
+            rm -rf "$folder"
+            mkdir -p "$folder/packages"
+            # apt's own user cannot write there, which it only mentions.
+            (cd "$folder/packages" && quietly apt-get download "$package")
+            quietly dpkg-deb -x "$folder"/packages/*.deb "$folder"
+            rm -rf "$folder/packages"
+            touch "$folder/.complete"
+        )
+    fi
+    printf '%s\n' "$folder"
+}
+
 # libhwloc.so.15 is the system's: NIXL's wheels expect it there.
 ensure_hwloc() {
     ldconfig -p | grep -q 'libhwloc\.so\.15 ' && return
@@ -253,6 +278,7 @@ debian13() {
 }
 
 case "${1:-} $#" in
+    'debian 2') debian "$2" ;;
     'env 2' | 'env 3') environment "${@:2}" ;;
     'wheel 3' | 'wheel 4') wheel "${@:2}" ;;
     'tool 3') tool "$2" "$3" ;;

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use super::console::Console;
 use crate::backend::{self, Backend};
-use crate::cli::TransferArgs;
+use crate::cli::{EngineChoice, TransferArgs};
 use crate::environment::nixl::{self, NixlInstallation};
 use crate::environment::target::Environment;
 use crate::exit_status::ExitStatus;
@@ -47,7 +47,7 @@ pub fn run(
     console: &Console,
     report: &mut Report,
 ) -> ExitStatus {
-    let nixl = match usable(environment) {
+    let nixl = match usable(environment, args.engine) {
         Ok(nixl) => nixl,
         Err(reason) => {
             report.add_smoke(not_made(backends, reason, required));
@@ -65,23 +65,23 @@ pub fn run(
     status
 }
 
-/// The NIXL that this environment's Python would use, if a transfer can be made through it.
+/// The NIXL that this environment's Python would use, if a transfer can be made with that engine.
 ///
 /// # Errors
 /// Why not, in words for a report.
-pub fn usable(environment: &Environment) -> Result<NixlInstallation, String> {
+pub fn usable(environment: &Environment, engine: EngineChoice) -> Result<NixlInstallation, String> {
     let folders = environment.folders();
     let found = nixl::find(&folders).into_iter().next();
     let Some(nixl) = found else {
         let searched: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
         return Err(format!("no NIXL is installed for {}; searched: {}", environment.label, searched.join(", ")));
     };
-    if nixl.capi.is_some() {
+    if nixl.capi.is_some() || engine != EngineChoice::Nixl {
         return Ok(nixl);
     }
     let version = nixl.version.as_deref().unwrap_or("of an unknown version");
     Err(format!(
-        "{} {version} has no libnixl_capi.so, the C API that the transfer goes through; NIXL's wheels have it from 0.10.1 on",
+        "{} {version} has no libnixl_capi.so, the C API that --engine nixl goes through; NIXL's wheels have it from 0.10.1 on",
         nixl.name
     ))
 }
@@ -95,6 +95,7 @@ fn one(
 ) -> Smoke {
     let plan = Plan {
         nixl: nixl.clone(),
+        engine: args.engine,
         backend,
         size: args.size.0,
         iterations: args.iterations,
@@ -123,7 +124,7 @@ fn not_made(backends: &[Backend], reason: String, required: bool) -> Smoke {
         smoke.failure = Some(Failure {
             stage: "load".into(),
             message: reason,
-            advice: "install a NIXL wheel of 0.10.1 or newer in this environment, or use --smoke auto to go on without a transfer".into(),
+            advice: "install NIXL in this environment (--engine nixl needs 0.10.1 or newer), or use --smoke auto to go on without a transfer".into(),
         });
     }
     smoke

@@ -35,6 +35,20 @@ impl NixlInstallation {
             None => format!("the NIXL in {}", self.name),
         }
     }
+
+    /// A library that came with it, by the beginning of its name: auditwheel makes `libucp-6f3a1c52.so.0.0.0` of
+    /// `libucp.so.0`.
+    pub fn bundled(&self, stem: &str) -> Option<PathBuf> {
+        let entries = self.library_dirs.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_bundled(path, stem)).collect();
+        files.sort();
+        files.into_iter().next()
+    }
+}
+
+fn is_bundled(path: &Path, stem: &str) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix(stem));
+    name.is_some_and(|rest| rest.starts_with(".so") || rest.starts_with('-') && rest.contains(".so")) && path.is_file()
 }
 
 /// Every NIXL of an environment, the one that its Python would use first.
@@ -184,6 +198,17 @@ mod tests {
         assert_eq!(nixl.capi.as_ref().unwrap(), &site.join(".nixl_cu13.mesonpy.libs/libnixl_capi.so"));
         assert_eq!(nixl.plugin_dir.as_ref().unwrap(), &site.join(".nixl_cu13.mesonpy.libs/plugins"));
         assert_eq!(nixl.library_dirs.len(), 2);
+    }
+
+    #[test]
+    fn a_bundled_library_is_found_whatever_its_name_ends_with() {
+        let tree = Tree::new(&["site/nixl_cu13.libs/libucp_set-1.so", "site/nixl_cu13.libs/libucp-6f3a1c52.so.0.0.0"]);
+        tree.wheel("site", "nixl_cu13", "0.9.0");
+        fs::remove_file(tree.root.path().join("site/nixl_cu13.libs/libucp.so")).unwrap();
+        let found = tree.find(&["site"]);
+        let name = |stem| found[0].bundled(stem).map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+        assert_eq!(name("libucp").as_deref(), Some("libucp-6f3a1c52.so.0.0.0"));
+        assert_eq!(name("libucs"), None);
     }
 
     #[test]

@@ -78,6 +78,28 @@ pub enum SmokeStatus {
 pub enum SmokeEngine {
     /// The installed NIXL, through its C API.
     Nixl,
+    /// UCX or libfabric themselves.
+    Native,
+}
+
+/// The library that the native engine has used, as it states itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct NativeLibrary {
+    /// The file that was loaded.
+    pub path: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// Whether the plugin of a NIXL without a C API can be loaded: what the native engine cannot tell.
+#[derive(Clone, Debug, Serialize)]
+pub struct PluginCheck {
+    /// The plugin's file.
+    pub path: PathBuf,
+    /// Whether the dynamic loader accepts it.
+    pub loads: bool,
+    /// The result in a sentence, with the loader's words where it does not.
+    pub message: String,
 }
 
 /// One smoke transfer. A field is null when it was not observed.
@@ -113,6 +135,10 @@ pub struct Smoke {
     pub nixl_version: Option<String>,
     /// The C API library that was loaded.
     pub nixl_library: Option<PathBuf>,
+    /// The library of the native engine, or null.
+    pub native_library: Option<NativeLibrary>,
+    /// Whether the plugin of a NIXL without a C API would have loaded, or null.
+    pub plugin: Option<PluginCheck>,
     /// What this program added to or withheld from the workers' environment: `NAME=value`, `-NAME`.
     pub environment: Vec<String>,
     /// Libraries of which only a stand-in could be given to the workers: `libcuda.so.1`.
@@ -142,6 +168,8 @@ impl Smoke {
             setup_ms: None,
             nixl_version: None,
             nixl_library: None,
+            native_library: None,
+            plugin: None,
             environment: Vec::new(),
             stand_ins: Vec::new(),
             warnings: Vec::new(),

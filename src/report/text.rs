@@ -7,7 +7,7 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 
 use super::file::{Action, FileReport, FileStatus, SiteReport};
-use super::{Smoke, SmokeStatus};
+use super::{Smoke, SmokeEngine, SmokeStatus};
 
 /// How a text report is written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,6 +94,9 @@ fn smoke_lines(smoke: &Smoke, options: TextOptions, paint: Paint) -> String {
             let _ = writeln!(text, "{} {backend}: {reason}", paint.with(warning(), "smoke skipped:"));
         }
     }
+    if let Some(plugin) = smoke.plugin.as_ref().filter(|plugin| plugin.loads) {
+        let _ = writeln!(text, "  {}", plugin.message);
+    }
     for name in &smoke.stand_ins {
         let _ = writeln!(text, "  {name}: a stand-in was used; GPU memory cannot be tested");
     }
@@ -109,14 +112,18 @@ fn smoke_lines(smoke: &Smoke, options: TextOptions, paint: Paint) -> String {
 fn passed_lines(text: &mut String, smoke: &Smoke, backend: &str, paint: Paint) {
     let fabric = smoke.fabric.as_deref().unwrap_or("a fabric that the library did not name");
     let version = smoke.nixl_version.as_deref().map(|version| format!(", NIXL {version}")).unwrap_or_default();
-    let _ = writeln!(text, "{} {backend} over {fabric}{version}", paint.with(good(), "smoke passed:"));
+    let engine = match smoke.engine {
+        Some(SmokeEngine::Native) => ", native engine",
+        _ => "",
+    };
+    let _ = writeln!(text, "{} {backend} over {fabric}{version}{engine}", paint.with(good(), "smoke passed:"));
     let _ = writeln!(text, "  {} moved and compared, WRITE and READ together, {}", size(smoke.bytes), memory(smoke));
     if !smoke.transports.is_empty() {
         let _ = writeln!(text, "  transports: {}", smoke.transports.join(", "));
     }
     let latency = smoke.latency_us.map(|latency| format!("latency {latency:.1} us"));
     let bandwidth = smoke.bandwidth_gbit_s.map(|bandwidth| format!("bandwidth {bandwidth:.1} Gbit/s"));
-    let setup = smoke.setup_ms.map(|setup| format!(", {setup:.0} ms of it NIXL's set-up")).unwrap_or_default();
+    let setup = smoke.setup_ms.map(|setup| format!(", {setup:.0} ms of it set-up")).unwrap_or_default();
     let duration = Some(format!("{:.0} ms in all{setup}", smoke.duration_ms));
     let numbers: Vec<String> = [latency, bandwidth, duration].into_iter().flatten().collect();
     let _ = writeln!(text, "  {}", numbers.join(", "));
@@ -139,6 +146,9 @@ fn failed_lines(text: &mut String, smoke: &Smoke, backend: &str, paint: Paint) {
 fn verbose_lines(text: &mut String, smoke: &Smoke) {
     if let Some(library) = &smoke.nixl_library {
         let _ = writeln!(text, "  library: {}", library.display());
+    }
+    if let Some(library) = &smoke.native_library {
+        let _ = writeln!(text, "  library: {}, version {}", library.path, library.version);
     }
     if !smoke.environment.is_empty() {
         let _ = writeln!(text, "  the workers' environment differs from this one by: {}", smoke.environment.join(" "));

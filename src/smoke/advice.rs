@@ -7,9 +7,11 @@ use std::process::ExitStatus;
 use super::diagnosis;
 use super::known_troubles::{advise_libraries, advise_words, describe_libraries, memory_lock};
 use super::libraries::Libraries;
+use super::native;
 use super::plan::Plan;
-use super::protocol::{Cause, Role, Stage, Surrender};
+use super::protocol::{Cause, EngineKind, Role, Stage, Surrender};
 use super::supervisor::{Ending, plugin_dir, plugin_file};
+use crate::backend::Backend;
 use crate::report::Failure;
 
 /// Describes how a transfer ended; `last_words` gives what a worker printed last.
@@ -101,8 +103,18 @@ fn seconds(plan: &Plan) -> String {
 
 fn describe(plan: &Plan, libraries: &Libraries, role: Role, surrender: &Surrender) -> String {
     match &surrender.cause {
-        Cause::Loader(error) => format!("{} cannot be loaded: {error}{}", plan.nixl.title(), damage(plan)),
-        Cause::MissingFunction(name) => format!("{} lacks the function {name}", plan.nixl.title()),
+        Cause::Loader(error) => format!("{} cannot be loaded: {error}{}", loaded(plan), damage(plan)),
+        Cause::MissingFunction(name) => format!("{} lacks the function {name}", loaded(plan)),
+        Cause::NoProvider { wanted, offered } => {
+            let instead = if offered.is_empty() { "nothing".into() } else { offered.join(", ") };
+            format!(
+                "libfabric offers none of the providers {} for reliable datagrams with RMA, only {instead}",
+                wanted.join(", ")
+            )
+        }
+        Cause::Library { function, status, words } => {
+            format!("the {role} failed while {}: {function} returned {status} ({words})", surrender.stage.activity())
+        }
         Cause::Call { function, status } => {
             format!(
                 "the {role} failed while {}: {function} returned {}",
@@ -129,6 +141,14 @@ fn describe(plan: &Plan, libraries: &Libraries, role: Role, surrender: &Surrende
         }
         Cause::Memory(size) => format!("the {role} has no memory for {size} bytes of payload"),
         Cause::Protocol(error) => format!("the {role} got out of step while {}: {error}", surrender.stage.activity()),
+    }
+}
+
+/// What the engine loads, in words.
+fn loaded(plan: &Plan) -> String {
+    match native::engine(plan) {
+        (EngineKind::Nixl, _) | (_, None) => plan.nixl.title(),
+        (_, Some(library)) => library.display().to_string(),
     }
 }
 
@@ -176,6 +196,9 @@ fn status_name(status: i32) -> String {
 fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, words: &[String]) -> String {
     match &surrender.cause {
         Cause::Loader(error) => advise_loader(plan, error),
+        Cause::MissingFunction(_) if native::engine(plan).0 != EngineKind::Nixl => {
+            "This library is too old for this program: install a newer one, or put its folder first in LD_LIBRARY_PATH.".into()
+        }
         Cause::MissingFunction(_) => {
             "This libnixl_capi.so does not belong to a NIXL from 0.10.1 on: install nixl again, and look for another copy \
              in LD_LIBRARY_PATH."
@@ -188,7 +211,14 @@ fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, words: &[St
                 .into()
         }
         Cause::Memory(_) => "Move less with --size, or give the container more memory.".into(),
-        Cause::Call { .. } if surrender.stage == Stage::Register => memory_lock(),
+        Cause::Call { .. } | Cause::Library { .. } if surrender.stage == Stage::Register => memory_lock(),
+        Cause::Library { function, .. } if function == "fi_enable" => {
+            "libfabric cannot open an endpoint on that interface; its tcp provider refuses where there is none but the \
+             loopback. Give the network namespace another one (docker run without --network=none; in a bare namespace, a \
+             veth pair), and look at FI_TCP_IFACE."
+                .into()
+        }
+        Cause::Library { .. } | Cause::NoProvider { .. } => advise_library(plan),
         Cause::Call { .. } => match surrender.stage {
             Stage::Metadata => "The agents have no backend in common, or the network devices that one of them offers cannot \
                  be reached by the other: look at UCX_NET_DEVICES and UCX_TLS."
@@ -196,6 +226,22 @@ fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, words: &[St
             _ => "Run again with NIXL_LOG_LEVEL=DEBUG and UCX_LOG_LEVEL=debug in the environment and -v.".into(),
         },
         Cause::Protocol(_) => "Run again; if it comes back, report it with the output of -v.".into(),
+    }
+}
+
+/// For an error of UCX or libfabric themselves.
+fn advise_library(plan: &Plan) -> String {
+    match plan.backend {
+        Backend::Ucx => {
+            "NIXL has no part in this: it is UCX that fails. Look at UCX_TLS and UCX_NET_DEVICES, and run again with \
+             UCX_LOG_LEVEL=debug in the environment and -v."
+                .into()
+        }
+        Backend::Libfabric => {
+            "NIXL has no part in this: it is libfabric that fails. Look at FI_PROVIDER and what fi_info lists, and run \
+             again with FI_LOG_LEVEL=info in the environment and -v."
+                .into()
+        }
     }
 }
 

@@ -171,6 +171,7 @@ mod tests {
             library_dirs: Vec::new(),
         };
         Plan {
+            engine: crate::cli::EngineChoice::Auto,
             nixl,
             backend,
             size: 1,

@@ -86,6 +86,11 @@ impl Libraries {
         libraries
     }
 
+    /// The same without anything in the driver's place: a library that does without the driver shall be seen as it is.
+    pub fn without_stand_in(self) -> Libraries {
+        Libraries { preload: None, _stand_in: None, stand_ins: Vec::new(), ..self }
+    }
+
     /// What a user should know about libraries that the workers found and a workload will not.
     pub fn warnings(&self) -> Vec<String> {
         let warning = |folder: &PathBuf| {

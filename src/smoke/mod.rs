@@ -12,6 +12,7 @@
 //! | `protocol` | what supervisor and worker say to each other |
 //! | `payload` | bytes that follow from a seed, and their comparison |
 //! | `engine` | the libraries that move bytes: the only unsafe code |
+//! | `native` | which code moves the bytes, and whether an older NIXL's plugin loads |
 //! | `transports`, `rails` | what a running UCX or LIBFABRIC plugin states about what carries the bytes |
 //! | `libraries`, `stand_in` | the libraries that a plugin needs from outside, and what stands in for NVIDIA's driver |
 //! | `requirement` | the fabric that was demanded, held against the one observed |
@@ -25,6 +26,7 @@ mod engine;
 mod fault;
 mod known_troubles;
 mod libraries;
+mod native;
 mod output;
 mod payload;
 mod plan;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::fault::Fault;
 use super::requirement::RequiredFabric;
 use crate::backend::Backend;
+use crate::cli::EngineChoice;
 use crate::environment::nixl::NixlInstallation;
 
 /// What to transfer, with what, and how long it may take.
@@ -15,6 +16,8 @@ use crate::environment::nixl::NixlInstallation;
 pub struct Plan {
     /// The NIXL to load.
     pub nixl: NixlInstallation,
+    /// Which code shall move the bytes.
+    pub engine: EngineChoice,
     /// The backend that both agents are created with.
     pub backend: Backend,
     /// Payload in each direction, in bytes.

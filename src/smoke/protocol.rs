@@ -6,6 +6,8 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -57,9 +59,9 @@ impl fmt::Display for Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// Loading libnixl_capi.so.
+    /// Loading the engine's library.
     Load,
-    /// Creating the agent, which looks for the plugins.
+    /// Creating the agent, which looks for NIXL's plugins, UCX's transports or libfabric's providers.
     Agent,
     /// Creating the backend.
     Backend,
@@ -96,7 +98,7 @@ impl Stage {
     /// What a worker is doing there, in words.
     pub fn activity(self) -> &'static str {
         match self {
-            Stage::Load => "loading NIXL",
+            Stage::Load => "loading the library",
             Stage::Agent => "creating the agent",
             Stage::Backend => "creating the backend",
             Stage::Register => "registering memory",
@@ -119,6 +121,13 @@ impl fmt::Display for Stage {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blob(pub Vec<u8>);
 
+impl Blob {
+    /// The path that these bytes are.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(std::ffi::OsString::from_vec(self.0.clone()))
+    }
+}
+
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(&self.0))
@@ -132,12 +141,26 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
+/// The library that moves the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// The installed NIXL, through its C API.
+    Nixl,
+    /// UCX itself.
+    Ucp,
+    /// libfabric itself.
+    Libfabric,
+}
+
 /// What a worker is told to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// Which side it is.
     pub role: Role,
-    /// Path of libnixl_capi.so.
+    /// What moves the bytes.
+    pub engine: EngineKind,
+    /// The path of its library, or a name that the dynamic loader looks for.
     pub library: Blob,
     /// Where the backend's plugin should be, for the diagnosis when NIXL cannot use it.
     pub plugin: Option<Blob>,
@@ -159,7 +182,7 @@ pub struct Task {
 pub enum PeerMessage {
     /// Who I am and where my memory is.
     Introduction {
-        /// NIXL's metadata of the agent.
+        /// The engine's metadata.
         metadata: Blob,
         /// Address of the region's first byte, in the worker's own address space.
         address: u64,
@@ -172,6 +195,8 @@ pub enum PeerMessage {
     Delivered,
     /// The target has compared that many of them, from the first on, and has put there what shall be read.
     Compared(usize),
+    /// The target was notified of all reads; and the initiator's answer, that it has nothing more under way.
+    Finished,
 }
 
 /// Supervisor to worker.
@@ -180,6 +205,8 @@ pub enum PeerMessage {
 pub enum ToWorker {
     /// The first message, once.
     Task(Task),
+    /// The first and only message for a worker that makes no transfer: load this plugin.
+    Try(Blob),
     /// From the other worker.
     Peer(PeerMessage),
 }
@@ -190,12 +217,27 @@ pub enum ToWorker {
 pub enum FromWorker {
     /// A stage begins.
     Stage(Stage),
+    /// What the library has stated about itself.
+    Stated(Stated),
+    /// Why the dynamic loader refused the plugin, if it did. The last message of a worker that tries one.
+    Tried(Option<String>),
     /// For the other worker.
     Peer(PeerMessage),
     /// Everything on this side was right. The last message.
     Done(Measurements),
     /// It ends here. The last message.
     Failed(Surrender),
+}
+
+/// What a native engine's library states about itself and what it uses, in answer to calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stated {
+    /// The file that was loaded.
+    pub library: String,
+    /// Its version.
+    pub version: String,
+    /// What will carry the bytes, where calls can tell: the fabric and the transports.
+    pub carrier: Option<(Option<String>, Vec<String>)>,
 }
 
 /// What an initiator has measured and a target has checked.
@@ -232,6 +274,22 @@ pub enum Cause {
         function: String,
         /// nixl_capi_status_t.
         status: i32,
+    },
+    /// A function of UCX or libfabric returned an error.
+    Library {
+        /// Its name.
+        function: String,
+        /// What it returned.
+        status: i64,
+        /// What that means, in the library's own words.
+        words: String,
+    },
+    /// libfabric offers none of the providers that NIXL takes.
+    NoProvider {
+        /// Those, in NIXL's order.
+        wanted: Vec<String>,
+        /// What it offers instead.
+        offered: Vec<String>,
     },
     /// NIXL offers no such backend, or could not create it.
     Backend {

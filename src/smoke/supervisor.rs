@@ -1,7 +1,7 @@
 //! The workers' lives: start, deadline, last words, end.
 #![forbid(unsafe_code)]
 
-mod child;
+pub(super) mod child;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,15 +14,16 @@ use self::child::{Child, Event};
 use super::advice;
 use super::diagnosis;
 use super::libraries::Libraries;
+use super::native;
 use super::payload;
 use super::plan::{Messages, Plan};
-use super::protocol::{Blob, FromWorker, Measurements, Role, Stage, Surrender, Task};
+use super::protocol::{Blob, EngineKind, FromWorker, Measurements, Role, Stage, Stated, Surrender, Task, ToWorker};
 use super::surroundings::Surroundings;
 use super::transports::{self, Statement};
 use super::{rails, requirement};
 use crate::backend::Backend;
 use crate::environment::fabric_devices::FabricDevices;
-use crate::report::{Failure, Smoke, SmokeEngine, SmokeStatus};
+use crate::report::{Failure, NativeLibrary, Smoke, SmokeEngine, SmokeStatus};
 
 /// How long a worker that has closed its channel may take to end.
 const DYING: Duration = Duration::from_secs(2);
@@ -54,7 +55,7 @@ struct Outcome {
 
 /// Runs one transfer and reports it; `progress` hears of each stage as it begins.
 ///
-/// With a NIXL from before its C API the report says `skipped`, and why.
+/// Where the C API of a NIXL from before it is asked for, the report says `skipped`, and why.
 pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
     let begin = Instant::now();
     let libraries = find_libraries(plan);
@@ -62,15 +63,17 @@ pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
     let mut smoke = blank(plan, &surroundings);
     smoke.stand_ins = libraries.stand_ins.clone();
     smoke.warnings.extend(libraries.warnings());
-    let Some(library) = plan.nixl.capi.clone() else {
+    let (engine, library) = native::engine(plan);
+    let Some(library) = library else {
         no_library(plan, &mut smoke);
         return smoke;
     };
-    smoke.engine = Some(SmokeEngine::Nixl);
+    let uses_nixl = engine == EngineKind::Nixl;
+    smoke.engine = Some(if uses_nixl { SmokeEngine::Nixl } else { SmokeEngine::Native });
     smoke.memory = Some("dram".into());
-    smoke.nixl_library = Some(library.clone());
+    smoke.nixl_library = uses_nixl.then(|| library.clone());
     let mut supervisor = Supervisor::new(begin + plan.timeout);
-    let result = supervisor.supervise(plan, &library, &surroundings, progress);
+    let result = supervisor.supervise(plan, (engine, &library), &surroundings, progress);
     supervisor.end_workers();
     smoke.setup_ms = supervisor.connected.map(|at| milliseconds(at - begin));
     let statement = supervisor.statement(plan);
@@ -85,12 +88,23 @@ pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
     }
     requirement::hold(&mut smoke, plan, &FabricDevices::look);
     smoke.duration_ms = milliseconds(begin.elapsed());
+    if let Some(stated) = supervisor.stated.take() {
+        smoke.native_library = Some(NativeLibrary { path: stated.library, version: stated.version });
+    }
+    smoke.plugin = native::check_plugin(plan, &surroundings, begin + plan.timeout);
+    let refused = smoke.plugin.iter().filter(|plugin| !plugin.loads).map(|plugin| plugin.message.clone());
+    smoke.warnings.extend(refused);
     smoke
 }
 
 fn find_libraries(plan: &Plan) -> Libraries {
     let variable = std::env::var_os("LD_LIBRARY_PATH");
-    Libraries::find(plugin_file(plan).as_deref(), &plan.library_path, variable.as_deref(), &plan.import_path)
+    let plugin = plugin_file(plan);
+    let libraries = Libraries::find(plugin.as_deref(), &plan.library_path, variable.as_deref(), &plan.import_path);
+    match native::engine(plan).0 {
+        EngineKind::Nixl => libraries,
+        EngineKind::Ucp | EngineKind::Libfabric => libraries.without_stand_in(),
+    }
 }
 
 fn surroundings(plan: &Plan, libraries: &Libraries) -> Surroundings {
@@ -117,6 +131,8 @@ fn blank(plan: &Plan, surroundings: &Surroundings) -> Smoke {
         setup_ms: None,
         nixl_version: plan.nixl.version.clone(),
         nixl_library: None,
+        native_library: None,
+        plugin: None,
         environment: surroundings.describe(),
         stand_ins: Vec::new(),
         warnings: surroundings.warnings().to_vec(),
@@ -170,24 +186,26 @@ struct Supervisor {
     sender: Sender<Event>,
     /// When the initiator had its connection.
     connected: Option<Instant>,
+    /// What the initiator's library has stated.
+    stated: Option<Stated>,
 }
 
 impl Supervisor {
     fn new(deadline: Instant) -> Supervisor {
         let (sender, events) = std::sync::mpsc::channel();
-        Supervisor { deadline, workers: Vec::new(), events, sender, connected: None }
+        Supervisor { deadline, workers: Vec::new(), events, sender, connected: None, stated: None }
     }
 
     fn supervise(
         &mut self,
         plan: &Plan,
-        library: &Path,
+        engine: (EngineKind, &Path),
         surroundings: &Surroundings,
         progress: &mut dyn FnMut(&str),
     ) -> Result<Outcome, Ending> {
         let seed = payload::random_seed();
         for role in Role::ALL {
-            let task = task(plan, library, role, seed);
+            let task = ToWorker::Task(task(plan, engine, role, seed));
             let child = Child::start(role, &task, surroundings, self.deadline, self.sender.clone());
             self.workers.push(child.map_err(|error| Ending::NotStarted(error.to_string()))?);
         }
@@ -210,6 +228,11 @@ impl Supervisor {
             Event::Said(role, FromWorker::Peer(message)) => {
                 // A worker that cannot be told any more has ended; its own channel says how.
                 let _ = self.worker(role.other()).tell(message);
+            }
+            Event::Said(Role::Initiator, FromWorker::Stated(stated)) => self.stated = Some(stated),
+            Event::Said(Role::Target, FromWorker::Stated(_)) => {}
+            Event::Said(role, FromWorker::Tried(_)) => {
+                return Err(Ending::Broken(role, self.stage(role), "it tried a plugin".into()));
             }
             Event::Said(role, FromWorker::Done(measurements)) => self.worker(role).done = Some(measurements),
             Event::Said(role, FromWorker::Failed(surrender)) => return Err(self.failed(role, surrender)),
@@ -279,6 +302,9 @@ impl Supervisor {
     }
 
     fn statement(&self, plan: &Plan) -> Statement {
+        if let Some((fabric, transports)) = self.stated.as_ref().and_then(|stated| stated.carrier.clone()) {
+            return Statement { fabric, transports };
+        }
         let Some(initiator) = self.workers.iter().find(|worker| worker.role == Role::Initiator) else {
             return Statement::default();
         };
@@ -295,9 +321,10 @@ impl Supervisor {
     }
 }
 
-fn task(plan: &Plan, library: &Path, role: Role, seed: u64) -> Task {
+fn task(plan: &Plan, (engine, library): (EngineKind, &Path), role: Role, seed: u64) -> Task {
     Task {
         role,
+        engine,
         library: blob(library.as_os_str()),
         plugin: plugin_file(plan).map(|path| blob(path.as_os_str())),
         backend: plan.backend.name().into(),
@@ -319,6 +346,7 @@ pub(super) fn plugin_file(plan: &Plan) -> Option<PathBuf> {
     Some(plugin_dir(plan)?.join(format!("libplugin_{}.so", plan.backend.name())))
 }
 
-fn blob(text: &OsStr) -> Blob {
+/// A path for a message.
+pub(super) fn blob(text: &OsStr) -> Blob {
     Blob(text.as_bytes().to_vec())
 }

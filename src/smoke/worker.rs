@@ -11,16 +11,15 @@ mod target;
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Resource, Rlimit, Signal};
 
-use super::engine::nixl_capi::{self, Agent, NixlLibrary, Operation, Peer};
 use super::engine::region::Region;
+use super::engine::{self, Engine, Operation, plugin};
 use super::payload::{Mismatch, Part, Stream};
 use super::plan::Messages;
 use super::protocol::{
@@ -34,6 +33,8 @@ const PAGE: usize = 4096;
 /// How long a worker asks without a pause: longer than a small message takes on RDMA. Longer still would, where there are
 /// few processors, keep the libraries' own progress threads from theirs.
 const SPIN: Duration = Duration::from_micros(100);
+/// The same where the library has no thread of its own: it does nothing in a pause, and asking is what moves it.
+const LONG_SPIN: Duration = Duration::from_millis(20);
 /// The pause between questions after that.
 const NAP: Duration = Duration::from_micros(20);
 /// The notification of the first message.
@@ -50,10 +51,13 @@ pub fn worker_main() -> ExitCode {
     };
     protect();
     let mut link = Link { stream, stage: Stage::Load };
-    let Ok(Some(ToWorker::Task(task))) = protocol::receive(&mut link.stream) else { vanish() };
-    let last = match perform(&mut link, &task) {
-        Ok(measurements) => FromWorker::Done(measurements),
-        Err(cause) => FromWorker::Failed(Surrender { stage: link.stage, cause }),
+    let last = match protocol::receive(&mut link.stream) {
+        Ok(Some(ToWorker::Task(task))) => match perform(&mut link, &task) {
+            Ok(measurements) => FromWorker::Done(measurements),
+            Err(cause) => FromWorker::Failed(Surrender { stage: link.stage, cause }),
+        },
+        Ok(Some(ToWorker::Try(file))) => FromWorker::Tried(plugin::refusal(&file.path())),
+        _ => vanish(),
     };
     if protocol::send(&mut link.stream, &last).is_ok() {
         // Whatever comes, and the end of the stream too, means that the supervisor has no more need of this process.
@@ -113,25 +117,35 @@ impl Link {
     fn hear_peer(&mut self) -> Result<PeerMessage, Cause> {
         match protocol::receive(&mut self.stream) {
             Ok(Some(ToWorker::Peer(message))) => Ok(message),
-            Ok(Some(ToWorker::Task(_))) => Err(Cause::Protocol("a second task".into())),
+            Ok(Some(ToWorker::Task(_) | ToWorker::Try(_))) => Err(Cause::Protocol("a second task".into())),
             Ok(None) => vanish(),
             Err(error) => Err(Cause::Protocol(error.to_string())),
         }
     }
 
     fn expect(&mut self, expected: PeerMessage) -> Result<(), Cause> {
-        let message = self.hear_peer()?;
-        if message != expected {
-            return Err(Cause::Protocol(format!("{message:?} came instead of {expected:?}")));
-        }
-        Ok(())
+        matches(self.hear_peer()?, expected)
+    }
+
+    /// Whether hearing would not wait: a message has begun to come in, or none will any more.
+    fn has_news(&self) -> bool {
+        let mut descriptors = [PollFd::new(&self.stream, PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // An error is for the reading that follows.
+        rustix::event::poll(&mut descriptors, Some(&at_once)) != Ok(0)
     }
 }
 
-/// Everything that a transfer needs, once the agents know each other.
+fn matches(message: PeerMessage, expected: PeerMessage) -> Result<(), Cause> {
+    if message != expected {
+        return Err(Cause::Protocol(format!("{message:?} came instead of {expected:?}")));
+    }
+    Ok(())
+}
+
+/// Everything that a transfer needs, once the two sides know each other.
 struct Session {
-    agent: Agent,
-    peer: Peer,
+    engine: Box<dyn Engine>,
     region: Region,
     /// Address of the other side's region.
     remote: usize,
@@ -142,6 +156,36 @@ struct Session {
 impl Session {
     fn small_offset(&self) -> usize {
         self.region.len() - PAGE
+    }
+
+    /// Waits for the peer's word, and lets a library without a thread of its own go on meanwhile: what the other side
+    /// waits for may be in its hands.
+    fn hear_peer(&self, link: &mut Link) -> Result<PeerMessage, Cause> {
+        if !self.engine.works_alone() {
+            self.wait_until(|| {
+                self.engine.progress()?;
+                Ok(link.has_news())
+            })?;
+        }
+        link.hear_peer()
+    }
+
+    fn expect(&self, link: &mut Link, expected: PeerMessage) -> Result<(), Cause> {
+        matches(self.hear_peer(link)?, expected)
+    }
+
+    /// Asks until the answer is yes. The deadline is the supervisor's.
+    fn wait_until(&self, mut asked: impl FnMut() -> Result<bool, Cause>) -> Result<(), Cause> {
+        let begin = Instant::now();
+        let spin = if self.engine.works_alone() { SPIN } else { LONG_SPIN };
+        while !asked()? {
+            if begin.elapsed() < spin {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(NAP);
+            }
+        }
+        Ok(())
     }
 
     /// Commits a fault: flips one bit of the region if the offset lies in that message.
@@ -187,26 +231,24 @@ fn set_up(link: &mut Link, task: &Task) -> Result<Session, Cause> {
     let (role, seed) = (task.role, task.seed);
     let payload = std::thread::spawn(move || prepare_region(role, seed, size, messages));
 
-    link.enter(Stage::Load);
-    let library = NixlLibrary::load(&path(&task.library))?;
-    link.enter(Stage::Agent);
-    let mut agent = library.create_agent(role.name())?;
-    link.enter(Stage::Backend);
-    agent.create_backend(&task.backend).map_err(|cause| explain_backend(&agent, task, cause))?;
+    let mut engine = engine::open(task, &mut |stage| link.enter(stage))?;
+    if let Some(stated) = engine.stated() {
+        link.say(&FromWorker::Stated(stated));
+    }
     link.enter(Stage::Register);
     let region = payload.join().ok().flatten().ok_or(Cause::Memory(task.size))?;
-    agent.register(&region)?;
+    engine.register(&region)?;
     link.enter(Stage::Metadata);
-    let metadata = Blob(agent.metadata()?);
+    let metadata = Blob(engine.metadata()?);
     link.tell_peer(PeerMessage::Introduction { metadata, address: region.address() as u64 });
     let PeerMessage::Introduction { metadata, address } = link.hear_peer()? else {
         return Err(Cause::Protocol("no introduction".into()));
     };
-    let peer = agent.introduce(&metadata.0)?;
+    engine.introduce(&metadata.0)?;
     link.tell_peer(PeerMessage::Ready);
     link.expect(PeerMessage::Ready)?;
     let remote = usize::try_from(address).map_err(|_| Cause::Protocol("an impossible address".into()))?;
-    Ok(Session { agent, peer, region, remote, messages, seed })
+    Ok(Session { engine, region, remote, messages, seed })
 }
 
 /// The initiator's region holds what it will write; the target's, the opposite of what it expects, at every byte.
@@ -222,35 +264,6 @@ fn prepare_region(role: Role, seed: u64, size: usize, messages: Messages) -> Opt
     }
     prepare(Part::Small, payload..payload + SMALL);
     Some(region)
-}
-
-/// NIXL itself says little about a backend that it cannot use: ask it for its plugins, and the loader for its reason.
-fn explain_backend(agent: &Agent, task: &Task, cause: Cause) -> Cause {
-    let Cause::Call { function, status } = cause else { return cause };
-    let plugin = task.plugin.as_ref().map(path).filter(|plugin| plugin.exists());
-    Cause::Backend {
-        function,
-        status,
-        offered: agent.plugins().unwrap_or_default(),
-        loader: plugin.and_then(|plugin| nixl_capi::try_plugin(&plugin)),
-    }
-}
-
-fn path(blob: &Blob) -> PathBuf {
-    PathBuf::from(std::ffi::OsString::from_vec(blob.0.clone()))
-}
-
-/// Asks until the answer is yes. The deadline is the supervisor's.
-fn wait_until(mut asked: impl FnMut() -> Result<bool, Cause>) -> Result<(), Cause> {
-    let begin = Instant::now();
-    while !asked()? {
-        if begin.elapsed() < SPIN {
-            std::thread::yield_now();
-        } else {
-            std::thread::sleep(NAP);
-        }
-    }
-    Ok(())
 }
 
 fn microseconds(since: Instant) -> f64 {

@@ -5,14 +5,13 @@
 //! right after the transfer.
 #![allow(unsafe_code)]
 
-use std::error::Error;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::ptr;
 
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
-
+use super::library::{self, Scope, functions};
 use super::region::Region;
+use super::{Operation, Place};
 use crate::smoke::protocol::Cause;
 
 /// `nixl_capi_status_t` of wrapper.h: zero is success, one is «in progress», negative values are errors.
@@ -53,110 +52,71 @@ handles! {
     RawNotifMap;
 }
 
-macro_rules! functions {
-    ($($(#[$doc:meta])* $name:ident($($argument:ty),*);)*) => {
-        /// The functions of wrapper.h that are called here, without their prefix `nixl_capi_`.
-        struct Functions {
-            $($(#[$doc])* $name: unsafe extern "C" fn($($argument),*) -> Status,)*
-        }
-
-        impl Functions {
-            fn find(library: &Library) -> Result<Functions, Cause> {
-                Ok(Functions {
-                    $($name: {
-                        let name = concat!("nixl_capi_", stringify!($name));
-                        // SAFETY: this is the signature that wrapper.h declares for the name, from NIXL 0.10.1 on.
-                        let symbol = unsafe { library.get::<unsafe extern "C" fn($($argument),*) -> Status>(name) };
-                        *symbol.map_err(|_| Cause::MissingFunction(name.into()))?
-                    },)*
-                })
-            }
-        }
-    };
-}
-
 functions! {
+    /// The functions of wrapper.h that are called here, without their prefix.
+    Functions, "nixl_capi_":
     /// wrapper.h: creates an agent with a progress thread.
-    create_agent(*const c_char, *mut *mut RawAgent);
+    create_agent(*const c_char, *mut *mut RawAgent) -> Status;
     /// wrapper.h: the names of the plugins that were found.
-    get_available_plugins(*mut RawAgent, *mut *mut RawStringList);
+    get_available_plugins(*mut RawAgent, *mut *mut RawStringList) -> Status;
     /// wrapper.h: how many strings there are.
-    string_list_size(*mut RawStringList, *mut usize);
+    string_list_size(*mut RawStringList, *mut usize) -> Status;
     /// wrapper.h: one string, owned by the list.
-    string_list_get(*mut RawStringList, usize, *mut *const c_char);
+    string_list_get(*mut RawStringList, usize, *mut *const c_char) -> Status;
     /// wrapper.h: a plugin's memory types and default parameters.
-    get_plugin_params(*mut RawAgent, *const c_char, *mut *mut RawMemList, *mut *mut RawParams);
+    get_plugin_params(*mut RawAgent, *const c_char, *mut *mut RawMemList, *mut *mut RawParams) -> Status;
     /// wrapper.h: creates a backend in an agent.
-    create_backend(*mut RawAgent, *const c_char, *mut RawParams, *mut *mut RawBackend);
+    create_backend(*mut RawAgent, *const c_char, *mut RawParams, *mut *mut RawBackend) -> Status;
     /// wrapper.h: empty optional arguments.
-    create_opt_args(*mut *mut RawOptArgs);
+    create_opt_args(*mut *mut RawOptArgs) -> Status;
     /// wrapper.h: frees them.
-    destroy_opt_args(*mut RawOptArgs);
+    destroy_opt_args(*mut RawOptArgs) -> Status;
     /// wrapper.h: restricts a call to a backend.
-    opt_args_add_backend(*mut RawOptArgs, *mut RawBackend);
+    opt_args_add_backend(*mut RawOptArgs, *mut RawBackend) -> Status;
     /// wrapper.h: the notification's text, copied.
-    opt_args_set_notif_msg(*mut RawOptArgs, *const c_void, usize);
+    opt_args_set_notif_msg(*mut RawOptArgs, *const c_void, usize) -> Status;
     /// wrapper.h: whether there is a notification; setting its text does not imply it.
-    opt_args_set_has_notif(*mut RawOptArgs, bool);
+    opt_args_set_has_notif(*mut RawOptArgs, bool) -> Status;
     /// wrapper.h: an empty list of memory to register.
-    create_reg_dlist(c_int, *mut *mut RawRegList);
+    create_reg_dlist(c_int, *mut *mut RawRegList) -> Status;
     /// wrapper.h: adds memory (address, length, device, private metadata and its length).
-    reg_dlist_add_desc(*mut RawRegList, usize, usize, u64, *const c_void, usize);
+    reg_dlist_add_desc(*mut RawRegList, usize, usize, u64, *const c_void, usize) -> Status;
     /// wrapper.h: registers memory.
-    register_mem(*mut RawAgent, *mut RawRegList, *mut RawOptArgs);
+    register_mem(*mut RawAgent, *mut RawRegList, *mut RawOptArgs) -> Status;
     /// wrapper.h: the agent's metadata, in memory from malloc.
-    get_local_md(*mut RawAgent, *mut *mut c_void, *mut usize);
+    get_local_md(*mut RawAgent, *mut *mut c_void, *mut usize) -> Status;
     /// wrapper.h: loads another agent's metadata; gives its name, in memory from malloc.
-    load_remote_md(*mut RawAgent, *const c_void, usize, *mut *mut c_char);
+    load_remote_md(*mut RawAgent, *const c_void, usize, *mut *mut c_char) -> Status;
     /// wrapper.h: an empty list of memory to transfer.
-    create_xfer_dlist(c_int, *mut *mut RawXferList);
+    create_xfer_dlist(c_int, *mut *mut RawXferList) -> Status;
     /// wrapper.h: adds memory (address, length, device).
-    xfer_dlist_add_desc(*mut RawXferList, usize, usize, u64);
+    xfer_dlist_add_desc(*mut RawXferList, usize, usize, u64) -> Status;
     /// wrapper.h: frees the list.
-    destroy_xfer_dlist(*mut RawXferList);
+    destroy_xfer_dlist(*mut RawXferList) -> Status;
     /// wrapper.h: prepares a transfer (operation, local, remote, the other agent's name).
-    create_xfer_req(*mut RawAgent, c_int, *mut RawXferList, *mut RawXferList, *const c_char, *mut *mut RawRequest, *mut RawOptArgs);
+    create_xfer_req(*mut RawAgent, c_int, *mut RawXferList, *mut RawXferList, *const c_char, *mut *mut RawRequest, *mut RawOptArgs) -> Status;
     /// wrapper.h: starts it.
-    post_xfer_req(*mut RawAgent, *mut RawRequest, *mut RawOptArgs);
+    post_xfer_req(*mut RawAgent, *mut RawRequest, *mut RawOptArgs) -> Status;
     /// wrapper.h: success when it is locally complete, else «in progress» or an error.
-    get_xfer_status(*mut RawAgent, *mut RawRequest);
+    get_xfer_status(*mut RawAgent, *mut RawRequest) -> Status;
     /// wrapper.h: gives the agent's part of a request back.
-    release_xfer_req(*mut RawAgent, *mut RawRequest);
+    release_xfer_req(*mut RawAgent, *mut RawRequest) -> Status;
     /// wrapper.h: frees the handle.
-    destroy_xfer_req(*mut RawRequest);
+    destroy_xfer_req(*mut RawRequest) -> Status;
     /// wrapper.h: an empty map from agents to their notifications.
-    create_notif_map(*mut *mut RawNotifMap);
+    create_notif_map(*mut *mut RawNotifMap) -> Status;
     /// wrapper.h: adds the notifications that have come in.
-    get_notifs(*mut RawAgent, *mut RawNotifMap, *mut RawOptArgs);
+    get_notifs(*mut RawAgent, *mut RawNotifMap, *mut RawOptArgs) -> Status;
     /// wrapper.h: how many agents the map holds.
-    notif_map_size(*mut RawNotifMap, *mut usize);
+    notif_map_size(*mut RawNotifMap, *mut usize) -> Status;
     /// wrapper.h: an agent's name, owned by the map.
-    notif_map_get_agent_at(*mut RawNotifMap, usize, *mut *const c_char);
+    notif_map_get_agent_at(*mut RawNotifMap, usize, *mut *const c_char) -> Status;
     /// wrapper.h: how many notifications an agent has sent.
-    notif_map_get_notifs_size(*mut RawNotifMap, *const c_char, *mut usize);
+    notif_map_get_notifs_size(*mut RawNotifMap, *const c_char, *mut usize) -> Status;
     /// wrapper.h: one notification, owned by the map.
-    notif_map_get_notif(*mut RawNotifMap, *const c_char, usize, *mut *const c_void, *mut usize);
+    notif_map_get_notif(*mut RawNotifMap, *const c_char, usize, *mut *const c_void, *mut usize) -> Status;
     /// wrapper.h: empties the map.
-    notif_map_clear(*mut RawNotifMap);
-}
-
-/// `nixl_capi_xfer_op_t` of wrapper.h.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// `NIXL_CAPI_XFER_OP_READ`.
-    Read = 0,
-    /// `NIXL_CAPI_XFER_OP_WRITE`.
-    Write = 1,
-}
-
-impl Operation {
-    /// Its name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Operation::Read => "READ",
-            Operation::Write => "WRITE",
-        }
-    }
+    notif_map_clear(*mut RawNotifMap) -> Status;
 }
 
 /// A loaded libnixl_capi.so; it stays loaded until the process ends.
@@ -167,9 +127,7 @@ pub struct NixlLibrary {
 impl NixlLibrary {
     /// Loads the library and finds every function that is used here.
     pub fn load(path: &Path) -> Result<NixlLibrary, Cause> {
-        // SAFETY: initializers of the library run here; this is a worker process, made to be lost.
-        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) };
-        let library = library.map_err(|error| Cause::Loader(words(&error)))?;
+        let library = library::load(path, Scope::Global)?;
         let functions = Functions::find(&library)?;
         std::mem::forget(library);
         Ok(NixlLibrary { functions })
@@ -201,17 +159,6 @@ pub struct Agent {
 /// The other agent, as this one knows it.
 pub struct Peer {
     name: CString,
-}
-
-/// Where a transfer's bytes are on both sides.
-#[derive(Clone, Copy, Debug)]
-pub struct Place {
-    /// Address here.
-    pub local: usize,
-    /// Address there.
-    pub remote: usize,
-    /// How many bytes.
-    pub length: usize,
 }
 
 /// A prepared transfer that can be posted again once it is complete.
@@ -402,25 +349,6 @@ impl Request<'_> {
         // SAFETY: as above.
         check("destroy_opt_args", unsafe { (self.agent.functions.destroy_opt_args)(self.options) })
     }
-}
-
-/// Loads a plugin's file on its own, as NIXL does, to hear why NIXL could not: the dynamic loader's words, or None when
-/// it loads.
-pub fn try_plugin(path: &Path) -> Option<String> {
-    // SAFETY: initializers of the library run here; this is a worker process that has already failed.
-    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
-    match library {
-        Ok(library) => {
-            std::mem::forget(library);
-            None
-        }
-        Err(error) => Some(words(&error)),
-    }
-}
-
-/// What dlerror(3) said, which libloading keeps as the error's source.
-fn words(error: &libloading::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn check(function: &str, status: Status) -> Result<(), Cause> {

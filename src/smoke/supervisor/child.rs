@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::smoke::WORKER_COMMAND;
 use crate::smoke::output::{self, Capture};
-use crate::smoke::protocol::{self, FromWorker, Measurements, PeerMessage, Role, Stage, Task, ToWorker};
+use crate::smoke::protocol::{self, FromWorker, Measurements, PeerMessage, Role, Stage, ToWorker};
 use crate::smoke::surroundings::Surroundings;
 
 /// Lines of a worker's output that are quoted.
@@ -47,7 +47,7 @@ impl Child {
     /// Starts it and gives it its task.
     pub fn start(
         role: Role,
-        task: &Task,
+        task: &ToWorker,
         surroundings: &Surroundings,
         deadline: Instant,
         events: Sender<Event>,
@@ -67,7 +67,7 @@ impl Child {
         child.control.set_write_timeout(Some(left))?;
         listen(role, child.control.try_clone()?, events)?;
         // A worker that has already ended says so through its channel.
-        let _ = protocol::send(&mut child.control, &ToWorker::Task(task.clone()));
+        let _ = protocol::send(&mut child.control, task);
         Ok(child)
     }
 

@@ -8,9 +8,9 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
-use super::{HELLO, Link, SMALL, Session, microseconds, note, wait_until, wrong_bytes};
-use crate::smoke::engine::nixl_capi::{Operation, Place, Request};
+use super::{HELLO, Link, SMALL, Session, microseconds, note, wrong_bytes};
 use crate::smoke::engine::region::Region;
+use crate::smoke::engine::{Operation, Place, Transfer};
 use crate::smoke::fault::Fault;
 use crate::smoke::payload::{Part, Stream};
 use crate::smoke::plan::Messages;
@@ -25,34 +25,37 @@ const SMALL_TIME: Duration = Duration::from_millis(2);
 pub(super) fn run(link: &mut Link, task: &Task, session: &mut Session) -> Result<Measurements, Cause> {
     link.enter(Stage::Connect);
     connect(session)?;
-    link.expect(PeerMessage::Connected)?;
+    session.expect(link, PeerMessage::Connected)?;
 
     link.enter(Stage::Transfer);
     let latency_us = time_small_messages(session)?;
     let begin = Instant::now();
     write_all(session)?;
     link.enter(Stage::Notify);
-    link.expect(PeerMessage::Delivered)?;
+    session.expect(link, PeerMessage::Delivered)?;
     let write_seconds = begin.elapsed().as_secs_f64();
 
     link.enter(Stage::Transfer);
     read_all(link, task, session)?;
+    link.enter(Stage::Notify);
+    session.expect(link, PeerMessage::Finished)?;
+    link.tell_peer(PeerMessage::Finished);
     Ok(Measurements { compared: task.size, latency_us, write_seconds: Some(write_seconds) })
 }
 
 fn connect(session: &Session) -> Result<(), Cause> {
-    let request = session.agent.prepare(Operation::Write, &session.peer, small(session), Some(HELLO))?;
-    finish(&request)?;
+    let mut request = session.engine.prepare(Operation::Write, small(session), Some(HELLO))?;
+    finish(session, request.as_mut())?;
     request.release()
 }
 
 fn time_small_messages(session: &Session) -> Result<Option<f64>, Cause> {
-    let request = session.agent.prepare(Operation::Write, &session.peer, small(session), None)?;
+    let mut request = session.engine.prepare(Operation::Write, small(session), None)?;
     let mut times = Vec::with_capacity(*SMALL_MESSAGES.end());
     let begin = Instant::now();
     while times.len() < *SMALL_MESSAGES.start() || times.len() < *SMALL_MESSAGES.end() && begin.elapsed() < SMALL_TIME {
         let posted = Instant::now();
-        finish(&request)?;
+        finish(session, request.as_mut())?;
         times.push(microseconds(posted));
     }
     request.release()?;
@@ -66,23 +69,23 @@ fn small(session: &Session) -> Place {
 }
 
 /// Posts and waits for local completion.
-fn finish(request: &Request<'_>) -> Result<(), Cause> {
+fn finish(session: &Session, request: &mut dyn Transfer) -> Result<(), Cause> {
     if request.post()? {
         return Ok(());
     }
-    wait_until(|| request.is_complete())
+    session.wait_until(|| request.is_complete())
 }
 
 fn write_all(session: &Session) -> Result<(), Cause> {
     let mut under_way = VecDeque::new();
     for index in 0..session.messages.count() {
         if under_way.len() == WINDOW {
-            retire(&mut under_way)?;
+            retire(session, &mut under_way)?;
         }
         under_way.push_back(begin(session, Operation::Write, index)?);
     }
     while !under_way.is_empty() {
-        retire(&mut under_way)?;
+        retire(session, &mut under_way)?;
     }
     Ok(())
 }
@@ -109,20 +112,20 @@ fn read_all(link: &mut Link, task: &Task, session: &Session) -> Result<(), Cause
 fn read_messages(link: &mut Link, session: &Session, arrived: &Sender<usize>) -> Result<(), Cause> {
     let mut offered = 0;
     let mut next = 0;
-    let mut under_way: VecDeque<Request<'_>> = VecDeque::new();
+    let mut under_way: VecDeque<Box<dyn Transfer + '_>> = VecDeque::new();
     let count = session.messages.count();
     while next < count {
         let posted = next + under_way.len();
         if posted < count && under_way.len() < WINDOW {
             while offered <= posted {
-                offered = hear_offer(link)?;
+                offered = hear_offer(link, session)?;
             }
             under_way.push_back(begin(session, Operation::Read, posted)?);
-            if !front_is_complete(&under_way)? {
+            if !front_is_complete(&mut under_way)? {
                 continue;
             }
         }
-        retire(&mut under_way)?;
+        retire(session, &mut under_way)?;
         // A comparison that has already failed hears no more.
         let _ = arrived.send(next);
         next += 1;
@@ -130,31 +133,31 @@ fn read_messages(link: &mut Link, session: &Session, arrived: &Sender<usize>) ->
     Ok(())
 }
 
-fn hear_offer(link: &mut Link) -> Result<usize, Cause> {
-    match link.hear_peer()? {
+fn hear_offer(link: &mut Link, session: &Session) -> Result<usize, Cause> {
+    match session.hear_peer(link)? {
         PeerMessage::Compared(count) => Ok(count),
         other => Err(Cause::Protocol(format!("{other:?} came instead of an offer"))),
     }
 }
 
 /// Posts a large message, with a notification.
-fn begin(session: &Session, operation: Operation, index: usize) -> Result<Request<'_>, Cause> {
+fn begin(session: &Session, operation: Operation, index: usize) -> Result<Box<dyn Transfer + '_>, Cause> {
     let range = session.messages.range(index);
     let local = session.region.address() + range.start;
     let place = Place { local, remote: session.remote + range.start, length: range.len() };
-    let request = session.agent.prepare(operation, &session.peer, place, Some(&note(operation, index)))?;
+    let mut request = session.engine.prepare(operation, place, Some(&note(operation, index)))?;
     request.post()?;
     Ok(request)
 }
 
-fn front_is_complete(under_way: &VecDeque<Request<'_>>) -> Result<bool, Cause> {
-    under_way.front().map_or(Ok(false), Request::is_complete)
+fn front_is_complete(under_way: &mut VecDeque<Box<dyn Transfer + '_>>) -> Result<bool, Cause> {
+    under_way.front_mut().map_or(Ok(false), |request| request.is_complete())
 }
 
 /// Waits for the oldest message.
-fn retire(under_way: &mut VecDeque<Request<'_>>) -> Result<(), Cause> {
-    let Some(request) = under_way.pop_front() else { return Ok(()) };
-    wait_until(|| request.is_complete())?;
+fn retire(session: &Session, under_way: &mut VecDeque<Box<dyn Transfer + '_>>) -> Result<(), Cause> {
+    let Some(mut request) = under_way.pop_front() else { return Ok(()) };
+    session.wait_until(|| request.is_complete())?;
     request.release()
 }
 

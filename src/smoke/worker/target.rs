@@ -5,8 +5,8 @@
 use std::io::Write;
 use std::time::Duration;
 
-use super::{HELLO, Link, SMALL, Session, note, vanish, wait_until, wrong_bytes};
-use crate::smoke::engine::nixl_capi::Operation;
+use super::{HELLO, Link, SMALL, Session, note, vanish, wrong_bytes};
+use crate::smoke::engine::Operation;
 use crate::smoke::fault::Fault;
 use crate::smoke::payload::{Part, Stream};
 use crate::smoke::protocol::{Cause, Measurements, PeerMessage, Stage, Task};
@@ -35,6 +35,7 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &mut Session) -> Result
             session.flip(offset, index);
         }
         compare(session, index)?;
+        session.engine.progress()?;
         let compared = index + 1;
         if compared == count || compared % batch == 0 {
             link.tell_peer(PeerMessage::Compared(compared));
@@ -43,6 +44,9 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &mut Session) -> Result
 
     link.enter(Stage::Notify);
     mailbox.wait_for(session, &notes(session, Operation::Read))?;
+    link.tell_peer(PeerMessage::Finished);
+    // What the initiator has under way may need this side until its end.
+    session.expect(link, PeerMessage::Finished)?;
     Ok(Measurements { compared: task.size, ..Measurements::default() })
 }
 
@@ -80,8 +84,8 @@ impl Mailbox {
     fn wait_for(&mut self, session: &Session, expected: &[Vec<u8>]) -> Result<(), Cause> {
         let mut missing: std::collections::HashSet<&Vec<u8>> = expected.iter().collect();
         missing.retain(|note| !self.notes.remove(*note));
-        wait_until(|| {
-            for note in session.agent.notifications()? {
+        session.wait_until(|| {
+            for note in session.engine.notifications()? {
                 if !missing.remove(&note) && !self.notes.insert(note) {
                     return Err(Cause::Protocol("a notification came twice".into()));
                 }

@@ -1,0 +1,84 @@
+//! The installed NIXL as an engine: one agent with one backend.
+#![forbid(unsafe_code)]
+
+use super::nixl_capi::{Agent, NixlLibrary, Peer, Request};
+use super::region::Region;
+use super::{Engine, Operation, Place, Transfer, plugin};
+use crate::smoke::protocol::{Blob, Cause, Stage, Task};
+
+/// An agent, and the other one once it is known.
+pub struct Nixl {
+    agent: Agent,
+    peer: Option<Peer>,
+}
+
+/// Loads libnixl_capi.so and creates an agent with the task's backend.
+pub fn open(task: &Task, enter: &mut dyn FnMut(Stage)) -> Result<Nixl, Cause> {
+    enter(Stage::Load);
+    let library = NixlLibrary::load(&task.library.path())?;
+    enter(Stage::Agent);
+    let mut agent = library.create_agent(task.role.name())?;
+    enter(Stage::Backend);
+    agent.create_backend(&task.backend).map_err(|cause| explain_backend(&agent, task, cause))?;
+    Ok(Nixl { agent, peer: None })
+}
+
+/// NIXL itself says little about a backend that it cannot use: ask it for its plugins, and the loader for its reason.
+fn explain_backend(agent: &Agent, task: &Task, cause: Cause) -> Cause {
+    let Cause::Call { function, status } = cause else { return cause };
+    let file = task.plugin.as_ref().map(Blob::path).filter(|file| file.exists());
+    Cause::Backend {
+        function,
+        status,
+        offered: agent.plugins().unwrap_or_default(),
+        loader: file.and_then(|file| plugin::refusal(&file)),
+    }
+}
+
+impl Engine for Nixl {
+    fn register(&mut self, region: &Region) -> Result<(), Cause> {
+        self.agent.register(region)
+    }
+
+    fn metadata(&self) -> Result<Vec<u8>, Cause> {
+        self.agent.metadata()
+    }
+
+    fn introduce(&mut self, metadata: &[u8]) -> Result<(), Cause> {
+        self.peer = Some(self.agent.introduce(metadata)?);
+        Ok(())
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        operation: Operation,
+        place: Place,
+        note: Option<&[u8]>,
+    ) -> Result<Box<dyn Transfer + 'a>, Cause> {
+        let peer = self.peer.as_ref().ok_or_else(|| Cause::Protocol("no introduction".into()))?;
+        Ok(Box::new(self.agent.prepare(operation, peer, place, note)?))
+    }
+
+    fn notifications(&self) -> Result<Vec<Vec<u8>>, Cause> {
+        self.agent.notifications()
+    }
+
+    /// NIXL's agents are created with a progress thread.
+    fn works_alone(&self) -> bool {
+        true
+    }
+}
+
+impl Transfer for Request<'_> {
+    fn post(&mut self) -> Result<bool, Cause> {
+        Request::post(self)
+    }
+
+    fn is_complete(&mut self) -> Result<bool, Cause> {
+        Request::is_complete(self)
+    }
+
+    fn release(self: Box<Self>) -> Result<(), Cause> {
+        Request::release(*self)
+    }
+}
