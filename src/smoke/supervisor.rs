@@ -259,9 +259,21 @@ impl Supervisor {
             return Ending::Failed(role, surrender);
         }
         match self.worker(other).wait(ECHO) {
-            Some(status) => Ending::Died(other, self.worker(other).stage, status),
+            Some(status) => Ending::Died(other, self.last_stage(other), status),
             None => Ending::Failed(role, surrender),
         }
+    }
+
+    /// The last stage of a worker that has ended: what it said of it may not have been heard yet.
+    fn last_stage(&mut self, role: Role) -> Stage {
+        while let Ok(event) = self.events.recv_timeout(ECHO) {
+            match event {
+                Event::Said(speaker, FromWorker::Stage(stage)) => self.worker(speaker).stage = stage,
+                Event::Closed(closed, _) if closed == role => break,
+                _ => {}
+            }
+        }
+        self.stage(role)
     }
 
     fn closed(&mut self, role: Role, error: Option<String>) -> Ending {
