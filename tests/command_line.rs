@@ -115,3 +115,23 @@ fn without_nixl_the_transfer_is_skipped_and_says_why_unless_it_is_required() {
     assert_eq!(status(&output), 2);
     assert!(stderr(&output).contains("no NIXL is installed"), "{}", stderr(&output));
 }
+
+#[test]
+fn without_the_c_api_and_any_library_the_transfer_is_skipped_unless_it_is_required() {
+    let site = site_packages();
+    let libraries = site.path().join(".nixl_cu13.mesonpy.libs/plugins");
+    std::fs::create_dir_all(&libraries).unwrap();
+    let package = site.path().join("nixl_cu13");
+    std::fs::create_dir(&package).unwrap();
+    std::fs::write(package.join("_api.py"), "").unwrap();
+    std::fs::write(package.join("__init__.py"), "").unwrap();
+    let dist_info = site.path().join("nixl_cu13-1.5.0.dist-info");
+    std::fs::create_dir(&dist_info).unwrap();
+    std::fs::write(dist_info.join("METADATA"), "Name: nixl-cu13\nVersion: 1.5.0\n").unwrap();
+
+    let (code, document) = run_json(["apply".as_ref(), site.path().as_os_str()]);
+    assert_eq!((code, &document["smoke"]["status"]), (0, &"skipped".into()), "{document:#}");
+    assert!(document["smoke"]["reason"].as_str().unwrap().contains("libnixl_capi.so"), "{document:#}");
+    let (code, document) = run_json(["apply".as_ref(), "--smoke=require".as_ref(), site.path().as_os_str()]);
+    assert_eq!((code, &document["smoke"]["status"]), (1, &"failed".into()), "{document:#}");
+}
