@@ -121,7 +121,9 @@ fn passed_lines(text: &mut String, smoke: &Smoke, backend: &str, paint: Paint) {
     if !smoke.transports.is_empty() {
         let _ = writeln!(text, "  transports: {}", smoke.transports.join(", "));
     }
-    let latency = smoke.latency_us.map(|latency| format!("latency {latency:.1} us until a small WRITE is complete at its sender"));
+    let latency = smoke
+        .latency_us
+        .map(|latency| format!("latency {latency:.1} us until a small WRITE is complete at its sender"));
     let bandwidth = smoke.bandwidth_gbit_s.map(|bandwidth| format!("bandwidth {bandwidth:.1} Gbit/s"));
     let setup = smoke.setup_ms.map(|setup| format!(", {setup:.0} ms of it set-up")).unwrap_or_default();
     let duration = Some(format!("{:.0} ms in all{setup}", smoke.duration_ms));

@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::engine::region::Region;
+use super::engine::schedule::run_promptly;
 use super::engine::{self, Engine, Operation, plugin};
 use super::payload::{Mismatch, Part, Stream};
 use super::plan::Messages;
@@ -218,6 +219,8 @@ fn note(operation: Operation, index: usize) -> Vec<u8> {
 
 fn perform(link: &mut Link, task: &Task) -> Result<Measurements, Cause> {
     let mut session = set_up(link, task)?;
+    // Only now: the library's own threads, which are there already, keep the slices that they have in any process.
+    run_promptly();
     match task.role {
         Role::Initiator => initiator::run(link, task, &mut session),
         Role::Target => target::run(link, task, &mut session),

@@ -8,6 +8,7 @@
 //! | `plugin` | a NIXL plugin that is loaded and no more |
 //! | `library` | what loading any of them has in common |
 //! | `region` | the memory that they read and write |
+//! | `schedule` | how soon a thread of this program runs beside theirs |
 
 mod layout;
 mod libfabric;
@@ -16,6 +17,7 @@ mod nixl;
 mod nixl_capi;
 pub mod plugin;
 pub mod region;
+pub mod schedule;
 mod ucp;
 
 use super::protocol::{Cause, EngineKind, Stage, Stated, Task};
