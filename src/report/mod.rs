@@ -152,9 +152,14 @@ pub struct Smoke {
 impl Smoke {
     /// A transfer that was not made.
     pub fn skipped(backend: &str, reason: String) -> Self {
+        Smoke { status: SmokeStatus::Skipped, reason: Some(reason), ..Smoke::nothing_observed(backend) }
+    }
+
+    /// A transfer of which nothing is known yet: it has failed until something better is seen.
+    pub fn nothing_observed(backend: &str) -> Self {
         Smoke {
-            status: SmokeStatus::Skipped,
-            reason: Some(reason),
+            status: SmokeStatus::Failed,
+            reason: None,
             engine: None,
             backend: Some(backend.into()),
             fabric: None,

@@ -116,27 +116,10 @@ fn surroundings(plan: &Plan, libraries: &Libraries) -> Surroundings {
 
 fn blank(plan: &Plan, surroundings: &Surroundings) -> Smoke {
     Smoke {
-        status: SmokeStatus::Failed,
-        reason: None,
-        engine: None,
-        backend: Some(plan.backend.name().into()),
-        fabric: None,
-        transports: Vec::new(),
-        memory: None,
-        bytes: 0,
-        verified: false,
-        latency_us: None,
-        bandwidth_gbit_s: None,
-        duration_ms: 0.0,
-        setup_ms: None,
         nixl_version: plan.nixl.version.clone(),
-        nixl_library: None,
-        native_library: None,
-        plugin: None,
         environment: surroundings.describe(),
-        stand_ins: Vec::new(),
         warnings: surroundings.warnings().to_vec(),
-        failure: None,
+        ..Smoke::nothing_observed(plan.backend.name())
     }
 }
 
