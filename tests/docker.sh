@@ -242,7 +242,11 @@ broken_image_stops_the_build() {
 # That the files which .dockerignore lets through are enough to compile: no Rust image can be pulled everywhere.
 context_compiles() {
     mkdir "$scratch/context"
-    cp -R Cargo.toml Cargo.lock src "$scratch/context/"
+    # What .dockerignore lets through, the ready binary aside.
+    local name
+    while read -r name; do
+        cp -R "$name" "$scratch/context/"
+    done < <(sed -n '/^!target/d; s/^!//p' .dockerignore)
     CARGO_TARGET_DIR=$PWD/target cargo check --quiet --locked --manifest-path "$scratch/context/Cargo.toml"
 }
 

@@ -4,7 +4,7 @@
 //! possibility beside others, and one that every way to a use passes through hides the ones before it.
 #![forbid(unsafe_code)]
 
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use rustpython_parser::ast::{Arguments, Comprehension, ExceptHandler, Expr, Pattern, Stmt};
 
@@ -42,13 +42,13 @@ pub struct Scope<'a> {
     pub name: &'a str,
     /// The first parameter of a function: `self` in a method.
     pub first_parameter: Option<&'a str>,
-    bindings: HashMap<&'a str, Vec<Binding<'a>>>,
+    bindings: FxHashMap<&'a str, Vec<Binding<'a>>>,
     /// Assignments to attributes of a name: `config.backends = …`, `self.backends = …`.
-    pub attributes: HashMap<(&'a str, &'a str), Vec<Binding<'a>>>,
+    pub attributes: FxHashMap<(&'a str, &'a str), Vec<Binding<'a>>>,
     /// Modules whose names were all imported (`from m import *`).
     pub star_imports: Vec<&'a str>,
-    globals: HashSet<&'a str>,
-    nonlocals: HashSet<&'a str>,
+    globals: FxHashSet<&'a str>,
+    nonlocals: FxHashSet<&'a str>,
 }
 
 /// One binding of a name.
@@ -252,11 +252,11 @@ impl<'a> Bindings<'a> {
             parent,
             name,
             first_parameter,
-            bindings: HashMap::new(),
-            attributes: HashMap::new(),
+            bindings: FxHashMap::default(),
+            attributes: FxHashMap::default(),
             star_imports: Vec::new(),
-            globals: HashSet::new(),
-            nonlocals: HashSet::new(),
+            globals: FxHashSet::default(),
+            nonlocals: FxHashSet::default(),
         });
         self.scopes.len() - 1
     }

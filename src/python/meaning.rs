@@ -4,7 +4,7 @@
 //! followed is said to be unknown, with a reason.
 #![forbid(unsafe_code)]
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 
 use rustpython_parser::ast::{Constant, Expr, ExprCall};
 
@@ -90,14 +90,14 @@ impl<'b, 'a> Resolver<'b, 'a> {
     /// Everything that an expression can stand for.
     pub fn meanings(&self, placed: Placed<'a, Expr>) -> Vec<Meaning<'a>> {
         let mut found = Vec::new();
-        self.collect(placed, DEPTH, &mut HashSet::new(), &mut found);
+        self.collect(placed, DEPTH, &mut FxHashSet::default(), &mut found);
         found
     }
 
     /// Everything that a name with these bindings can stand for.
     pub fn meanings_of_bindings(&self, name: &str, bindings: &[&Binding<'a>]) -> Vec<Meaning<'a>> {
         let mut found = Vec::new();
-        bindings.iter().for_each(|binding| self.binding(name, binding, DEPTH, &mut HashSet::new(), &mut found));
+        bindings.iter().for_each(|binding| self.binding(name, binding, DEPTH, &mut FxHashSet::default(), &mut found));
         found
     }
 
@@ -105,7 +105,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
         &self,
         placed: Placed<'a, Expr>,
         depth: usize,
-        seen: &mut HashSet<(usize, usize, ScopeId)>,
+        seen: &mut FxHashSet<(usize, usize, ScopeId)>,
         found: &mut Vec<Meaning<'a>>,
     ) {
         let expression = placed.node;
@@ -156,7 +156,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
         scope: ScopeId,
         path: PathId,
         depth: usize,
-        seen: &mut HashSet<(usize, usize, ScopeId)>,
+        seen: &mut FxHashSet<(usize, usize, ScopeId)>,
         found: &mut Vec<Meaning<'a>>,
     ) {
         match self.bindings.look_up(name, scope, position, path) {
@@ -183,7 +183,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
         name: &str,
         binding: &Binding<'a>,
         depth: usize,
-        seen: &mut HashSet<(usize, usize, ScopeId)>,
+        seen: &mut FxHashSet<(usize, usize, ScopeId)>,
         found: &mut Vec<Meaning<'a>>,
     ) {
         let placed = |node| Placed { node, scope: binding.scope, path: binding.path };
@@ -207,7 +207,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
         placed: Placed<'a, Expr>,
         number: usize,
         depth: usize,
-        seen: &mut HashSet<(usize, usize, ScopeId)>,
+        seen: &mut FxHashSet<(usize, usize, ScopeId)>,
         found: &mut Vec<Meaning<'a>>,
     ) {
         let mut whole = Vec::new();
@@ -250,7 +250,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
     fn local_functions(&self, call: Placed<'a, ExprCall>, depth: usize) -> Vec<ScopeId> {
         let mut callees = Vec::new();
         let callee = Placed { node: call.node.func.as_ref(), scope: call.scope, path: call.path };
-        self.collect(callee, depth.saturating_sub(1), &mut HashSet::new(), &mut callees);
+        self.collect(callee, depth.saturating_sub(1), &mut FxHashSet::default(), &mut callees);
         let function = |meaning: &Meaning| if let Meaning::Function(scope) = meaning { Some(*scope) } else { None };
         callees.iter().filter_map(function).collect()
     }
@@ -260,7 +260,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
         &self,
         placed: Placed<'a, Expr>,
         depth: usize,
-        seen: &mut HashSet<(usize, usize, ScopeId)>,
+        seen: &mut FxHashSet<(usize, usize, ScopeId)>,
     ) -> Option<Vec<Meaning<'a>>> {
         let attribute = placed.node.as_attribute_expr()?;
         let owner = attribute.value.as_name_expr()?;
@@ -295,7 +295,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
     fn imported_by_call(&self, call: Placed<'a, ExprCall>, depth: usize) -> Option<String> {
         let mut callees = Vec::new();
         let callee = Placed { node: call.node.func.as_ref(), scope: call.scope, path: call.path };
-        self.collect(callee, depth.saturating_sub(1), &mut HashSet::new(), &mut callees);
+        self.collect(callee, depth.saturating_sub(1), &mut FxHashSet::default(), &mut callees);
         let imports = |m: &Meaning| matches!(m, Meaning::Member { module, name } if module == "importlib" && name == "import_module");
         callees.iter().any(imports).then_some(())?;
         constant_text(call.node.args.first()?).map(str::to_string)
@@ -304,7 +304,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
     /// The first read of an environment variable in an expression, or in what its names were assigned from, under
     /// conditions included: hand patches spread it over several statements.
     pub fn environment_read(&self, placed: Placed<'a, Expr>) -> Option<EnvironmentRead> {
-        self.read_in(placed, DEPTH, &mut HashSet::new())
+        self.read_in(placed, DEPTH, &mut FxHashSet::default())
     }
 
     /// A read in the conditions around a place.
@@ -316,7 +316,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
         &self,
         placed: Placed<'a, Expr>,
         depth: usize,
-        seen: &mut HashSet<(usize, usize)>,
+        seen: &mut FxHashSet<(usize, usize)>,
     ) -> Option<EnvironmentRead> {
         if depth == 0 || !seen.insert((start(placed.node), end(placed.node))) {
             return None;
@@ -375,7 +375,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
         &self,
         placed: Placed<'a, Expr>,
         depth: usize,
-        seen: &mut HashSet<(usize, usize)>,
+        seen: &mut FxHashSet<(usize, usize)>,
     ) -> Option<EnvironmentRead> {
         let bindings = match placed.node {
             Expr::Name(name) => self.bindings.look_up(&name.id, placed.scope, start(placed.node), placed.path)?.1,
@@ -409,7 +409,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
         &self,
         function: ScopeId,
         depth: usize,
-        seen: &mut HashSet<(usize, usize)>,
+        seen: &mut FxHashSet<(usize, usize)>,
     ) -> Option<EnvironmentRead> {
         let inside = |placed: &&Placed<'a, Expr>| self.bindings.is_inside(placed.scope, function);
         let returned =
