@@ -91,7 +91,7 @@ enum Verdict {
 
 impl<'a> Finder<'_, 'a> {
     fn site(&self, placed: Placed<'a, Expr>) -> Option<Site> {
-        let call = placed.node.as_call_expr()?;
+        let call = placed.node.as_call_expr().filter(|call| self.bindings.may_be_agent(&call.func))?;
         let callee = self.resolver.meanings(Placed { node: call.func.as_ref(), ..placed });
         let modules = distinct(callee.iter().filter_map(Meaning::nixl_agent_module));
         let (shape, edits) = if modules.is_empty() {

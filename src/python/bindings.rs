@@ -124,6 +124,8 @@ pub struct Bindings<'a> {
     paths: Vec<Branch<'a>>,
     /// Every call and every subscript.
     pub uses: Vec<Placed<'a, Expr>>,
+    /// Names and attributes that may stand for something else: what they were assigned, or `nixl_agent` under another name.
+    aliases: FxHashSet<&'a str>,
     /// What functions return.
     pub returns: Vec<Placed<'a, Expr>>,
     scope: ScopeId,
@@ -144,6 +146,17 @@ impl<'a> Bindings<'a> {
     /// A scope.
     pub fn scope(&self, id: ScopeId) -> &Scope<'a> {
         &self.scopes[id]
+    }
+
+    /// Whether a call of `function` may create an agent, as far as the last of its names tells: most calls may not, and
+    /// need not be followed.
+    pub fn may_be_agent(&self, function: &Expr) -> bool {
+        let name = match function {
+            Expr::Name(name) => name.id.as_str(),
+            Expr::Attribute(attribute) => attribute.attr.as_str(),
+            _ => return true,
+        };
+        name == "nixl_agent" || self.aliases.contains(name)
     }
 
     /// Whether `inner` is `outer` or stands in it.
@@ -283,6 +296,9 @@ impl<'a> Bindings<'a> {
 
     fn bind(&mut self, name: &'a str, value: Value<'a>, position: usize) {
         let binding = Binding { value, position, path: self.path, scope: self.scope };
+        if matches!(value, Value::Expression(_) | Value::Element(..) | Value::Member { name: "nixl_agent", .. }) {
+            self.aliases.insert(name);
+        }
         let scope = self.owner_of(name);
         self.scopes[scope].bindings.entry(name).or_default().push(binding);
     }
@@ -500,6 +516,7 @@ impl<'a> Bindings<'a> {
                 let binding = Binding { value: bound, position, path: self.path, scope: self.scope };
                 let class = self.class_of_method(self.scope, &name.id).unwrap_or(self.scope);
                 let key = (name.id.as_str(), attribute.attr.as_str());
+                self.aliases.insert(key.1);
                 self.scopes[class].attributes.entry(key).or_default().push(binding);
             }
             Expr::Tuple(node) => self.unpack(&node.elts, value, position, how),

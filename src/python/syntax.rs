@@ -75,7 +75,7 @@ fn division(text: &str) -> Option<usize> {
         return None;
     }
     let bytes = text.as_bytes();
-    let start = bytes.len() * 2 / 5;
+    let start = bytes.len() * 9 / 20;
     memchr::memmem::find_iter(&bytes[start..], b"\n").map(|newline| start + newline + 1).find(|&line| {
         let begins =
             ["class ", "def ", "async def ", "@"].iter().any(|word| bytes[line..].starts_with(word.as_bytes()));
