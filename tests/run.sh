@@ -52,7 +52,9 @@ releases() {
 
 quickstart() { tests/quickstart.sh; }
 docker() { tests/docker.sh; }
-benchmark() { tests/benchmark.sh; }
+# The claim is 1.8, which the script by itself holds the program to. Here it guards against getting slower: on a machine
+# that does other things too, a sixth up or down is nothing unusual.
+benchmark() { BENCHMARK_RATIO=1.5 tests/benchmark.sh; }
 
 # Adds up the closing lines in a stage's output, those of cargo test and the plain ones; a stage without any is one
 # test of its own, and one that ended badly without counting a failure has failed once.
