@@ -15,6 +15,7 @@ fn refused(folder: &Path, target: &Path, words: &[&str]) {
     let output = run(["apply".as_ref(), target.as_os_str()]);
     let text = stderr(&output);
     assert_eq!(status(&output), 2, "{text}");
+    assert_eq!(stdout(&output), "", "an error is said once, on standard error");
     for word in words {
         assert!(text.contains(word), "«{word}» is not in: {text}");
     }

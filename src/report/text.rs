@@ -22,7 +22,8 @@ pub struct TextOptions {
 pub fn render_files(files: &[FileReport], options: TextOptions) -> Vec<u8> {
     let paint = Paint { color: options.color };
     let mut output = Vec::new();
-    for file in files {
+    // What a file failed with is the error that the run ends with, and is said there, once.
+    for file in files.iter().filter(|file| file.status != FileStatus::Failed) {
         output.extend(paint.diff(&file.diff));
         output.extend(file_lines(file, options, paint).into_bytes());
     }
