@@ -337,25 +337,12 @@ fn metadata_servers_are_out_of_reach() {
     assert!(smoke["warnings"][0].as_str().unwrap().contains(".nixl.cfg"), "{smoke:#}");
 }
 
-/// A shell's background job ignores SIGINT, and what it starts inherits that: the tests may run in one.
-fn with_default_interrupt(command: &Command) -> Command {
-    let mut wrapped = Command::new("env");
-    wrapped.arg("--default-signal=INT").arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => wrapped.env(name, value),
-            None => wrapped.env_remove(name),
-        };
-    }
-    wrapped
-}
-
 #[test]
 fn workers_end_with_their_supervisor() {
     let environment = lab("1.5.0");
     for signal in ["-KILL", "-TERM", "-INT"] {
         let mark = new_mark();
-        let mut command = with_default_interrupt(&smoke(&environment, &["--fault", "hang"], &mark));
+        let mut command = common::with_default_interrupt(&smoke(&environment, &["--fault", "hang"], &mark));
         let mut supervisor = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_for("two workers", || processes(&mark).len() == 3);
         std::thread::sleep(Duration::from_millis(300));

@@ -370,7 +370,8 @@ fn a_signal_leaves_nothing_behind() {
     let folder = libfabric();
     for signal in ["-INT", "-TERM", "-KILL"] {
         let (mark, before) = (new_mark(), leavings());
-        let mut command = smoke(&network(), "1.5.0", &["--library-path", &folder, "--fault", "hang"], &mark);
+        let command = smoke(&network(), "1.5.0", &["--library-path", &folder, "--fault", "hang"], &mark);
+        let mut command = common::with_default_interrupt(&command);
         let mut supervisor = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_for("two workers", || processes(&mark).len() == 3);
         std::thread::sleep(Duration::from_millis(1500));

@@ -126,3 +126,16 @@ pub fn record_agrees(site: &Path) -> bool {
         print(rows[source] == ['sha256=' + digest, str(len(data))])";
     python(&["-c", script, &site.to_string_lossy(), SOURCE, RECORD]).trim() == "True"
 }
+
+/// A shell's background job ignores SIGINT, and what it starts inherits that: the tests may run in one.
+pub fn with_default_interrupt(command: &Command) -> Command {
+    let mut wrapped = Command::new("env");
+    wrapped.arg("--default-signal=INT").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped
+}
