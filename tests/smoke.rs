@@ -174,6 +174,14 @@ fn a_corrupted_byte_is_caught_wherever_it_is() {
 }
 
 #[test]
+fn a_byte_that_is_not_moved_is_caught() {
+    for (fault, operation) in [("short-write", "written into"), ("short-read", "read from")] {
+        let run = Run::of(&lab("1.5.0"), &["--size", "1M", "--iterations", "1", "--fault", fault], &[]);
+        run.failed("compare", &[operation, "byte 1048575 of", "1 of the message's", "none of them was ever written"]);
+    }
+}
+
+#[test]
 fn a_killed_worker_is_reported() {
     Run::of(&lab("1.5.0"), &["--fault", "kill"], &[]).failed("transfer", &["target", "SIGKILL", "memory"]);
 }

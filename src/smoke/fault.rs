@@ -13,6 +13,10 @@ pub enum Fault {
     Corrupt(u64),
     /// The initiator flips one bit of what it has read, before it compares.
     CorruptRead(u64),
+    /// The initiator writes one byte of each message less than it should.
+    ShortWrite,
+    /// The initiator reads one byte of each message less than it should.
+    ShortRead,
     /// The target ends itself with SIGKILL when the transfer begins.
     Kill,
     /// The target calls `exit(1)` when the transfer begins.
@@ -36,14 +40,16 @@ impl FromStr for Fault {
         match (name, offset) {
             ("corrupt", offset) => Ok(Fault::Corrupt(offset.unwrap_or(0))),
             ("corrupt-read", offset) => Ok(Fault::CorruptRead(offset.unwrap_or(0))),
+            ("short-write", None) => Ok(Fault::ShortWrite),
+            ("short-read", None) => Ok(Fault::ShortRead),
             ("kill", None) => Ok(Fault::Kill),
             ("exit", None) => Ok(Fault::Exit),
             ("abort", None) => Ok(Fault::Abort),
             ("hang", None) => Ok(Fault::Hang),
             ("flood", None) => Ok(Fault::Flood),
-            _ => {
-                Err("the faults are corrupt[:OFFSET], corrupt-read[:OFFSET], kill, exit, abort, hang and flood".into())
-            }
+            _ => Err("the faults are corrupt[:OFFSET], corrupt-read[:OFFSET], short-write, short-read, kill, exit, \
+                      abort, hang and flood"
+                .into()),
         }
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! Word `i` of a stream is a hash of the stream's key and `i`, so that any position can be made or checked on its own:
 //! a flipped byte, a block in the wrong place and what an earlier message left behind all differ from what is expected.
-//! What is read is the complement of what was written, so that whatever a buffer holds before a transfer into it, its
-//! poison or the message written from it, is wrong at every single byte afterwards.
+//! Before a transfer, its sink holds the complement of what shall arrive, so that every single byte that does not is wrong.
 #![forbid(unsafe_code)]
 
 /// Which part of a transfer a stream belongs to; each has its own bytes.
@@ -11,10 +10,8 @@
 pub enum Part {
     /// The small messages.
     Small,
-    /// A large message from the initiator into the target.
-    Write(usize),
-    /// A large message from the target into the initiator: the complement of the one written with that number.
-    Read(usize),
+    /// A large message, which is written and then read back.
+    Large(usize),
 }
 
 /// One message's bytes, as a function of the seed.
@@ -47,12 +44,11 @@ const BLOCK: usize = 4096;
 impl Stream {
     /// The stream of one part of the transfer with that seed.
     pub fn new(seed: u64, part: Part) -> Stream {
-        let (label, flip) = match part {
-            Part::Small => (0, 0),
-            Part::Write(index) => (1 + index as u64, 0),
-            Part::Read(index) => (1 + index as u64, u64::MAX),
+        let label = match part {
+            Part::Small => 0,
+            Part::Large(index) => 1 + index as u64,
         };
-        Stream { key: mix(mix(seed ^ STEP).wrapping_add(label.wrapping_mul(STEP))), flip }
+        Stream { key: mix(mix(seed ^ STEP).wrapping_add(label.wrapping_mul(STEP))), flip: 0 }
     }
 
     /// The stream of the complement.
@@ -69,18 +65,6 @@ impl Stream {
     pub fn mismatch(self, bytes: &[u8]) -> Option<Mismatch> {
         let wrong =
             bytes.chunks(BLOCK).enumerate().position(|(block, bytes)| !self.is_right(bytes, first_word(block)))?;
-        self.describe(bytes, wrong * BLOCK)
-    }
-
-    /// Compares every byte, and replaces what is right by its complement, in one pass through memory.
-    pub fn mismatch_or_complement(self, bytes: &mut [u8]) -> Option<Mismatch> {
-        let wrong = bytes.chunks_mut(BLOCK).enumerate().position(|(block, bytes)| {
-            let right = self.is_right(bytes, first_word(block));
-            if right {
-                self.complement().fill_from(bytes, first_word(block));
-            }
-            !right
-        })?;
         self.describe(bytes, wrong * BLOCK)
     }
 
@@ -131,6 +115,13 @@ impl Stream {
     }
 }
 
+/// Turns a message's bytes into their complement.
+pub fn complement(bytes: &mut [u8]) {
+    for byte in bytes {
+        *byte = !*byte;
+    }
+}
+
 /// The word that a block begins with.
 fn first_word(block: usize) -> u64 {
     (block * (BLOCK / 8)) as u64
@@ -173,17 +164,17 @@ mod tests {
     #[test]
     fn what_was_filled_compares_equal_at_every_length() {
         for length in [0, 1, 7, 8, 9, 4095, 4096, 4097, 10_000] {
-            assert_eq!(Stream::new(7, Part::Write(0)).mismatch(&filled(Part::Write(0), length)), None, "{length}");
+            assert_eq!(Stream::new(7, Part::Large(0)).mismatch(&filled(Part::Large(0), length)), None, "{length}");
         }
     }
 
     #[test]
     fn any_flipped_byte_is_caught_and_named() {
-        let mut bytes = filled(Part::Write(3), 9001);
+        let mut bytes = filled(Part::Large(3), 9001);
         for offset in 0..bytes.len() {
             let right = bytes[offset];
             bytes[offset] ^= 1 << (offset % 8);
-            let mismatch = Stream::new(7, Part::Write(3)).mismatch(&bytes).expect("caught");
+            let mismatch = Stream::new(7, Part::Large(3)).mismatch(&bytes).expect("caught");
             assert_eq!((mismatch.offset, mismatch.expected, mismatch.wrong), (offset, right, 1));
             bytes[offset] = right;
         }
@@ -191,23 +182,22 @@ mod tests {
 
     #[test]
     fn other_messages_shifts_and_stale_bytes_are_caught() {
-        let stream = Stream::new(7, Part::Write(1));
-        assert!(stream.mismatch(&filled(Part::Write(0), 64)).is_some());
-        assert!(stream.mismatch(&filled(Part::Read(1), 64)).is_some());
-        let mut shifted = filled(Part::Write(1), 8192 + 8);
+        let stream = Stream::new(7, Part::Large(1));
+        assert!(stream.mismatch(&filled(Part::Large(0), 64)).is_some());
+        let mut shifted = filled(Part::Large(1), 8192 + 8);
         shifted.drain(..8);
         assert!(stream.mismatch(&shifted).is_some());
-        let mut swapped = filled(Part::Write(1), 8192);
+        let mut swapped = filled(Part::Large(1), 8192);
         let (front, back) = swapped.split_at_mut(4096);
         front.swap_with_slice(back);
         assert!(stream.mismatch(&swapped).is_some());
-        assert!(Stream::new(8, Part::Write(1)).mismatch(&filled(Part::Write(1), 64)).is_some());
+        assert!(Stream::new(8, Part::Large(1)).mismatch(&filled(Part::Large(1), 64)).is_some());
     }
 
     #[test]
     fn a_single_byte_that_never_arrived_is_caught() {
-        let stream = Stream::new(7, Part::Write(0));
-        let mut bytes = filled(Part::Write(0), 5000);
+        let stream = Stream::new(7, Part::Large(0));
+        let mut bytes = filled(Part::Large(0), 5000);
         let mut poison = vec![0; 5000];
         stream.complement().fill(&mut poison);
         for offset in 0..bytes.len() {
@@ -219,17 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_turns_into_what_is_read_next() {
+    fn the_complement_differs_at_every_byte() {
         for length in [1, 8, 4096, 9001] {
-            let mut bytes = filled(Part::Write(2), length);
-            assert_eq!(Stream::new(7, Part::Write(2)).mismatch_or_complement(&mut bytes), None);
-            assert_eq!(bytes, filled(Part::Read(2), length));
-            assert_eq!(bytes, filled(Part::Write(2), length).iter().map(|byte| !byte).collect::<Vec<u8>>());
+            let mut bytes = filled(Part::Large(2), length);
+            let mut poison = vec![0; length];
+            Stream::new(7, Part::Large(2)).complement().fill(&mut poison);
+            assert!(bytes.iter().zip(&poison).all(|(byte, poison)| *byte == !poison), "{length}");
+            complement(&mut bytes);
+            assert_eq!(bytes, poison);
         }
-        let mut bytes = filled(Part::Write(2), 9001);
-        bytes[5000] ^= 0x10;
-        bytes[8999] ^= 0x01;
-        let mismatch = Stream::new(7, Part::Write(2)).mismatch_or_complement(&mut bytes).expect("caught");
-        assert_eq!((mismatch.offset, mismatch.wrong, mismatch.untouched), (5000, 2, 0));
     }
 }

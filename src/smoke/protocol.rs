@@ -193,8 +193,8 @@ pub enum PeerMessage {
     Connected,
     /// The target was notified of all large writes.
     Delivered,
-    /// The target has compared that many of them, from the first on, and has put there what shall be read.
-    Compared(usize),
+    /// The target has compared them all, and they are right.
+    Compared,
     /// The target was notified of all reads; and the initiator's answer, that it has nothing more under way.
     Finished,
 }

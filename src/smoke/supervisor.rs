@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use self::child::{Child, Event};
 use super::advice;
 use super::diagnosis;
+use super::engine::schedule::run_promptly;
 use super::libraries::Libraries;
 use super::native;
 use super::payload;
@@ -192,6 +193,7 @@ impl Supervisor {
             let child = Child::start(role, &task, surroundings, self.deadline, self.sender.clone());
             self.workers.push(child.map_err(|error| Ending::NotStarted(error.to_string()))?);
         }
+        run_promptly();
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left) {
@@ -217,8 +219,10 @@ impl Supervisor {
             Event::Said(role, FromWorker::Tried(_)) => {
                 return Err(Ending::Broken(role, self.stage(role), "it tried a plugin".into()));
             }
-            Event::Said(role, FromWorker::Done(measurements)) => self.worker(role).done = Some(measurements),
+            Event::Said(role, FromWorker::Done(measurements)) => self.worker(role).dismiss(measurements),
             Event::Said(role, FromWorker::Failed(surrender)) => return Err(self.failed(role, surrender)),
+            // The one that is done has been dismissed.
+            Event::Closed(role, _) if self.done(role).is_some() => {}
             Event::Closed(role, error) => return Err(self.closed(role, error)),
         }
         Ok(())
@@ -242,8 +246,8 @@ impl Supervisor {
             return Ending::Failed(role, surrender);
         }
         match self.worker(other).wait(ECHO) {
-            Some(status) => Ending::Died(other, self.last_stage(other), status),
-            None => Ending::Failed(role, surrender),
+            Some(status) if self.done(other).is_none() => Ending::Died(other, self.last_stage(other), status),
+            _ => Ending::Failed(role, surrender),
         }
     }
 

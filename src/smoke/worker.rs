@@ -1,9 +1,9 @@
 //! One side of a transfer, in a process of its own.
 //!
 //! The order on both sides (the stages of [`Stage`]): load, agent, backend, register, exchange metadata; then the
-//! initiator writes a small message, which makes the connection, times more of them, writes the payload, and, when the
-//! target has compared it and has put other bytes in its place, reads those and compares them. Local completion is not
-//! delivery: the target compares after the notifications have come, and times are taken until they have come.
+//! initiator writes a small message, which makes the connection, times more of them, writes the payload, and, once it was
+//! delivered, spoils its own copy and reads the payload back, while the target compares what was written. Local completion
+//! is not delivery: the target compares after the notifications have come, and times are taken until they have come.
 #![forbid(unsafe_code)]
 
 mod initiator;
@@ -19,8 +19,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::engine::region::Region;
-use super::engine::schedule::run_promptly;
+use super::engine::schedule::{put_others_behind, run_promptly};
 use super::engine::{self, Engine, Operation, plugin};
+use super::fault::Fault;
 use super::payload::{Mismatch, Part, Stream};
 use super::plan::Messages;
 use super::protocol::{
@@ -147,18 +148,19 @@ fn matches(message: PeerMessage, expected: PeerMessage) -> Result<(), Cause> {
 /// Everything that a transfer needs, once the two sides know each other.
 struct Session {
     engine: Box<dyn Engine>,
-    region: Region,
+    /// Address of this side's region.
+    local: usize,
     /// Address of the other side's region.
     remote: usize,
     messages: Messages,
+    /// Where in both regions the small message lies.
+    small_offset: usize,
     seed: u64,
+    /// A fault: what moves a byte less than it should.
+    short: Option<Operation>,
 }
 
 impl Session {
-    fn small_offset(&self) -> usize {
-        self.region.len() - PAGE
-    }
-
     /// Waits for the peer's word, and lets a library without a thread of its own go on meanwhile: what the other side
     /// waits for may be in its hands.
     fn hear_peer(&self, link: &mut Link) -> Result<PeerMessage, Cause> {
@@ -188,16 +190,6 @@ impl Session {
         }
         Ok(())
     }
-
-    /// Commits a fault: flips one bit of the region if the offset lies in that message.
-    fn flip(&mut self, offset: u64, index: usize) {
-        let range = self.messages.range(index);
-        let payload = self.messages.range(self.messages.count() - 1).end as u64;
-        let offset = (offset % payload) as usize;
-        if range.contains(&offset) {
-            self.region.bytes_mut(offset..offset + 1)[0] ^= 1;
-        }
-    }
 }
 
 fn wrong_bytes(operation: Operation, index: usize, start: usize, length: usize, mismatch: Mismatch) -> Cause {
@@ -218,16 +210,17 @@ fn note(operation: Operation, index: usize) -> Vec<u8> {
 }
 
 fn perform(link: &mut Link, task: &Task) -> Result<Measurements, Cause> {
-    let mut session = set_up(link, task)?;
-    // Only now: the library's own threads, which are there already, keep the slices that they have in any process.
+    let (session, region) = set_up(link, task)?;
+    // Only now: the library's own threads are there.
+    put_others_behind();
     run_promptly();
     match task.role {
-        Role::Initiator => initiator::run(link, task, &mut session),
-        Role::Target => target::run(link, task, &mut session),
+        Role::Initiator => initiator::run(link, task, &session, region),
+        Role::Target => target::run(link, task, &session, region),
     }
 }
 
-fn set_up(link: &mut Link, task: &Task) -> Result<Session, Cause> {
+fn set_up(link: &mut Link, task: &Task) -> Result<(Session, Region), Cause> {
     let size = usize::try_from(task.size).map_err(|_| Cause::Memory(task.size))?;
     let messages = Messages::divide(size, task.iterations as usize);
     // The payload is made while the libraries load.
@@ -251,7 +244,13 @@ fn set_up(link: &mut Link, task: &Task) -> Result<Session, Cause> {
     link.tell_peer(PeerMessage::Ready);
     link.expect(PeerMessage::Ready)?;
     let remote = usize::try_from(address).map_err(|_| Cause::Protocol("an impossible address".into()))?;
-    Ok(Session { engine, region, remote, messages, seed })
+    let (local, small_offset) = (region.address(), region.len() - PAGE);
+    let short = match task.fault {
+        Some(Fault::ShortWrite) => Some(Operation::Write),
+        Some(Fault::ShortRead) => Some(Operation::Read),
+        _ => None,
+    };
+    Ok((Session { engine, local, remote, messages, small_offset, seed, short }, region))
 }
 
 /// The initiator's region holds what it will write; the target's, the opposite of what it expects, at every byte.
@@ -263,7 +262,7 @@ fn prepare_region(role: Role, seed: u64, size: usize, messages: Messages) -> Opt
         Role::Target => Stream::new(seed, part).complement().fill(region.bytes_mut(range)),
     };
     for index in 0..messages.count() {
-        prepare(Part::Write(index), messages.range(index));
+        prepare(Part::Large(index), messages.range(index));
     }
     prepare(Part::Small, payload..payload + SMALL);
     Some(region)

@@ -54,6 +54,18 @@ impl Region {
         self.length
     }
 
+    /// Divides the region into portions that do not overlap: whatever of a range an earlier one has is left out of it.
+    pub fn divide(self, ranges: impl Iterator<Item = Range<usize>>) -> Vec<Portion> {
+        let mut end = 0;
+        let mut portion = |range: Range<usize>| {
+            let (start, stop) = (range.start.clamp(end, self.length), range.end.clamp(end, self.length));
+            end = stop.max(start);
+            // SAFETY: `start` is at most the allocation's length.
+            Portion { base: unsafe { self.base.add(start) }, length: end - start }
+        };
+        ranges.map(&mut portion).collect()
+    }
+
     /// Bytes to read.
     pub fn bytes(&self, range: Range<usize>) -> &[u8] {
         assert!(range.start <= range.end && range.end <= self.length);
@@ -69,6 +81,32 @@ impl Region {
     }
 }
 
+/// A part of a region, which no other value gives access to.
+///
+/// While one of its slices is alive, no transfer into it may be under way.
+pub struct Portion {
+    base: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: as for the region; a portion was divided from the others and overlaps none of them.
+unsafe impl Send for Portion {}
+
+impl Portion {
+    /// Bytes to read.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: inside an allocation that is never given back, initialized, and borrowed for as long as `self` is.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.length) }
+    }
+
+    /// Bytes to write.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: inside an allocation that is never given back, initialized, and `self`, which alone gives access to it,
+        // is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.length) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +118,16 @@ mod tests {
         assert!(region.bytes(0..region.len()).iter().all(|&byte| byte == 0));
         region.bytes_mut(99_999..100_000)[0] = 7;
         assert_eq!(region.bytes(99_998..100_000), [0, 7]);
+    }
+
+    #[test]
+    fn portions_cover_what_they_were_asked_for_and_never_overlap() {
+        let region = Region::allocate(100).unwrap();
+        let mut portions = region.divide([0..10, 10..40, 30..60, 90..200, 5..7].into_iter());
+        let lengths: Vec<usize> = portions.iter().map(|portion| portion.bytes().len()).collect();
+        assert_eq!(lengths, [10, 30, 20, 10, 0]);
+        portions.iter_mut().for_each(|portion| portion.bytes_mut().iter_mut().for_each(|byte| *byte += 1));
+        assert!(portions.iter().all(|portion| portion.bytes().iter().all(|&byte| byte == 1)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use crate::smoke::WORKER_COMMAND;
+use crate::smoke::engine::schedule::run_promptly;
 use crate::smoke::output::{self, Capture};
 use crate::smoke::protocol::{self, FromWorker, Measurements, PeerMessage, Role, Stage, ToWorker};
 use crate::smoke::surroundings::Surroundings;
@@ -76,6 +77,12 @@ impl Child {
         protocol::send(&mut self.control, &ToWorker::Peer(message))
     }
 
+    /// Ends it once it has nothing more to do.
+    pub fn dismiss(&mut self, measurements: Measurements) {
+        self.done = Some(measurements);
+        self.kill();
+    }
+
     /// How it ended, if it does so within that time.
     pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + limit;
@@ -139,6 +146,7 @@ fn capture(process: &mut std::process::Child) -> io::Result<(Capture, Capture)> 
 fn listen(role: Role, mut control: UnixStream, events: Sender<Event>) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("smoke-control".into());
     thread.spawn(move || {
+        run_promptly();
         let error = loop {
             match protocol::receive::<FromWorker>(&mut control) {
                 Ok(Some(message)) => {

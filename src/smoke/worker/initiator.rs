@@ -2,17 +2,16 @@
 
 #![forbid(unsafe_code)]
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
 use super::{HELLO, Link, SMALL, Session, microseconds, note, wrong_bytes};
-use crate::smoke::engine::region::Region;
+use crate::smoke::engine::region::{Portion, Region};
 use crate::smoke::engine::{Operation, Place, Transfer};
 use crate::smoke::fault::Fault;
-use crate::smoke::payload::{Part, Stream};
+use crate::smoke::payload::{self, Part, Stream};
 use crate::smoke::plan::Messages;
 use crate::smoke::protocol::{Cause, Measurements, PeerMessage, Stage, Task};
 
@@ -22,7 +21,8 @@ const WINDOW: usize = 64;
 const SMALL_MESSAGES: RangeInclusive<usize> = 11..=201;
 const SMALL_TIME: Duration = Duration::from_millis(2);
 
-pub(super) fn run(link: &mut Link, task: &Task, session: &mut Session) -> Result<Measurements, Cause> {
+pub(super) fn run(link: &mut Link, task: &Task, session: &Session, region: Region) -> Result<Measurements, Cause> {
+    let portions = region.divide((0..session.messages.count()).map(|index| session.messages.range(index)));
     link.enter(Stage::Connect);
     connect(session)?;
     session.expect(link, PeerMessage::Connected)?;
@@ -36,10 +36,7 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &mut Session) -> Result
     let write_seconds = begin.elapsed().as_secs_f64();
 
     link.enter(Stage::Transfer);
-    read_all(link, task, session)?;
-    link.enter(Stage::Notify);
-    session.expect(link, PeerMessage::Finished)?;
-    link.tell_peer(PeerMessage::Finished);
+    read_all(link, task, session, portions)?;
     Ok(Measurements { compared: task.size, latency_us, write_seconds: Some(write_seconds) })
 }
 
@@ -64,8 +61,8 @@ fn time_small_messages(session: &Session) -> Result<Option<f64>, Cause> {
 }
 
 fn small(session: &Session) -> Place {
-    let offset = session.small_offset();
-    Place { local: session.region.address() + offset, remote: session.remote + offset, length: SMALL }
+    let offset = session.small_offset;
+    Place { local: session.local + offset, remote: session.remote + offset, length: SMALL }
 }
 
 /// Posts and waits for local completion.
@@ -79,95 +76,80 @@ fn finish(session: &Session, request: &mut dyn Transfer) -> Result<(), Cause> {
 fn write_all(session: &Session) -> Result<(), Cause> {
     let mut under_way = VecDeque::new();
     for index in 0..session.messages.count() {
-        if under_way.len() == WINDOW {
-            retire(session, &mut under_way)?;
+        if under_way.len() == WINDOW
+            && let Some(oldest) = under_way.pop_front()
+        {
+            retire(session, oldest)?;
         }
         under_way.push_back(begin(session, Operation::Write, index)?);
     }
-    while !under_way.is_empty() {
-        retire(session, &mut under_way)?;
-    }
-    Ok(())
+    under_way.into_iter().try_for_each(|request| retire(session, request))
 }
 
-/// Reads all messages, and compares each in a second thread while the next one is read.
-fn read_all(link: &mut Link, task: &Task, session: &Session) -> Result<(), Cause> {
+/// Reads all messages back, and compares each in a second thread while the next one is read.
+fn read_all(link: &mut Link, task: &Task, session: &Session, portions: Vec<Portion>) -> Result<(), Cause> {
     let (arrived, arrivals) = mpsc::channel();
-    let (region, messages) = (&session.region, session.messages);
+    let messages = session.messages;
     let compared = std::thread::scope(|scope| {
-        let comparison =
-            scope.spawn(move || arrivals.iter().try_for_each(|index| compare(task, region, messages, index)));
-        read_messages(link, session, &arrived)?;
+        let mut compare = move |(index, mut portion)| compare(task, messages, index, &mut portion);
+        let comparison = scope.spawn(move || arrivals.iter().try_for_each(&mut compare));
+        read_messages(session, portions, &arrived)?;
         drop(arrived);
+        // A wrong byte that was wrong in the target already is the writing's fault, which the target's verdict tells.
+        session.expect(link, PeerMessage::Compared)?;
+        link.enter(Stage::Notify);
+        session.expect(link, PeerMessage::Finished)?;
+        link.tell_peer(PeerMessage::Finished);
+        link.enter(Stage::Compare);
         Ok(comparison.join())
     })?;
-    let compared = compared.unwrap_or_else(|_| Err(Cause::Protocol("the comparison panicked".into())));
-    if compared.is_err() {
-        link.enter(Stage::Compare);
-    }
-    compared
+    compared.unwrap_or_else(|_| Err(Cause::Protocol("the comparison panicked".into())))
 }
 
-/// Reads each message as soon as the target has put it there, and passes its number on as soon as it is here.
-fn read_messages(link: &mut Link, session: &Session, arrived: &Sender<usize>) -> Result<(), Cause> {
-    let mut offered = 0;
-    let mut next = 0;
-    let mut under_way: VecDeque<Box<dyn Transfer + '_>> = VecDeque::new();
-    let count = session.messages.count();
-    while next < count {
-        let posted = next + under_way.len();
-        if posted < count && under_way.len() < WINDOW {
-            while offered <= posted {
-                offered = hear_offer(link, session)?;
-            }
-            under_way.push_back(begin(session, Operation::Read, posted)?);
-            if !front_is_complete(&mut under_way)? {
+/// Puts the opposite of each message in its place, reads it, and passes it on as soon as it is here.
+fn read_messages(session: &Session, portions: Vec<Portion>, arrived: &Sender<(usize, Portion)>) -> Result<(), Cause> {
+    let mut waiting = portions.into_iter().enumerate();
+    let mut under_way: VecDeque<(usize, Portion, Box<dyn Transfer + '_>)> = VecDeque::new();
+    loop {
+        if under_way.len() < WINDOW
+            && let Some((index, mut portion)) = waiting.next()
+        {
+            payload::complement(portion.bytes_mut());
+            under_way.push_back((index, portion, begin(session, Operation::Read, index)?));
+            let front_is_complete = under_way.front_mut().map_or(Ok(false), |(.., request)| request.is_complete())?;
+            if !front_is_complete {
                 continue;
             }
         }
-        retire(session, &mut under_way)?;
+        let Some((index, portion, request)) = under_way.pop_front() else { return Ok(()) };
+        retire(session, request)?;
         // A comparison that has already failed hears no more.
-        let _ = arrived.send(next);
-        next += 1;
-    }
-    Ok(())
-}
-
-fn hear_offer(link: &mut Link, session: &Session) -> Result<usize, Cause> {
-    match session.hear_peer(link)? {
-        PeerMessage::Compared(count) => Ok(count),
-        other => Err(Cause::Protocol(format!("{other:?} came instead of an offer"))),
+        let _ = arrived.send((index, portion));
     }
 }
 
 /// Posts a large message, with a notification.
 fn begin(session: &Session, operation: Operation, index: usize) -> Result<Box<dyn Transfer + '_>, Cause> {
     let range = session.messages.range(index);
-    let local = session.region.address() + range.start;
-    let place = Place { local, remote: session.remote + range.start, length: range.len() };
+    let length = range.len() - usize::from(session.short == Some(operation));
+    let place = Place { local: session.local + range.start, remote: session.remote + range.start, length };
     let mut request = session.engine.prepare(operation, place, Some(&note(operation, index)))?;
     request.post()?;
     Ok(request)
 }
 
-fn front_is_complete(under_way: &mut VecDeque<Box<dyn Transfer + '_>>) -> Result<bool, Cause> {
-    under_way.front_mut().map_or(Ok(false), |request| request.is_complete())
-}
-
-/// Waits for the oldest message.
-fn retire(session: &Session, under_way: &mut VecDeque<Box<dyn Transfer + '_>>) -> Result<(), Cause> {
-    let Some(mut request) = under_way.pop_front() else { return Ok(()) };
+/// Waits for a message.
+fn retire(session: &Session, mut request: Box<dyn Transfer + '_>) -> Result<(), Cause> {
     session.wait_until(|| request.is_complete())?;
     request.release()
 }
 
-fn compare(task: &Task, region: &Region, messages: Messages, index: usize) -> Result<(), Cause> {
+fn compare(task: &Task, messages: Messages, index: usize, portion: &mut Portion) -> Result<(), Cause> {
     let range = messages.range(index);
-    let mut bytes = Cow::Borrowed(region.bytes(range.clone()));
     if let Some(offset) = corrupted(task, &range) {
-        bytes.to_mut()[offset] ^= 1;
+        portion.bytes_mut()[offset] ^= 1;
     }
-    match Stream::new(task.seed, Part::Read(index)).mismatch(&bytes) {
+    match Stream::new(task.seed, Part::Large(index)).mismatch(portion.bytes()) {
         None => Ok(()),
         Some(mismatch) => Err(wrong_bytes(Operation::Read, index, range.start, range.len(), mismatch)),
     }

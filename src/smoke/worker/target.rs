@@ -7,40 +7,34 @@ use std::time::Duration;
 
 use super::{HELLO, Link, SMALL, Session, note, vanish, wrong_bytes};
 use crate::smoke::engine::Operation;
+use crate::smoke::engine::region::Region;
 use crate::smoke::fault::Fault;
 use crate::smoke::payload::{Part, Stream};
 use crate::smoke::protocol::{Cause, Measurements, PeerMessage, Stage, Task};
 
-/// How often the initiator hears of messages that it may read, at most.
-const BATCHES: usize = 16;
-
-pub(super) fn run(link: &mut Link, task: &Task, session: &mut Session) -> Result<Measurements, Cause> {
+pub(super) fn run(link: &mut Link, task: &Task, session: &Session, mut region: Region) -> Result<Measurements, Cause> {
     let mut mailbox = Mailbox::default();
     link.enter(Stage::Connect);
     mailbox.wait_for(session, &[HELLO.to_vec()])?;
-    compare_small(session)?;
+    compare_small(session, &region)?;
     link.tell_peer(PeerMessage::Connected);
 
     link.enter(Stage::Transfer);
     commit(task.fault);
     link.enter(Stage::Notify);
     mailbox.wait_for(session, &notes(session, Operation::Write))?;
+    if let Some(Fault::Corrupt(offset)) = task.fault {
+        flip(&mut region, offset % task.size);
+    }
     link.tell_peer(PeerMessage::Delivered);
 
+    // The initiator already reads the same bytes back.
     link.enter(Stage::Compare);
-    let count = session.messages.count();
-    let batch = count.div_ceil(BATCHES);
-    for index in 0..count {
-        if let Some(Fault::Corrupt(offset)) = task.fault {
-            session.flip(offset, index);
-        }
-        compare(session, index)?;
+    for index in 0..session.messages.count() {
+        compare(session, &region, index)?;
         session.engine.progress()?;
-        let compared = index + 1;
-        if compared == count || compared % batch == 0 {
-            link.tell_peer(PeerMessage::Compared(compared));
-        }
     }
+    link.tell_peer(PeerMessage::Compared);
 
     link.enter(Stage::Notify);
     mailbox.wait_for(session, &notes(session, Operation::Read))?;
@@ -50,19 +44,17 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &mut Session) -> Result
     Ok(Measurements { compared: task.size, ..Measurements::default() })
 }
 
-/// Compares a message, and puts in its place what the initiator will read.
-fn compare(session: &mut Session, index: usize) -> Result<(), Cause> {
+fn compare(session: &Session, region: &Region, index: usize) -> Result<(), Cause> {
     let range = session.messages.range(index);
-    let stream = Stream::new(session.seed, Part::Write(index));
-    match stream.mismatch_or_complement(session.region.bytes_mut(range.clone())) {
+    match Stream::new(session.seed, Part::Large(index)).mismatch(region.bytes(range.clone())) {
         None => Ok(()),
         Some(mismatch) => Err(wrong_bytes(Operation::Write, index, range.start, range.len(), mismatch)),
     }
 }
 
-fn compare_small(session: &Session) -> Result<(), Cause> {
-    let offset = session.small_offset();
-    let bytes = session.region.bytes(offset..offset + SMALL);
+fn compare_small(session: &Session, region: &Region) -> Result<(), Cause> {
+    let offset = session.small_offset;
+    let bytes = region.bytes(offset..offset + SMALL);
     match Stream::new(session.seed, Part::Small).mismatch(bytes) {
         None => Ok(()),
         Some(mismatch) => Err(wrong_bytes(Operation::Write, 0, 0, SMALL, mismatch)),
@@ -104,8 +96,13 @@ fn commit(fault: Option<Fault>) {
             std::thread::sleep(Duration::from_secs(1));
         },
         Some(Fault::Flood) => flood(),
-        Some(Fault::Corrupt(_) | Fault::CorruptRead(_)) | None => {}
+        Some(Fault::Corrupt(_) | Fault::CorruptRead(_) | Fault::ShortWrite | Fault::ShortRead) | None => {}
     }
+}
+
+fn flip(region: &mut Region, offset: u64) {
+    let offset = offset as usize;
+    region.bytes_mut(offset..offset + 1)[0] ^= 1;
 }
 
 fn flood() {
