@@ -14,7 +14,6 @@ use crate::exit_status::ExitStatus;
 use crate::python::patch;
 use crate::report::Report;
 use crate::report::file::{FileReport, FileStatus};
-use crate::source::diff;
 
 /// Patches, then proves.
 pub fn run(args: &ApplyArgs) -> Result<ExitStatus> {
@@ -36,11 +35,15 @@ fn standard_input(args: &ApplyArgs, console: &Console, report: &mut Report) -> R
     }
     let content = patching::read_standard_input()?;
     let path = Path::new("<stdin>");
-    let plan = patch::plan(&content, &args.patch).map_err(|error| patching::located(path, &error))?;
-    let diff = plan.patched.as_ref().map(|changed| diff::unified(path, &content, changed)).unwrap_or_default();
+    let plan = patch::plan(path, &content, &args.patch).map_err(|error| patching::located(path, &error))?;
     console.source(plan.patched.as_deref().unwrap_or(&content))?;
     let status = if plan.patched.is_some() { FileStatus::Patched } else { plan.status };
-    report.files.push(FileReport { sites: plan.sites, notes: plan.notes, diff, ..FileReport::new(path, status) });
+    report.files.push(FileReport {
+        sites: plan.sites,
+        notes: plan.notes,
+        diff: plan.diff,
+        ..FileReport::new(path, status)
+    });
     Ok(ExitStatus::Success)
 }
 

@@ -12,7 +12,6 @@ use crate::exit_status::ExitStatus;
 use crate::python::patch;
 use crate::report::Report;
 use crate::report::file::FileReport;
-use crate::source::diff;
 
 /// Shows what `apply` would change; writes nothing.
 pub fn run(args: &CheckArgs) -> Result<ExitStatus> {
@@ -36,7 +35,6 @@ fn check(args: &CheckArgs, report: &mut Report) -> Result<ExitStatus> {
 fn standard_input(args: &CheckArgs) -> Result<FileReport> {
     let content = patching::read_standard_input()?;
     let path = Path::new("<stdin>");
-    let plan = patch::plan(&content, &args.patch).map_err(|error| patching::located(path, &error))?;
-    let diff = plan.patched.map(|changed| diff::unified(path, &content, &changed)).unwrap_or_default();
-    Ok(FileReport { sites: plan.sites, notes: plan.notes, diff, ..FileReport::new(path, plan.status) })
+    let plan = patch::plan(path, &content, &args.patch).map_err(|error| patching::located(path, &error))?;
+    Ok(FileReport { sites: plan.sites, notes: plan.notes, diff: plan.diff, ..FileReport::new(path, plan.status) })
 }

@@ -39,6 +39,10 @@ pub fn run(cli: Cli) -> ExitCode {
 
 /// Runs what reads Python source on a thread with room for deep trees.
 fn with_large_stack(work: impl FnOnce() -> Result<ExitStatus> + Send + 'static) -> Result<ExitStatus> {
+    let work = || {
+        syntax::grow_heap();
+        work()
+    };
     let thread =
         thread::Builder::new().stack_size(syntax::STACK_BYTES).spawn(work).context("no thread can be started")?;
     // A panic has printed its own message.

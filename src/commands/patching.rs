@@ -14,7 +14,6 @@ use crate::environment::target::{self, Environment};
 use crate::python::{helper_check, patch};
 use crate::report::Report;
 use crate::report::file::{FileReport, FileStatus};
-use crate::source::diff;
 
 /// The TARGET that means standard input.
 const STANDARD_INPUT: &str = "-";
@@ -92,12 +91,13 @@ pub fn plan(targets: &[PathBuf], options: &PatchArgs, report: &mut Report) -> Re
 
 fn plan_module(mut environment: Environment, module: Module, options: &PatchArgs) -> Result<Planned> {
     let content = read(&module.path)?;
-    let plan = patch::plan(&content, options).map_err(|error| located(&module.path, &error))?;
+    let plan =
+        patch::plan(&shown_path(&module.path), &content, options).map_err(|error| located(&module.path, &error))?;
     let mut report = file_report(&module, plan.status, &environment);
     report.sites = plan.sites;
     report.notes = plan.notes;
-    if let Some(changed) = &plan.patched {
-        report.diff = diff::unified(&shown_path(&module.path), &content, changed);
+    report.diff = plan.diff;
+    if plan.patched.is_some() {
         report.details.extend(check_helper(&mut environment, options)?);
     }
     Ok(Planned { module, environment, content, changed: plan.patched, report })

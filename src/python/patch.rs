@@ -3,15 +3,20 @@
 
 use std::fmt;
 use std::mem::ManuallyDrop;
+use std::path::Path;
 
 use super::agent_call::{self, Shape, Site};
 use super::marker::{self, Marker};
 use super::rewrite::{self, Original};
-use super::syntax::{SyntaxError, parse};
+use super::syntax::{SyntaxError, beside, parse};
 use super::verify::Mismatch;
 use crate::cli::PatchArgs;
 use crate::report::file::{Action, FileStatus, SiteReport, SiteShape};
+use crate::source::diff;
 use crate::source::encoding::{DecodeError, SourceText};
+
+/// This program's version, for the marker.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What is to be done with a file.
 #[derive(Debug)]
@@ -22,6 +27,8 @@ pub struct Plan {
     pub sites: Vec<SiteReport>,
     /// Its new bytes, where it would change.
     pub patched: Option<Vec<u8>>,
+    /// The change as a unified diff; empty where there is none.
+    pub diff: Vec<u8>,
     /// What a user should know besides.
     pub notes: Vec<String>,
 }
@@ -69,15 +76,23 @@ impl fmt::Display for PatchError {
 
 impl std::error::Error for PatchError {}
 
-/// Decides what `apply` does with a file's bytes.
+/// A file as it is, and its path for a diff.
+#[derive(Clone, Copy)]
+struct Present<'a> {
+    path: &'a Path,
+    bytes: &'a [u8],
+}
+
+/// Decides what `apply` does with a file's bytes. `path` is for the diff.
 ///
 /// # Errors
 /// Where the file is not understood, or was edited after it was patched and would have to change again.
-pub fn plan(bytes: &[u8], options: &PatchArgs) -> Result<Plan, PatchError> {
-    let Some(marker) = Marker::find(bytes) else { return plan_original(bytes, options, env!("CARGO_PKG_VERSION")) };
+pub fn plan(path: &Path, bytes: &[u8], options: &PatchArgs) -> Result<Plan, PatchError> {
+    let present = Present { path, bytes };
+    let Some(marker) = Marker::find(bytes) else { return plan_original(bytes, present, options, VERSION) };
     match marker.original(bytes) {
-        Some(original) => replan(bytes, &original, &marker, options),
-        None => plan_edited(bytes, &marker, options),
+        Some(original) => replan(present, &original, &marker, options),
+        None => plan_edited(present, &marker, options),
     }
 }
 
@@ -92,38 +107,47 @@ pub fn revert(bytes: &[u8]) -> Result<Vec<u8>, PatchError> {
     marker.original(bytes).ok_or(edited)
 }
 
-fn plan_original(bytes: &[u8], options: &PatchArgs, version: &str) -> Result<Plan, PatchError> {
+fn plan_original(bytes: &[u8], present: Present, options: &PatchArgs, version: &str) -> Result<Plan, PatchError> {
     let source = SourceText::decode(bytes).map_err(PatchError::Decode)?;
     // Taking a tree apart takes a tenth of the time that building it took, and the program ends soon.
     let module = ManuallyDrop::new(parse(source.text()).map_err(PatchError::Syntax)?);
     let sites = agent_call::find(source.text(), &module);
     let reports = sites.iter().map(report).collect();
     if sites.iter().all(|site| site.edits.is_empty()) {
-        return Ok(Plan { status: untouched(&sites), sites: reports, patched: None, notes: Vec::new() });
+        return Ok(Plan {
+            status: untouched(&sites),
+            sites: reports,
+            patched: None,
+            diff: Vec::new(),
+            notes: Vec::new(),
+        });
     }
     let original = Original { source: &source, module: &module, sites: &sites };
     let rewrite = rewrite::rewrite(&original, options, version).map_err(PatchError::Rewrite)?;
-    Ok(Plan { status: FileStatus::WouldPatch, sites: reports, patched: Some(rewrite.bytes), notes: Vec::new() })
+    let diff = || diff::unified(present.path, present.bytes, &rewrite.bytes);
+    let (proof, diff) = beside(diff, || rewrite.prove(&original));
+    proof.map_err(PatchError::Rewrite)?;
+    Ok(Plan { status: FileStatus::WouldPatch, sites: reports, patched: Some(rewrite.bytes), diff, notes: Vec::new() })
 }
 
 /// A file that this tool patched: it changes only when an option does. Another version of the tool that would insert
 /// the same code is no reason.
-fn replan(bytes: &[u8], original: &[u8], marker: &Marker, options: &PatchArgs) -> Result<Plan, PatchError> {
-    let mut plan = plan_original(original, options, &marker.version)?;
-    if plan.patched.as_deref() == Some(bytes) {
+fn replan(present: Present, original: &[u8], marker: &Marker, options: &PatchArgs) -> Result<Plan, PatchError> {
+    let mut plan = plan_original(original, present, options, &marker.version)?;
+    if plan.patched.as_deref() == Some(present.bytes) {
         plan.status = FileStatus::AlreadyPatched;
         plan.patched = None;
         plan.sites.iter_mut().filter(|site| site.action == Action::Rewrite).for_each(|site| site.action = Action::Done);
         return Ok(plan);
     }
-    let mut plan = plan_original(original, options, env!("CARGO_PKG_VERSION"))?;
+    let mut plan = plan_original(original, present, options, VERSION)?;
     plan.notes.push(format!("patched before by nixl-retrofit {} with: {}", marker.version, marker.options));
     plan.notes.push("lines and columns are those of the original".into());
     Ok(plan)
 }
 
-fn plan_edited(bytes: &[u8], marker: &Marker, options: &PatchArgs) -> Result<Plan, PatchError> {
-    let mut plan = plan_original(bytes, options, env!("CARGO_PKG_VERSION"))?;
+fn plan_edited(present: Present, marker: &Marker, options: &PatchArgs) -> Result<Plan, PatchError> {
+    let mut plan = plan_original(present.bytes, present, options, VERSION)?;
     let edited = |what| PatchError::EditedSince { version: marker.version.clone(), what };
     if plan.patched.is_some() {
         return Err(edited("the call that it now has cannot be patched"));

@@ -11,14 +11,18 @@ use crate::cli::PatchArgs;
 use crate::source::edit::{self, InsertedSpan, Insertion};
 use crate::source::encoding::SourceText;
 
-/// A rewritten file.
+/// A rewritten file, not to be written before it is proved.
 #[derive(Debug)]
 pub struct Rewrite {
     /// The new bytes.
     pub bytes: Vec<u8>,
+    text: String,
+    spans: Vec<InsertedSpan>,
+    sha256: String,
 }
 
 /// What a rewrite begins from.
+#[derive(Clone, Copy)]
 pub struct Original<'a> {
     /// The file.
     pub source: &'a SourceText<'a>,
@@ -31,8 +35,7 @@ pub struct Original<'a> {
 /// Makes every call of `original` that can be rewritten read the environment. `version` goes into the marker.
 ///
 /// # Errors
-/// Where the result does not parse, or its tree is not the original's but for what was inserted: a fault of this
-/// program, found before anything is written.
+/// Where the result is no text: a fault of this program.
 pub fn rewrite(original: &Original, options: &PatchArgs, version: &str) -> Result<Rewrite, verify::Mismatch> {
     let text = original.source.text();
     let names = Names::unused_in(text);
@@ -50,11 +53,9 @@ pub fn rewrite(original: &Original, options: &PatchArgs, version: &str) -> Resul
     in_text.push(Insertion::new(place.offset, content));
     in_text.sort_by_key(|insertion| insertion.offset);
 
-    let spans_in_text: Vec<InsertedSpan> = in_text.iter().map(Insertion::span).collect();
+    let spans: Vec<InsertedSpan> = in_text.iter().map(Insertion::span).collect();
     let patched_text =
         String::from_utf8(edit::insert(text.as_bytes(), &in_text)).map_err(|_| verify::Mismatch::NotText)?;
-    verify::verify(text, original.module, &patched_text, &spans_in_text)?;
-
     let in_bytes: Vec<Insertion> = in_text
         .into_iter()
         .map(|insertion| Insertion {
@@ -63,8 +64,19 @@ pub fn rewrite(original: &Original, options: &PatchArgs, version: &str) -> Resul
         })
         .collect();
     let bytes = edit::insert(original.source.bytes(), &in_bytes);
-    verify::reverts(original.source.bytes(), &sha256, &bytes)?;
-    Ok(Rewrite { bytes })
+    Ok(Rewrite { bytes, text: patched_text, spans, sha256 })
+}
+
+impl Rewrite {
+    /// Proves, in memory, that this is the original and what was inserted, and that it can be turned back.
+    ///
+    /// # Errors
+    /// Where it does not parse, or its tree is not the original's but for what was inserted: a fault of this program,
+    /// found before anything is written.
+    pub fn prove(&self, original: &Original) -> Result<(), verify::Mismatch> {
+        verify::verify(original.source.text(), original.module, &self.text, &self.spans)?;
+        verify::reverts(original.source.bytes(), &self.sha256, &self.bytes)
+    }
 }
 
 fn to_bytes(source: &SourceText, insertions: &[Insertion]) -> Vec<InsertedSpan> {

@@ -27,7 +27,13 @@ pub fn unified(path: &Path, old: &[u8], new: &[u8]) -> Vec<u8> {
 
 /// Lines end at a line feed alone, as for `patch` and git: a carriage return is one more byte of its line.
 fn lines(text: &[u8]) -> Vec<&[u8]> {
-    text.split_inclusive(|&byte| byte == b'\n').collect()
+    let ends = memchr::memchr_iter(b'\n', text).map(|newline| newline + 1);
+    let mut start = 0;
+    let mut lines: Vec<&[u8]> = ends.map(|end| &text[std::mem::replace(&mut start, end)..end]).collect();
+    if start < text.len() {
+        lines.push(&text[start..]);
+    }
+    lines
 }
 
 /// `a/` and the path without its leading slash; a tab after a name with a space, as GNU diff and git write it.
