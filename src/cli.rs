@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::backend::Backend;
-use crate::smoke::{Fault, RequiredFabric};
+use crate::smoke::{Fault, Memory, RequiredFabric};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,6 +70,7 @@ Examples:
   nixl-retrofit smoke --backend UCX /opt/dynamo/venv
   UCX_TLS=tcp nixl-retrofit smoke --size 256M -v
   nixl-retrofit smoke --backend LIBFABRIC --require-fabric efa
+  nixl-retrofit smoke --memory vram:0        from GPU memory to GPU memory
   nixl-retrofit smoke --output-format json | jq '.smoke | {status, fabric}'")]
     Smoke(SmokeArgs),
     /// Print a completion script for a shell
@@ -159,6 +160,10 @@ pub struct TransferArgs {
     /// What moves the bytes: the installed NIXL; UCX or libfabric themselves; auto: NIXL where it has a C API
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto, value_name = "ENGINE")]
     pub engine: EngineChoice,
+    /// Whose memory the payload lies in, on both sides: dram, the machine's; vram[:DEVICE], that of the GPU with this
+    /// number (0), for which NVIDIA's driver must be there: a container build never has it
+    #[arg(long, default_value_t = Memory::Dram, value_name = "MEMORY")]
+    pub memory: Memory,
     /// Payload in each direction, in bytes or with K, M, G (powers of 1024)
     #[arg(long, default_value = "64M", value_name = "BYTES")]
     pub size: ByteSize,

@@ -7,7 +7,7 @@ pub mod text;
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use file::FileReport;
 
@@ -102,6 +102,17 @@ pub struct PluginCheck {
     pub message: String,
 }
 
+/// A GPU whose memory was used, as its driver states it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// Its name.
+    pub name: String,
+    /// The CUDA version that the driver supports, `13.0` for example.
+    pub cuda: String,
+    /// The file that the driver's library was loaded from.
+    pub driver: String,
+}
+
 /// One smoke transfer. A field is null when it was not observed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Smoke {
@@ -117,8 +128,10 @@ pub struct Smoke {
     pub fabric: Option<String>,
     /// The transports in the running library's own words, `tcp/eth0` for example.
     pub transports: Vec<String>,
-    /// `dram`.
+    /// Whose memory the bytes were moved from and to: `dram`, or `vram:N` for the GPU with that number.
     pub memory: Option<String>,
+    /// That GPU as its driver states it, or null.
+    pub gpu: Option<Gpu>,
     /// Payload bytes that were moved and compared, both directions together.
     pub bytes: u64,
     /// Whether every byte was compared at its destination, after the notification, and was right.
@@ -165,6 +178,7 @@ impl Smoke {
             fabric: None,
             transports: Vec::new(),
             memory: None,
+            gpu: None,
             bytes: 0,
             verified: false,
             latency_us: None,

@@ -153,13 +153,17 @@ fn verbose_lines(text: &mut String, smoke: &Smoke) {
     if let Some(library) = &smoke.native_library {
         let _ = writeln!(text, "  library: {}, version {}", library.path, library.version);
     }
+    if let Some(gpu) = &smoke.gpu {
+        let _ = writeln!(text, "  NVIDIA's driver: {}", gpu.driver);
+    }
     if !smoke.environment.is_empty() {
         let _ = writeln!(text, "  the workers' environment differs from this one by: {}", smoke.environment.join(" "));
     }
 }
 
 fn memory(smoke: &Smoke) -> String {
-    smoke.memory.as_deref().map_or("in memory of an unknown kind".into(), |memory| format!("{memory} to {memory}"))
+    let gpu = smoke.gpu.as_ref().map(|gpu| format!(" ({}, CUDA {})", gpu.name, gpu.cuda)).unwrap_or_default();
+    smoke.memory.as_deref().map_or("in memory of an unknown kind".into(), |memory| format!("{memory} to {memory}{gpu}"))
 }
 
 /// Bytes in the largest binary unit that leaves a whole number or two decimals.

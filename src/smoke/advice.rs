@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use super::diagnosis;
+use super::gpu;
 use super::known_troubles::{advise_libraries, advise_words, describe_libraries, memory_lock};
 use super::libraries::Libraries;
 use super::native;
@@ -36,7 +37,9 @@ pub(super) fn failure(
         Ending::Died(role, stage, status) => (
             *stage,
             died(*role, *stage, *status),
-            advise_words(plan, &last_words(*role)).unwrap_or_else(|| advise_dead(plan, *stage, *status)),
+            advise_words(plan, &last_words(*role))
+                .or_else(|| gpu::advise_dead(plan, *stage, *status))
+                .unwrap_or_else(|| advise_dead(plan, *stage, *status)),
         ),
         Ending::Broken(role, stage, error) => (
             *stage,
@@ -108,8 +111,9 @@ fn describe(plan: &Plan, libraries: &Libraries, role: Role, surrender: &Surrende
         Cause::NoProvider { wanted, offered } => {
             let instead = if offered.is_empty() { "nothing".into() } else { offered.join(", ") };
             format!(
-                "libfabric offers none of the providers {} for reliable datagrams with RMA, only {instead}",
-                wanted.join(", ")
+                "libfabric offers none of the providers {} for reliable datagrams with RMA{}, only {instead}",
+                wanted.join(", "),
+                gpu::demand(plan),
             )
         }
         Cause::Library { function, status, words } => {
@@ -139,6 +143,7 @@ fn describe(plan: &Plan, libraries: &Libraries, role: Role, surrender: &Surrende
                  in all{never}"
             )
         }
+        Cause::Gpu(trouble) => trouble.describe(plan),
         Cause::Memory(size) => format!("the {role} has no memory for {size} bytes of payload"),
         Cause::Protocol(error) => format!("the {role} got out of step while {}: {error}", surrender.stage.activity()),
     }
@@ -210,15 +215,20 @@ fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, words: &[St
              (UCX_TLS=tcp) to tell the fabric from NIXL, and report it with the output of -v."
                 .into()
         }
+        Cause::Gpu(trouble) => trouble.advise(),
         Cause::Memory(_) => "Move less with --size, or give the container more memory.".into(),
-        Cause::Call { .. } | Cause::Library { .. } if surrender.stage == Stage::Register => memory_lock(),
+        Cause::Call { .. } | Cause::Library { .. } if surrender.stage == Stage::Register => {
+            gpu::advise_library(plan, words).unwrap_or_else(memory_lock)
+        }
         Cause::Library { function, .. } if function == "fi_enable" => {
             "libfabric cannot open an endpoint on that interface; its tcp provider refuses where there is none but the \
              loopback. Give the network namespace another one (docker run without --network=none; in a bare namespace, a \
              veth pair), and look at FI_TCP_IFACE."
                 .into()
         }
-        Cause::Library { .. } | Cause::NoProvider { .. } => advise_library(plan),
+        Cause::Library { .. } | Cause::NoProvider { .. } => {
+            gpu::advise_library(plan, words).unwrap_or_else(|| advise_library(plan))
+        }
         Cause::Call { .. } => match surrender.stage {
             Stage::Metadata => "The agents have no backend in common, or the network devices that one of them offers cannot \
                  be reached by the other: look at UCX_NET_DEVICES and UCX_TLS."

@@ -159,10 +159,11 @@ pub fn memory_lock() -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn plan(backend: Backend) -> Plan {
+    /// A plan of NIXL 1.5.1 with nothing special about it.
+    pub fn plan(backend: Backend) -> Plan {
         let nixl = crate::environment::nixl::NixlInstallation {
             name: "nixl-cu13".into(),
             version: Some("1.5.1".into()),
@@ -174,6 +175,7 @@ mod tests {
             engine: crate::cli::EngineChoice::Auto,
             nixl,
             backend,
+            memory: crate::smoke::Memory::Dram,
             size: 1,
             iterations: 1,
             timeout: std::time::Duration::from_secs(1),

@@ -15,6 +15,7 @@
 //! | `native` | which code moves the bytes, and whether an older NIXL's plugin loads |
 //! | `transports`, `rails` | what a running UCX or LIBFABRIC plugin states about what carries the bytes |
 //! | `libraries`, `stand_in` | the libraries that a plugin needs from outside, and what stands in for NVIDIA's driver |
+//! | `memory`, `gpu` | whose memory is moved, and why a GPU's cannot be |
 //! | `requirement` | the fabric that was demanded, held against the one observed |
 //! | `surroundings` | the environment variables that the workers see |
 //! | `output` | what a worker prints, kept within bounds |
@@ -24,8 +25,10 @@ mod advice;
 mod diagnosis;
 mod engine;
 mod fault;
+mod gpu;
 mod known_troubles;
 mod libraries;
+mod memory;
 mod native;
 mod output;
 mod payload;
@@ -40,6 +43,7 @@ mod transports;
 mod worker;
 
 pub use fault::Fault;
+pub use memory::Memory;
 pub use plan::Plan;
 pub use requirement::RequiredFabric;
 pub use supervisor::run;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fault::Fault;
+use super::memory::Memory;
 use super::requirement::RequiredFabric;
 use crate::backend::Backend;
 use crate::cli::EngineChoice;
@@ -20,6 +21,8 @@ pub struct Plan {
     pub engine: EngineChoice,
     /// The backend that both agents are created with.
     pub backend: Backend,
+    /// Whose memory the payload lies in.
+    pub memory: Memory,
     /// Payload in each direction, in bytes.
     pub size: u64,
     /// Large messages in each direction, at most: each is a multiple of eight bytes, the last one excepted.

@@ -14,6 +14,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::fault::Fault;
+use super::gpu::GpuTrouble;
+use super::memory::Memory;
+use crate::report::Gpu;
 
 /// A frame longer than this is refused before any of it is kept. NIXL's metadata takes a few kilobytes a rail.
 pub const FRAME_LIMIT: usize = 16 << 20;
@@ -166,6 +169,8 @@ pub struct Task {
     pub plugin: Option<Blob>,
     /// NIXL's name of the backend.
     pub backend: String,
+    /// Whose memory the payload lies in.
+    pub memory: Memory,
     /// Payload in each direction, in bytes.
     pub size: u64,
     /// Large messages in each direction.
@@ -219,6 +224,8 @@ pub enum FromWorker {
     Stage(Stage),
     /// What the library has stated about itself.
     Stated(Stated),
+    /// The GPU whose memory is used.
+    Gpu(Gpu),
     /// Why the dynamic loader refused the plugin, if it did. The last message of a worker that tries one.
     Tried(Option<String>),
     /// For the other worker.
@@ -323,6 +330,8 @@ pub enum Cause {
     },
     /// No memory for a payload of that many bytes.
     Memory(u64),
+    /// The GPU's memory cannot be used.
+    Gpu(GpuTrouble),
     /// The supervisor or the other worker said something out of turn.
     Protocol(String),
 }

@@ -104,10 +104,13 @@ fn advice(backend: Backend, devices: &FabricDevices) -> String {
             .into();
     }
     match backend {
-        Backend::Ucx => "Both ends are on this machine, where UCX prefers shared memory: allow it RDMA alone for this test \
-                         (UCX_TLS=srd,ud_v for EFA, UCX_TLS=rc,ud for InfiniBand), and see with ucx_info -d whether this \
+        Backend::Ucx => {
+            "Both ends are on this machine, where UCX prefers shared memory: allow it RDMA alone for this test \
+                         (UCX_TLS=srd,ud_v for EFA, UCX_TLS=rc,ud for InfiniBand; for GPU memory add \
+                         cuda_copy), and see with ucx_info -d whether this \
                          UCX knows the device."
-            .into(),
+                .into()
+        }
         Backend::Libfabric => format!(
             "The device is there and libfabric did not offer it: see what fi_info -p efa says with the libfabric that was \
              loaded (-v shows the folders), use that of the EFA installer (--library-path /opt/amazon/efa/lib), and run \

@@ -15,16 +15,17 @@ use super::advice;
 use super::diagnosis;
 use super::engine::schedule::run_promptly;
 use super::libraries::Libraries;
+use super::memory::Memory;
 use super::native;
 use super::payload;
 use super::plan::{Messages, Plan};
 use super::protocol::{Blob, EngineKind, FromWorker, Measurements, Role, Stage, Stated, Surrender, Task, ToWorker};
 use super::surroundings::Surroundings;
 use super::transports::{self, Statement};
-use super::{rails, requirement};
+use super::{gpu, rails, requirement};
 use crate::backend::Backend;
 use crate::environment::fabric_devices::FabricDevices;
-use crate::report::{Failure, NativeLibrary, Smoke, SmokeEngine, SmokeStatus};
+use crate::report::{Failure, Gpu, NativeLibrary, Smoke, SmokeEngine, SmokeStatus};
 
 /// How long a worker that has closed its channel may take to end.
 const DYING: Duration = Duration::from_secs(2);
@@ -71,7 +72,7 @@ pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
     };
     let uses_nixl = engine == EngineKind::Nixl;
     smoke.engine = Some(if uses_nixl { SmokeEngine::Nixl } else { SmokeEngine::Native });
-    smoke.memory = Some("dram".into());
+    smoke.memory = Some(plan.memory.to_string());
     smoke.nixl_library = uses_nixl.then(|| library.clone());
     let mut supervisor = Supervisor::new(begin + plan.timeout);
     let result = supervisor.supervise(plan, (engine, &library), &surroundings, progress);
@@ -80,8 +81,12 @@ pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
     let statement = supervisor.statement(plan);
     smoke.fabric = statement.fabric;
     smoke.transports = statement.transports;
+    smoke.gpu = supervisor.gpu.take();
     match result {
-        Ok(outcome) => passed(&mut smoke, plan, &outcome),
+        Ok(outcome) => {
+            passed(&mut smoke, plan, &outcome);
+            smoke.warnings.extend(gpu::doubts(plan, || supervisor.statements()));
+        }
         Err(ending) => {
             let words = |role| supervisor.last_words(role);
             smoke.failure = Some(advice::failure(plan, &libraries, &ending, &words));
@@ -102,9 +107,10 @@ fn find_libraries(plan: &Plan) -> Libraries {
     let variable = std::env::var_os("LD_LIBRARY_PATH");
     let plugin = plugin_file(plan);
     let libraries = Libraries::find(plugin.as_deref(), &plan.library_path, variable.as_deref(), &plan.import_path);
-    match native::engine(plan).0 {
-        EngineKind::Nixl => libraries,
-        EngineKind::Ucp | EngineKind::Libfabric => libraries.without_stand_in(),
+    match (native::engine(plan).0, plan.memory) {
+        (EngineKind::Nixl, Memory::Dram) => libraries,
+        // No memory of a GPU without its driver.
+        (EngineKind::Ucp | EngineKind::Libfabric, _) | (_, Memory::Vram(_)) => libraries.without_stand_in(),
     }
 }
 
@@ -172,12 +178,14 @@ struct Supervisor {
     connected: Option<Instant>,
     /// What the initiator's library has stated.
     stated: Option<Stated>,
+    /// The initiator's GPU.
+    gpu: Option<Gpu>,
 }
 
 impl Supervisor {
     fn new(deadline: Instant) -> Supervisor {
         let (sender, events) = std::sync::mpsc::channel();
-        Supervisor { deadline, workers: Vec::new(), events, sender, connected: None, stated: None }
+        Supervisor { deadline, workers: Vec::new(), events, sender, connected: None, stated: None, gpu: None }
     }
 
     fn supervise(
@@ -215,7 +223,8 @@ impl Supervisor {
                 let _ = self.worker(role.other()).tell(message);
             }
             Event::Said(Role::Initiator, FromWorker::Stated(stated)) => self.stated = Some(stated),
-            Event::Said(Role::Target, FromWorker::Stated(_)) => {}
+            Event::Said(Role::Initiator, FromWorker::Gpu(gpu)) => self.gpu = Some(gpu),
+            Event::Said(Role::Target, FromWorker::Stated(_) | FromWorker::Gpu(_)) => {}
             Event::Said(role, FromWorker::Tried(_)) => {
                 return Err(Ending::Broken(role, self.stage(role), "it tried a plugin".into()));
             }
@@ -304,15 +313,19 @@ impl Supervisor {
         if let Some((fabric, transports)) = self.stated.as_ref().and_then(|stated| stated.carrier.clone()) {
             return Statement { fabric, transports };
         }
-        let Some(initiator) = self.workers.iter().find(|worker| worker.role == Role::Initiator) else {
-            return Statement::default();
-        };
+        let statements = self.statements();
         if plan.backend == Backend::Libfabric {
             // Rails that never carried anything are no statement.
-            return self.connected.map(|_| rails::read(&initiator.statements())).unwrap_or_default();
+            return self.connected.map(|_| rails::read(&statements)).unwrap_or_default();
         }
         let longest = Messages::divide(plan.size as usize, plan.iterations as usize).longest();
-        transports::read(&initiator.statements(), longest as u64)
+        transports::read(&statements, longest as u64)
+    }
+
+    /// What the initiator's library has stated in what it printed.
+    fn statements(&self) -> String {
+        let initiator = self.workers.iter().find(|worker| worker.role == Role::Initiator);
+        initiator.map(Child::statements).unwrap_or_default()
     }
 
     fn last_words(&self, role: Role) -> Vec<String> {
@@ -327,6 +340,7 @@ fn task(plan: &Plan, (engine, library): (EngineKind, &Path), role: Role, seed: u
         library: blob(library.as_os_str()),
         plugin: plugin_file(plan).map(|path| blob(path.as_os_str())),
         backend: plan.backend.name().into(),
+        memory: plan.memory,
         size: plan.size,
         iterations: plan.iterations,
         seed,

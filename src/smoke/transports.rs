@@ -48,6 +48,16 @@ pub fn read(output: &str, length: u64) -> Statement {
     reading.conclude(length)
 }
 
+/// Whether UCX took the memory of any write or read, here or there, for the host's: its tables say, for example, `remote
+/// memory write by ucp_put* from host memory to host` or `remote memory read by ucp_get* into cuda/GPU0 from cuda`.
+pub fn names_host_memory(output: &str) -> bool {
+    let tables = output.lines().filter_map(|line| Some(line.split_once("]   | ")?.1));
+    let mut operations = tables
+        .flat_map(|table| table.split('|').map(str::trim))
+        .filter(|cell| matches!(operation(cell), Some(Operation::Write | Operation::Read)));
+    operations.any(|operation| operation.split(' ').any(|word| word == "host"))
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     Write,
@@ -132,7 +142,11 @@ impl Reading {
             extend(&mut carriers, &row.transports);
         }
         let settled = !carriers.is_empty();
-        let kinds = fabrics(if settled { &carriers } else { &self.data_lanes });
+        let mut kinds = fabrics(if settled { &carriers } else { &self.data_lanes });
+        // A copy between a GPU and its own machine, before or after what carries the bytes to another process.
+        if !kinds.iter().all(|kind| is_staging(kind)) {
+            kinds.retain(|kind| !is_staging(kind));
+        }
         let fabric = if settled || kinds.len() == 1 { join(&kinds) } else { None };
         extend(&mut carriers, &self.data_lanes);
         extend(&mut carriers, &self.other_lanes);
@@ -203,6 +217,10 @@ fn fabrics(transports: &[String]) -> Vec<String> {
 
 fn join(kinds: &[String]) -> Option<String> {
     (!kinds.is_empty()).then(|| kinds.join("+"))
+}
+
+fn is_staging(kind: &str) -> bool {
+    ["cuda_copy", "gdr_copy", "rocm_copy"].contains(&kind)
 }
 
 /// What a transport of UCX runs on. One that is not known here keeps its own name: that, at least, was stated.
@@ -323,6 +341,31 @@ mod tests {
         assert_eq!(read("", 8), Statement::default());
         let own = UCX_1_23.lines().take(9).collect::<Vec<_>>().join("\n");
         assert_eq!(read(&own, 8), Statement::default());
+    }
+
+    #[test]
+    fn copies_within_a_machine_carry_nothing_to_another_process() {
+        let table = |config: &str| {
+            format!(
+                "[1.0] [h:1 :0]   | a intra-node cfg#2 |\n\
+                 [1.0] [h:1 :0]   | remote memory write by ucp_put*(multi) from cuda/GPU0 to cuda |\n\
+                 [1.0] [h:1 :0]   | 0..inf | zero-copy | {config} |\n"
+            )
+        };
+        for (config, fabric) in [
+            ("cuda_ipc/cuda", "gpu-ipc"),
+            ("cuda_copy/cuda, then frags over rc_mlx5/mlx5_0:1", "ib"),
+            ("gdr_copy/cuda to srd/rdmap0s6:1", "efa"),
+            ("cuda_copy/cuda", "cuda_copy"),
+        ] {
+            let statement = read(&table(config), 1 << 20);
+            assert_eq!(statement.fabric.as_deref(), Some(fabric), "{config}");
+            assert!(config.starts_with(&statement.transports[0]), "{:?}", statement.transports);
+            assert!(!names_host_memory(&table(config)));
+        }
+        assert!(names_host_memory(UCX_1_23) && names_host_memory(UCX_1_21));
+        assert!(names_host_memory(&table("tcp/lo").replace("to cuda", "to host")));
+        assert!(!names_host_memory("[1.0] [h:1 :0]   | active message by ucp_am_send*(egr) from host memory |"));
     }
 
     #[test]

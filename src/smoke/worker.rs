@@ -18,10 +18,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Resource, Rlimit, Signal};
 
+use super::engine::cuda::Cuda;
 use super::engine::region::Region;
 use super::engine::schedule::{put_others_behind, run_promptly};
 use super::engine::{self, Engine, Operation, plugin};
 use super::fault::Fault;
+use super::memory::Memory;
 use super::payload::{Mismatch, Part, Stream};
 use super::plan::Messages;
 use super::protocol::{
@@ -227,12 +229,18 @@ fn set_up(link: &mut Link, task: &Task) -> Result<(Session, Region), Cause> {
     let (role, seed) = (task.role, task.seed);
     let payload = std::thread::spawn(move || prepare_region(role, seed, size, messages));
 
+    // Before the libraries look for GPUs, and with a current context in this thread: some look no more afterwards.
+    let gpu = open_gpu(link, task)?;
     let mut engine = engine::open(task, &mut |stage| link.enter(stage))?;
     if let Some(stated) = engine.stated() {
         link.say(&FromWorker::Stated(stated));
     }
     link.enter(Stage::Register);
-    let region = payload.join().ok().flatten().ok_or(Cause::Memory(task.size))?;
+    let mut region = payload.join().ok().flatten().ok_or(Cause::Memory(task.size))?;
+    // Only now: UCX watches allocations, and may take memory for the host's whose allocation it has not seen.
+    if let Some(gpu) = gpu {
+        region.move_to(gpu)?;
+    }
     engine.register(&region)?;
     link.enter(Stage::Metadata);
     let metadata = Blob(engine.metadata()?);
@@ -251,6 +259,13 @@ fn set_up(link: &mut Link, task: &Task) -> Result<(Session, Region), Cause> {
         _ => None,
     };
     Ok((Session { engine, local, remote, messages, small_offset, seed, short }, region))
+}
+
+fn open_gpu(link: &mut Link, task: &Task) -> Result<Option<&'static Cuda>, Cause> {
+    let Memory::Vram(number) = task.memory else { return Ok(None) };
+    let gpu = Cuda::open(number)?;
+    link.say(&FromWorker::Gpu(gpu.describe()?));
+    Ok(Some(gpu))
 }
 
 /// The initiator's region holds what it will write; the target's, the opposite of what it expects, at every byte.

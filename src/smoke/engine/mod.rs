@@ -7,9 +7,11 @@
 //! | `libfabric` | libfabric |
 //! | `plugin` | a NIXL plugin that is loaded and no more |
 //! | `library` | what loading any of them has in common |
+//! | `cuda` | NVIDIA's driver: memory of a GPU |
 //! | `region` | the memory that they read and write |
 //! | `schedule` | how soon a thread of this program runs beside theirs |
 
+pub mod cuda;
 mod layout;
 mod libfabric;
 mod library;
@@ -108,6 +110,6 @@ pub fn open(task: &Task, enter: &mut dyn FnMut(Stage)) -> Result<Box<dyn Engine>
     Ok(match task.engine {
         EngineKind::Nixl => Box::new(nixl::open(task, enter)?),
         EngineKind::Ucp => Box::new(ucp::open(&task.library.path(), enter)?),
-        EngineKind::Libfabric => Box::new(libfabric::open(&task.library.path(), enter)?),
+        EngineKind::Libfabric => Box::new(libfabric::open(&task.library.path(), task.memory, enter)?),
     })
 }

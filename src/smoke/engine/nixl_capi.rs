@@ -12,6 +12,7 @@ use std::ptr;
 use super::library::{self, Scope, functions};
 use super::region::Region;
 use super::{Operation, Place};
+use crate::smoke::memory::Memory;
 use crate::smoke::protocol::Cause;
 
 /// `nixl_capi_status_t` of wrapper.h: zero is success, one is «in progress», negative values are errors.
@@ -20,6 +21,8 @@ type Status = c_int;
 const IN_PROGRESS: Status = 1;
 /// `NIXL_CAPI_MEM_DRAM` of `nixl_capi_mem_type_t` in wrapper.h.
 const DRAM: c_int = 0;
+/// `NIXL_CAPI_MEM_VRAM` of `nixl_capi_mem_type_t` in wrapper.h.
+const VRAM: c_int = 1;
 
 macro_rules! handles {
     ($($(#[$doc:meta])* $name:ident;)*) => {
@@ -144,7 +147,7 @@ impl NixlLibrary {
         // SAFETY: the pointer is valid for the call.
         let status = unsafe { (self.functions.create_notif_map)(&mut notifications) };
         check("create_notif_map", status)?;
-        Ok(Agent { functions: self.functions, raw, backend: ptr::null_mut(), notifications })
+        Ok(Agent { functions: self.functions, raw, backend: ptr::null_mut(), notifications, memory: Memory::Dram })
     }
 }
 
@@ -154,6 +157,8 @@ pub struct Agent {
     raw: *mut RawAgent,
     backend: *mut RawBackend,
     notifications: *mut RawNotifMap,
+    /// Of what is registered here, and on the other side.
+    memory: Memory,
 }
 
 /// The other agent, as this one knows it.
@@ -202,13 +207,16 @@ impl Agent {
     }
 
     /// Registers a region with the backend.
-    pub fn register(&self, region: &Region) -> Result<(), Cause> {
+    pub fn register(&mut self, region: &Region) -> Result<(), Cause> {
+        self.memory = region.memory();
+        let (kind, device) = segment(self.memory);
         let mut list = ptr::null_mut();
         // SAFETY: the pointer is valid for the call.
-        check("create_reg_dlist", unsafe { (self.functions.create_reg_dlist)(DRAM, &mut list) })?;
+        check("create_reg_dlist", unsafe { (self.functions.create_reg_dlist)(kind, &mut list) })?;
         // SAFETY: the list is alive; the region is never freed.
-        let status =
-            unsafe { (self.functions.reg_dlist_add_desc)(list, region.address(), region.len(), 0, ptr::null(), 0) };
+        let status = unsafe {
+            (self.functions.reg_dlist_add_desc)(list, region.address(), region.len(), device, ptr::null(), 0)
+        };
         check("reg_dlist_add_desc", status)?;
         let options = self.options(None)?;
         // SAFETY: agent, list and options are alive; the region that the list names is never freed.
@@ -313,11 +321,12 @@ impl Agent {
     }
 
     fn descriptors(&self, address: usize, length: usize) -> Result<*mut RawXferList, Cause> {
+        let (kind, device) = segment(self.memory);
         let mut list = ptr::null_mut();
         // SAFETY: the pointer is valid for the call.
-        check("create_xfer_dlist", unsafe { (self.functions.create_xfer_dlist)(DRAM, &mut list) })?;
+        check("create_xfer_dlist", unsafe { (self.functions.create_xfer_dlist)(kind, &mut list) })?;
         // SAFETY: the list is alive; the address is not followed by this call.
-        check("xfer_dlist_add_desc", unsafe { (self.functions.xfer_dlist_add_desc)(list, address, length, 0) })?;
+        check("xfer_dlist_add_desc", unsafe { (self.functions.xfer_dlist_add_desc)(list, address, length, device) })?;
         Ok(list)
     }
 }
@@ -348,6 +357,14 @@ impl Request<'_> {
         check("destroy_xfer_req", unsafe { (self.agent.functions.destroy_xfer_req)(self.raw) })?;
         // SAFETY: as above.
         check("destroy_opt_args", unsafe { (self.agent.functions.destroy_opt_args)(self.options) })
+    }
+}
+
+/// NIXL's number of the kind of memory, and the device's, which is the CUDA driver's.
+fn segment(memory: Memory) -> (c_int, u64) {
+    match memory {
+        Memory::Dram => (DRAM, 0),
+        Memory::Vram(device) => (VRAM, device.into()),
     }
 }
 

@@ -1,10 +1,17 @@
-//! Memory that a vendor library reads and writes on its own.
+//! Memory that a vendor library reads and writes on its own: the machine's, or a GPU's.
+//!
+//! A GPU's memory is filled and compared in a copy on the host, of the same length. What is in the copy gets to the GPU by
+//! `upload`, and back by `download`; for the machine's own memory, which is moved in place, both do nothing.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
 use std::ffi::{c_int, c_void};
 use std::ops::Range;
 use std::ptr::NonNull;
+
+use super::cuda::{Buffer, Cuda};
+use crate::smoke::memory::Memory;
+use crate::smoke::protocol::Cause;
 
 /// The huge page of most machines, a multiple of their base page: registration works on whole pages.
 const ALIGNMENT: usize = 2 << 20;
@@ -23,6 +30,8 @@ unsafe extern "C" {
 pub struct Region {
     base: NonNull<u8>,
     length: usize,
+    /// Where the bytes are moved, when that is not here.
+    gpu: Option<Buffer>,
 }
 
 // SAFETY: the memory belongs to this value alone as far as Rust is concerned; nothing in it is tied to a thread.
@@ -41,12 +50,46 @@ impl Region {
         let _ = unsafe { madvise(base.as_ptr().cast(), layout.size(), MADV_HUGEPAGE) };
         // SAFETY: the range was just allocated.
         unsafe { base.as_ptr().write_bytes(0, layout.size()) };
-        Some(Region { base, length })
+        Some(Region { base, length, gpu: None })
     }
 
-    /// Address of the first byte.
+    /// Has the bytes moved in that GPU's memory from now on, and copies them there.
+    ///
+    /// # Errors
+    /// Where it has no room for them.
+    pub fn move_to(&mut self, gpu: &'static Cuda) -> Result<(), Cause> {
+        // Whole pages: those of a network card's or another process's mapping are larger than the driver's granularity.
+        let room = self.length.next_multiple_of(ALIGNMENT);
+        self.gpu = Some(gpu.allocate(room)?.part(0..self.length));
+        self.upload(0..self.length)
+    }
+
+    /// Whose memory the bytes are moved in.
+    pub fn memory(&self) -> Memory {
+        self.gpu.map_or(Memory::Dram, |gpu| Memory::Vram(gpu.device()))
+    }
+
+    /// Address of the first byte for the library that moves it.
     pub fn address(&self) -> usize {
-        self.base.as_ptr().expose_provenance()
+        self.gpu.map_or_else(|| self.base.as_ptr().expose_provenance(), |gpu| gpu.address())
+    }
+
+    /// Copies bytes to the GPU.
+    ///
+    /// # Errors
+    /// What its driver says.
+    pub fn upload(&self, range: Range<usize>) -> Result<(), Cause> {
+        let Some(gpu) = self.gpu else { return Ok(()) };
+        gpu.part(range.clone()).write(self.bytes(range))
+    }
+
+    /// Copies bytes from the GPU.
+    ///
+    /// # Errors
+    /// What its driver says.
+    pub fn download(&mut self, range: Range<usize>) -> Result<(), Cause> {
+        let Some(gpu) = self.gpu else { return Ok(()) };
+        gpu.part(range.clone()).read(self.bytes_mut(range))
     }
 
     /// Length in bytes.
@@ -61,7 +104,8 @@ impl Region {
             let (start, stop) = (range.start.clamp(end, self.length), range.end.clamp(end, self.length));
             end = stop.max(start);
             // SAFETY: `start` is at most the allocation's length.
-            Portion { base: unsafe { self.base.add(start) }, length: end - start }
+            let base = unsafe { self.base.add(start) };
+            Portion { base, length: end - start, gpu: self.gpu.map(|gpu| gpu.part(start..end)) }
         };
         ranges.map(&mut portion).collect()
     }
@@ -87,12 +131,29 @@ impl Region {
 pub struct Portion {
     base: NonNull<u8>,
     length: usize,
+    gpu: Option<Buffer>,
 }
 
 // SAFETY: as for the region; a portion was divided from the others and overlaps none of them.
 unsafe impl Send for Portion {}
 
 impl Portion {
+    /// Copies the bytes to the GPU.
+    ///
+    /// # Errors
+    /// What its driver says.
+    pub fn upload(&self) -> Result<(), Cause> {
+        self.gpu.map_or(Ok(()), |gpu| gpu.write(self.bytes()))
+    }
+
+    /// Copies the bytes from the GPU.
+    ///
+    /// # Errors
+    /// What its driver says.
+    pub fn download(&mut self) -> Result<(), Cause> {
+        self.gpu.map_or(Ok(()), |gpu| gpu.read(self.bytes_mut()))
+    }
+
     /// Bytes to read.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: inside an allocation that is never given back, initialized, and borrowed for as long as `self` is.
@@ -128,6 +189,54 @@ mod tests {
         assert_eq!(lengths, [10, 30, 20, 10, 0]);
         portions.iter_mut().for_each(|portion| portion.bytes_mut().iter_mut().for_each(|byte| *byte += 1));
         assert!(portions.iter().all(|portion| portion.bytes().iter().all(|&byte| byte == 1)));
+    }
+
+    /// On a stand-in for the hardware.
+    fn on_a_gpu(length: usize) -> Region {
+        let mut region = Region::allocate(length).unwrap();
+        for (index, byte) in region.bytes_mut(0..length).iter_mut().enumerate() {
+            *byte = index as u8;
+        }
+        let here = region.address();
+        region.move_to(crate::smoke::engine::cuda::tests::stand_in()).unwrap();
+        assert_ne!(region.address(), here);
+        region
+    }
+
+    #[test]
+    fn a_region_on_a_gpu_is_compared_as_the_gpu_holds_it() {
+        let mut region = on_a_gpu(5000);
+        assert_eq!((region.memory(), region.len()), (Memory::Vram(1), 5000));
+        region.bytes_mut(0..5000).fill(0xff);
+        region.download(10..20).unwrap();
+        assert_eq!(region.bytes(9..21), [0xff, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 0xff]);
+        region.upload(30..40).unwrap();
+        region.download(0..5000).unwrap();
+        assert_eq!(region.bytes(29..41), [29, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 40]);
+    }
+
+    #[test]
+    fn portions_of_a_region_on_a_gpu_have_their_own_part_of_it() {
+        let mut portions = on_a_gpu(100).divide([0..10, 5..30, 90..100].into_iter());
+        for portion in &mut portions {
+            portion.bytes_mut().fill(0);
+        }
+        let last = std::thread::spawn(move || {
+            portions.iter_mut().for_each(|portion| portion.download().unwrap());
+            portions.iter().map(|portion| portion.bytes().to_vec()).collect::<Vec<_>>()
+        });
+        let expected: [Vec<u8>; 3] = [(0..10).collect(), (10..30).collect(), (90..100).collect()];
+        assert_eq!(last.join().unwrap(), expected);
+    }
+
+    #[test]
+    fn memory_of_the_machine_is_moved_in_place() {
+        let mut region = Region::allocate(10).unwrap();
+        region.bytes_mut(0..10).fill(7);
+        assert_eq!(region.memory(), Memory::Dram);
+        region.upload(0..10).unwrap();
+        region.download(0..10).unwrap();
+        assert_eq!(region.bytes(0..10), [7; 10]);
     }
 
     #[test]

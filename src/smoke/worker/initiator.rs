@@ -115,6 +115,7 @@ fn read_messages(session: &Session, portions: Vec<Portion>, arrived: &Sender<(us
             && let Some((index, mut portion)) = waiting.next()
         {
             payload::complement(portion.bytes_mut());
+            portion.upload()?;
             under_way.push_back((index, portion, begin(session, Operation::Read, index)?));
             let front_is_complete = under_way.front_mut().map_or(Ok(false), |(.., request)| request.is_complete())?;
             if !front_is_complete {
@@ -147,8 +148,11 @@ fn retire(session: &Session, mut request: Box<dyn Transfer + '_>) -> Result<(), 
 fn compare(task: &Task, messages: Messages, index: usize, portion: &mut Portion) -> Result<(), Cause> {
     let range = messages.range(index);
     if let Some(offset) = corrupted(task, &range) {
+        portion.download()?;
         portion.bytes_mut()[offset] ^= 1;
+        portion.upload()?;
     }
+    portion.download()?;
     match Stream::new(task.seed, Part::Large(index)).mismatch(portion.bytes()) {
         None => Ok(()),
         Some(mismatch) => Err(wrong_bytes(Operation::Read, index, range.start, range.len(), mismatch)),

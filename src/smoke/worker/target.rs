@@ -16,7 +16,7 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &Session, mut region: R
     let mut mailbox = Mailbox::default();
     link.enter(Stage::Connect);
     mailbox.wait_for(session, &[HELLO.to_vec()])?;
-    compare_small(session, &region)?;
+    compare_small(session, &mut region)?;
     link.tell_peer(PeerMessage::Connected);
 
     link.enter(Stage::Transfer);
@@ -24,14 +24,14 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &Session, mut region: R
     link.enter(Stage::Notify);
     mailbox.wait_for(session, &notes(session, Operation::Write))?;
     if let Some(Fault::Corrupt(offset)) = task.fault {
-        flip(&mut region, offset % task.size);
+        flip(&mut region, offset % task.size)?;
     }
     link.tell_peer(PeerMessage::Delivered);
 
     // The initiator already reads the same bytes back.
     link.enter(Stage::Compare);
     for index in 0..session.messages.count() {
-        compare(session, &region, index)?;
+        compare(session, &mut region, index)?;
         session.engine.progress()?;
     }
     link.tell_peer(PeerMessage::Compared);
@@ -44,16 +44,18 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &Session, mut region: R
     Ok(Measurements { compared: task.size, ..Measurements::default() })
 }
 
-fn compare(session: &Session, region: &Region, index: usize) -> Result<(), Cause> {
+fn compare(session: &Session, region: &mut Region, index: usize) -> Result<(), Cause> {
     let range = session.messages.range(index);
+    region.download(range.clone())?;
     match Stream::new(session.seed, Part::Large(index)).mismatch(region.bytes(range.clone())) {
         None => Ok(()),
         Some(mismatch) => Err(wrong_bytes(Operation::Write, index, range.start, range.len(), mismatch)),
     }
 }
 
-fn compare_small(session: &Session, region: &Region) -> Result<(), Cause> {
+fn compare_small(session: &Session, region: &mut Region) -> Result<(), Cause> {
     let offset = session.small_offset;
+    region.download(offset..offset + SMALL)?;
     let bytes = region.bytes(offset..offset + SMALL);
     match Stream::new(session.seed, Part::Small).mismatch(bytes) {
         None => Ok(()),
@@ -100,9 +102,11 @@ fn commit(fault: Option<Fault>) {
     }
 }
 
-fn flip(region: &mut Region, offset: u64) {
-    let offset = offset as usize;
-    region.bytes_mut(offset..offset + 1)[0] ^= 1;
+fn flip(region: &mut Region, offset: u64) -> Result<(), Cause> {
+    let byte = offset as usize..offset as usize + 1;
+    region.download(byte.clone())?;
+    region.bytes_mut(byte.clone())[0] ^= 1;
+    region.upload(byte)
 }
 
 fn flood() {

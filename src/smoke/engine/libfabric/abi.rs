@@ -29,6 +29,8 @@ pub const FI_REMOTE_READ: u64 = 1 << 12;
 pub const FI_REMOTE_WRITE: u64 = 1 << 13;
 /// `FI_DELIVERY_COMPLETE` of fabric.h.
 pub const FI_DELIVERY_COMPLETE: u64 = 1 << 28;
+/// `FI_HMEM` of fabric.h: memory of devices too.
+pub const FI_HMEM: u64 = 1 << 47;
 /// `FI_LOCAL_COMM` of fabric.h.
 pub const FI_LOCAL_COMM: u64 = 1 << 51;
 /// `FI_REMOTE_COMM` of fabric.h.
@@ -49,6 +51,10 @@ pub const FI_MR_ALLOCATED: c_int = 1 << 5;
 pub const FI_MR_PROV_KEY: c_int = 1 << 6;
 /// `FI_MR_ENDPOINT` of fabric.h: a registration is bound to an endpoint.
 pub const FI_MR_ENDPOINT: c_int = 1 << 9;
+/// `FI_MR_HMEM` of fabric.h: local memory of devices needs a descriptor.
+pub const FI_MR_HMEM: c_int = 1 << 10;
+/// `FI_HMEM_CUDA` of fi_domain.h.
+pub const FI_HMEM_CUDA: c_int = 1;
 /// `FI_EP_RDM` of fabric.h.
 pub const FI_EP_RDM: c_int = 3;
 /// `FI_PROGRESS_MANUAL` of fabric.h: the library works when it is called.
@@ -191,6 +197,32 @@ pub struct OpsMr {
     #[allow(clippy::type_complexity, reason = "it is the header's")]
     pub reg:
         unsafe extern "C" fn(*mut Fid, *const c_void, usize, u64, u64, u64, u64, *mut *mut FidMr, *mut c_void) -> c_int,
+    pub regv: *const c_void,
+    pub regattr: unsafe extern "C" fn(*mut Fid, *const MrAttr, u64, *mut *mut FidMr) -> c_int,
+}
+
+/// `struct iovec` of sys/uio.h.
+#[repr(C)]
+pub struct IoVec {
+    pub iov_base: *const c_void,
+    pub iov_len: usize,
+}
+
+/// `struct fi_mr_attr` of fi_domain.h, and room behind it, all zero, for what later versions add.
+#[repr(C)]
+pub struct MrAttr {
+    pub mr_iov: *const IoVec,
+    pub iov_count: usize,
+    pub access: u64,
+    pub offset: u64,
+    pub requested_key: u64,
+    pub context: *mut c_void,
+    pub auth_key_size: usize,
+    pub auth_key: *mut u8,
+    pub iface: c_int,
+    /// The header's union of numbers for all kinds of devices: `device.cuda` in its first four bytes.
+    pub device: u64,
+    pub later: [u64; 8],
 }
 
 /// `struct fid_mr` of fi_domain.h.
@@ -338,7 +370,7 @@ mod tests {
         let mut facts = constants! {
             FI_MSG, FI_RMA, FI_READ, FI_WRITE, FI_RECV, FI_TRANSMIT, FI_REMOTE_READ, FI_REMOTE_WRITE,
             FI_DELIVERY_COMPLETE, FI_LOCAL_COMM, FI_REMOTE_COMM, FI_CONTEXT2, FI_CONTEXT, FI_ORDER_SAW, FI_MR_LOCAL,
-            FI_MR_VIRT_ADDR, FI_MR_ALLOCATED, FI_MR_PROV_KEY, FI_MR_ENDPOINT, FI_EP_RDM, FI_PROGRESS_MANUAL, FI_ENABLE,
+            FI_HMEM, FI_MR_HMEM, FI_HMEM_CUDA, FI_MR_VIRT_ADDR, FI_MR_ALLOCATED, FI_MR_PROV_KEY, FI_MR_ENDPOINT, FI_EP_RDM, FI_PROGRESS_MANUAL, FI_ENABLE,
             FI_OPT_ENDPOINT, FI_CQ_FORMAT_MSG, FI_EAGAIN, FI_EAVAIL
         };
         facts.extend(structures! {
@@ -356,7 +388,10 @@ mod tests {
             part OpsFabric = "struct fi_ops_fabric" { size, domain }
             part FidDomain = "struct fid_domain" { fid, ops, mr }
             part OpsDomain = "struct fi_ops_domain" { size, av_open, cq_open, endpoint }
-            part OpsMr = "struct fi_ops_mr" { size, reg }
+            part OpsMr = "struct fi_ops_mr" { size, reg, regv, regattr }
+            whole IoVec = "struct iovec" { iov_base, iov_len }
+            part MrAttr = "struct fi_mr_attr" { mr_iov, iov_count, access, offset, requested_key, context, auth_key_size,
+                auth_key, iface, device }
             part FidMr = "struct fid_mr" { fid, mem_desc, key }
             part FidAv = "struct fid_av" { fid, ops }
             part OpsAv = "struct fi_ops_av" { size, insert }
@@ -375,6 +410,7 @@ mod tests {
         });
         facts.push(("FI_VERSION(1, 18)".into(), version(1, 18).into()));
         facts.push((format!("sizeof(struct fi_cq_err_entry) <= {}", size_of::<CqErrEntry>()), 1));
+        facts.push((format!("sizeof(struct fi_mr_attr) <= {}", size_of::<MrAttr>()), 1));
         facts.push((format!("sizeof(struct fi_context2) == {}", super::super::CONTEXT), 1));
         Header { include: "rdma/fabric.h", package: "libfabric-dev" }.agrees(&facts);
     }

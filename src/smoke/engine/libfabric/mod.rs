@@ -21,11 +21,13 @@ use std::ptr;
 
 use abi::{
     AvAttr, CqAttr, CqErrEntry, CqMsgEntry, FabricAttr, FiInfo, Fid, FidAv, FidCq, FidDomain, FidEp, FidFabric, FidMr,
+    IoVec, MrAttr,
 };
 
 use super::library::{self, Scope, functions};
 use super::region::Region;
 use super::{Engine, Operation, Place, Transfer};
+use crate::smoke::memory;
 use crate::smoke::protocol::{Cause, Stage, Stated};
 
 /// The providers that NIXL's plugin takes, in its order.
@@ -109,8 +111,8 @@ struct State {
     inbox: Vec<Vec<u8>>,
 }
 
-/// Loads libfabric, chooses a provider and opens an endpoint.
-pub fn open(path: &Path, enter: &mut dyn FnMut(Stage)) -> Result<Libfabric, Cause> {
+/// Loads libfabric, chooses a provider that can move such memory, and opens an endpoint.
+pub fn open(path: &Path, memory: memory::Memory, enter: &mut dyn FnMut(Stage)) -> Result<Libfabric, Cause> {
     enter(Stage::Load);
     let library = library::load(path, Scope::Local)?;
     let functions = Functions::find(&library)?;
@@ -118,7 +120,7 @@ pub fn open(path: &Path, enter: &mut dyn FnMut(Stage)) -> Result<Libfabric, Caus
     enter(Stage::Agent);
     // SAFETY: the function has no arguments.
     let version = unsafe { (functions.version)() };
-    let (info, provider) = choose(&functions, version.min(INTERFACE))?;
+    let (info, provider) = choose(&functions, version.min(INTERFACE), memory)?;
     let file = library::mapped("libfabric").unwrap_or_else(|| path.to_path_buf());
     let (major, minor) = (version >> 16, version & 0xffff);
     let stated =
@@ -128,9 +130,9 @@ pub fn open(path: &Path, enter: &mut dyn FnMut(Stage)) -> Result<Libfabric, Caus
 }
 
 /// The first offer of the first provider in NIXL's order, with delivery completion if it has that.
-fn choose(functions: &Functions, version: u32) -> Result<(*mut FiInfo, String), Cause> {
-    let delivering = offers(functions, version, true)?;
-    let ordering = offers(functions, version, false)?;
+fn choose(functions: &Functions, version: u32, memory: memory::Memory) -> Result<(*mut FiInfo, String), Cause> {
+    let delivering = offers(functions, version, memory, true)?;
+    let ordering = offers(functions, version, memory, false)?;
     for wanted in PROVIDERS {
         for (info, provider) in delivering.iter().chain(&ordering) {
             if provider == wanted {
@@ -145,14 +147,19 @@ fn choose(functions: &Functions, version: u32) -> Result<(*mut FiInfo, String), 
 }
 
 /// What the library offers, each with its provider's name, in its order.
-fn offers(functions: &Functions, version: u32, delivering: bool) -> Result<Vec<(*mut FiInfo, String)>, Cause> {
+fn offers(
+    functions: &Functions,
+    version: u32,
+    memory: memory::Memory,
+    delivering: bool,
+) -> Result<Vec<(*mut FiInfo, String)>, Cause> {
     // SAFETY: without an argument the function allocates an empty structure.
     let hints = unsafe { (functions.dupinfo)(ptr::null()) };
     if hints.is_null() {
         return Err(Cause::Memory(0));
     }
     // SAFETY: the structure and all its parts were just allocated, and nothing else refers to them.
-    unsafe { fill_hints(hints, delivering) };
+    unsafe { fill_hints(hints, memory, delivering) };
     let mut first = ptr::null_mut();
     // SAFETY: names may be absent; hints and pointer are valid for the call.
     let status = unsafe { (functions.getinfo)(version, ptr::null(), ptr::null(), 0, hints, &mut first) };
@@ -176,7 +183,7 @@ fn offers(functions: &Functions, version: u32, delivering: bool) -> Result<Vec<(
 ///
 /// # Safety
 /// The structure and its parts are allocated, and nothing else refers to them.
-unsafe fn fill_hints(hints: *mut FiInfo, delivering: bool) {
+unsafe fn fill_hints(hints: *mut FiInfo, memory: memory::Memory, delivering: bool) {
     // SAFETY: the caller's promise.
     let hints = unsafe { &mut *hints };
     hints.caps = abi::FI_MSG | abi::FI_RMA | abi::FI_LOCAL_COMM | abi::FI_REMOTE_COMM;
@@ -188,6 +195,11 @@ unsafe fn fill_hints(hints: *mut FiInfo, delivering: bool) {
     domain.data_progress = abi::FI_PROGRESS_MANUAL;
     domain.mr_mode =
         abi::FI_MR_LOCAL | abi::FI_MR_VIRT_ADDR | abi::FI_MR_ALLOCATED | abi::FI_MR_PROV_KEY | abi::FI_MR_ENDPOINT;
+    // SAFETY: the caller's promise.
+    if memory != memory::Memory::Dram {
+        hints.caps |= abi::FI_HMEM;
+        domain.mr_mode |= abi::FI_MR_HMEM;
+    }
     // SAFETY: the caller's promise.
     let (transmit, receive) = unsafe { (&mut *hints.tx_attr, &mut *hints.rx_attr) };
     if delivering {
@@ -339,6 +351,17 @@ impl Libfabric {
     }
 
     fn register_memory(&self, region: &Region, access: u64, key: u64) -> Result<*mut FidMr, Cause> {
+        let registration = match region.memory() {
+            memory::Memory::Dram => self.register_host(region, access, key)?,
+            memory::Memory::Vram(device) => self.register_gpu(region, device, access, key)?,
+        };
+        if self.mode(abi::FI_MR_ENDPOINT) {
+            self.bind_memory(registration)?;
+        }
+        Ok(registration)
+    }
+
+    fn register_host(&self, region: &Region, access: u64, key: u64) -> Result<*mut FidMr, Cause> {
         let (domain, memory) = (self.domain.cast::<Fid>(), ptr::with_exposed_provenance(region.address()));
         let mut registration = ptr::null_mut();
         // SAFETY: the domain is open and has its table; the region is never freed.
@@ -356,9 +379,34 @@ impl Libfabric {
             )
         };
         self.check("fi_mr_reg", status as isize)?;
-        if self.mode(abi::FI_MR_ENDPOINT) {
-            self.bind_memory(registration)?;
-        }
+        Ok(registration)
+    }
+
+    /// fi_mr(3), «fi_mr_regattr»: `iface` and `device` say whose memory it is.
+    fn register_gpu(&self, region: &Region, device: u16, access: u64, key: u64) -> Result<*mut FidMr, Cause> {
+        let memory = IoVec { iov_base: ptr::with_exposed_provenance(region.address()), iov_len: region.len() };
+        let mut attributes = MrAttr {
+            mr_iov: &memory,
+            iov_count: 1,
+            access,
+            offset: 0,
+            requested_key: key,
+            context: ptr::null_mut(),
+            auth_key_size: 0,
+            auth_key: ptr::null_mut(),
+            iface: abi::FI_HMEM_CUDA,
+            device: 0,
+            later: [0; 8],
+        };
+        let number = c_int::from(device).to_ne_bytes();
+        let mut union = [0; 8];
+        union[..number.len()].copy_from_slice(&number);
+        attributes.device = u64::from_ne_bytes(union);
+        let mut registration = ptr::null_mut();
+        // SAFETY: the domain is open and has its table; the attributes are valid for the call, the region is never freed.
+        let status =
+            unsafe { ((*(*self.domain).mr).regattr)(self.domain.cast::<Fid>(), &attributes, 0, &mut registration) };
+        self.check("fi_mr_regattr", status as isize)?;
         Ok(registration)
     }
 
@@ -374,7 +422,7 @@ impl Libfabric {
 
     /// What operations on that memory want to be told; nothing where local memory needs no registration.
     fn descriptor(&self, registration: *mut FidMr) -> *mut c_void {
-        if registration.is_null() || !self.mode(abi::FI_MR_LOCAL) {
+        if registration.is_null() || !self.mode(abi::FI_MR_LOCAL | abi::FI_MR_HMEM) {
             return ptr::null_mut();
         }
         // SAFETY: the registration is open.

@@ -40,6 +40,10 @@ pub const UCP_ERR_HANDLING_MODE_PEER: c_int = 1;
 pub const UCP_MEM_MAP_PARAM_FIELD_ADDRESS: u64 = 1 << 0;
 /// `UCP_MEM_MAP_PARAM_FIELD_LENGTH` of ucp.h.
 pub const UCP_MEM_MAP_PARAM_FIELD_LENGTH: u64 = 1 << 1;
+/// `UCP_MEM_ATTR_FIELD_MEM_TYPE` of ucp.h.
+pub const UCP_MEM_ATTR_FIELD_MEM_TYPE: u64 = 1 << 2;
+/// `UCS_MEMORY_TYPE_CUDA` of memory_type.h.
+pub const UCS_MEMORY_TYPE_CUDA: c_int = 1;
 
 /// `UCP_OP_ATTR_FIELD_MEMH` of ucp.h.
 pub const UCP_OP_ATTR_FIELD_MEMH: u32 = 1 << 8;
@@ -116,6 +120,15 @@ pub struct MemMapParams {
     pub memory_type: c_int,
 }
 
+/// `ucp_mem_attr_t` of ucp.h.
+#[repr(C)]
+pub struct MemAttr {
+    pub field_mask: u64,
+    pub address: *mut c_void,
+    pub length: usize,
+    pub mem_type: c_int,
+}
+
 /// `ucp_request_param_t` of ucp.h; with a mask of zero none of its fields is read.
 #[repr(C)]
 pub struct RequestParam {
@@ -150,6 +163,7 @@ mod tests {
             UCP_FEATURE_RMA, UCP_WORKER_PARAM_FIELD_THREAD_MODE, UCS_THREAD_MODE_SINGLE,
             UCP_EP_PARAM_FIELD_REMOTE_ADDRESS, UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE, UCP_EP_PARAM_FIELD_ERR_HANDLER,
             UCP_ERR_HANDLING_MODE_PEER, UCP_MEM_MAP_PARAM_FIELD_ADDRESS, UCP_MEM_MAP_PARAM_FIELD_LENGTH,
+            UCP_MEM_ATTR_FIELD_MEM_TYPE, UCS_MEMORY_TYPE_CUDA,
             UCP_OP_ATTR_FIELD_MEMH, UCP_OP_ATTR_FLAG_MULTI_SEND
         };
         facts.extend(structures! {
@@ -162,6 +176,7 @@ mod tests {
             whole EpParams = "ucp_ep_params_t" { field_mask, address, err_mode, err_handler, user_data, flags, sockaddr,
                 conn_request, name, local_sockaddr }
             whole MemMapParams = "ucp_mem_map_params_t" { field_mask, address, length, flags, prot, memory_type }
+            whole MemAttr = "ucp_mem_attr_t" { field_mask, address, length, mem_type }
             whole RequestParam = "ucp_request_param_t" { op_attr_mask, flags, request, cb, datatype, user_data,
                 reply_buffer, memory_type, recv_info, memh }
             whole TagRecvInfo = "ucp_tag_recv_info_t" { sender_tag, length }

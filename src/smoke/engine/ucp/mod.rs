@@ -16,11 +16,15 @@ use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::ptr;
 
-use abi::{EpParams, ErrHandler, MemMapParams, Params, RequestParam, SockAddr, Status, TagRecvInfo, WorkerParams};
+use abi::{
+    EpParams, ErrHandler, MemAttr, MemMapParams, Params, RequestParam, SockAddr, Status, TagRecvInfo, WorkerParams,
+};
 
 use super::library::{self, Scope, functions};
 use super::region::Region;
 use super::{Engine, Operation, Place, Transfer};
+use crate::smoke::gpu::GpuTrouble;
+use crate::smoke::memory;
 use crate::smoke::protocol::{Cause, Stage, Stated};
 
 /// The tag of every notification.
@@ -57,6 +61,8 @@ functions! {
     ep_flush_nbx(*mut c_void, *const RequestParam) -> *mut c_void;
     /// ucp.h: registers memory.
     mem_map(*mut c_void, *const MemMapParams, *mut *mut c_void) -> Status;
+    /// ucp.h: what UCX knows about registered memory.
+    mem_query(*mut c_void, *mut MemAttr) -> Status;
     /// ucp.h: what the other side needs for access to it, owned by the library.
     rkey_pack(*mut c_void, *mut c_void, *mut *mut c_void, *mut usize) -> Status;
     /// ucp.h: makes a key of that.
@@ -254,6 +260,19 @@ impl Ucp {
         Ok(ManuallyDrop::into_inner(note))
     }
 
+    /// UCX finds out itself whose memory it is, as it does for NIXL's plugin; what it takes for the host's it would touch.
+    fn expect_gpu(&self, memory: *mut c_void) -> Result<(), Cause> {
+        let mut attributes =
+            MemAttr { field_mask: abi::UCP_MEM_ATTR_FIELD_MEM_TYPE, address: ptr::null_mut(), length: 0, mem_type: 0 };
+        // SAFETY: the memory handle is alive and the structure is valid for the call.
+        let status = unsafe { (self.functions.mem_query)(memory, &mut attributes) };
+        self.check("ucp_mem_query", status)?;
+        match attributes.mem_type {
+            abi::UCS_MEMORY_TYPE_CUDA => Ok(()),
+            _ => Err(Cause::Gpu(GpuTrouble::TakenForHost)),
+        }
+    }
+
     fn memory(&self) -> Result<&Memory, Cause> {
         self.memory.as_ref().ok_or_else(|| Cause::Protocol("no memory is registered".into()))
     }
@@ -285,6 +304,9 @@ impl Engine for Ucp {
         // SAFETY: the context is alive; the region is never freed.
         let status = unsafe { (self.functions.mem_map)(self.context, &params, &mut handle) };
         self.check("ucp_mem_map", status)?;
+        if region.memory() != memory::Memory::Dram {
+            self.expect_gpu(handle)?;
+        }
         self.memory = Some(Memory { handle, first, length });
         Ok(())
     }
