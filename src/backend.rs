@@ -43,6 +43,23 @@ impl FromStr for Backend {
     }
 }
 
+/// The same without repetitions, in the order of their first appearance.
+pub fn distinct(backends: &[Backend]) -> Vec<Backend> {
+    let mut distinct: Vec<Backend> = Vec::new();
+    for backend in backends {
+        if !distinct.contains(backend) {
+            distinct.push(*backend);
+        }
+    }
+    distinct
+}
+
+/// Their names as the variable holds them: `LIBFABRIC,UCX`.
+pub fn list(backends: &[Backend]) -> String {
+    let names: Vec<&str> = backends.iter().map(|backend| backend.name()).collect();
+    names.join(",")
+}
+
 /// The list that the patched code would choose for a value of its variable (design, section 3).
 ///
 /// `value` is None when the variable is unset. Returns the chosen backends and the names that are not allowed; the

@@ -154,9 +154,13 @@ pub enum OnUnknown {
 /// How the transfer is made.
 #[derive(Clone, Debug, Args)]
 pub struct TransferArgs {
-    /// The backends to test [default: what the patched code would choose now]
+    /// The backends to test [default: what the patched code would choose now]. Of several: each alone, then both agents
+    /// with all of them, then against a target with UCX alone
     #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
     pub backend: Vec<Backend>,
+    /// The target's backends, where its agent has others: LIBFABRIC,UCX against UCX is Dynamo's frontend media loader
+    #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
+    pub peer_backend: Vec<Backend>,
     /// What moves the bytes: the installed NIXL; UCX or libfabric themselves; auto: NIXL where it has a C API
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto, value_name = "ENGINE")]
     pub engine: EngineChoice,
@@ -181,7 +185,8 @@ pub struct TransferArgs {
     /// nvidia/*/lib and PREFIX/lib of the environment's wheels
     #[arg(long, value_name = "DIR")]
     pub library_path: Vec<PathBuf>,
-    /// What must have carried the bytes, as the running library states it; anything else is a failure
+    /// What must have carried the bytes, as the running library states it; anything else is a failure. Of several
+    /// backends it is demanded of the first one alone and of the agents with all
     #[arg(long, value_enum, default_value_t = RequiredFabric::Any, value_name = "FABRIC")]
     pub require_fabric: RequiredFabric,
     /// A fault that one worker commits on purpose (for tests)

@@ -228,3 +228,12 @@ fn no_permission() {
     assert!(text.contains("Permission denied"), "{text}");
     assert_eq!(snapshot(site.path()), before);
 }
+
+#[test]
+fn a_pair_of_agents_without_agents() {
+    let (environment, _site) = virtual_environment();
+    let path = environment.path().to_str().unwrap();
+    let output = run(["smoke", "--engine", "native", "--backend", "LIBFABRIC", "--peer-backend", "UCX", path]);
+    assert_eq!(status(&output), 2);
+    assert!(stderr(&output).contains("--peer-backend needs NIXL's agents"), "{}", stderr(&output));
+}

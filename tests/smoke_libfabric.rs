@@ -390,3 +390,66 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// All transfers of a run with several backends.
+fn several(version: &str, arguments: &[&str]) -> (i32, Vec<Value>) {
+    let folder = libfabric();
+    let mut command = smoke(&network(), version, &[&["--library-path", &folder], arguments].concat(), &new_mark());
+    let output = command.args(["--output-format", "json"]).output().expect("unshare starts");
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}\n{}", common::stdout(&output), common::stderr(&output)));
+    let smokes = document["smokes"].as_array().expect("smokes").clone();
+    let ran = smokes.iter().rfind(|smoke| smoke["status"] != "skipped").expect("one ran");
+    assert_eq!(&document["smoke"], ran, "the last one that ran");
+    (common::status(&output), smokes)
+}
+
+/// Backends, the target's where it has others, what NIXL chose, and what carried the bytes.
+fn told(smoke: &Value) -> (&str, Option<&str>, &str, &str) {
+    assert_eq!((&smoke["status"], &smoke["verified"]), (&"passed".into(), &true.into()), "{smoke:#}");
+    let text = |key: &str| smoke[key].as_str().unwrap_or_else(|| panic!("no {key}: {smoke:#}"));
+    (text("backend"), smoke["peer_backend"].as_str(), text("chosen_backend"), text("fabric"))
+}
+
+#[test]
+fn several_backends_are_tried_alone_together_and_against_ucx_alone() {
+    for version in ["1.0.1", "1.5.0"] {
+        let (status, smokes) = several(version, &["--backend", "LIBFABRIC,UCX"]);
+        assert_eq!((status, smokes.len()), (0, 4));
+        assert_eq!(told(&smokes[0]), ("LIBFABRIC", None, "LIBFABRIC", "tcp"));
+        assert_eq!(told(&smokes[1]), ("UCX", None, "UCX", "shm"));
+        // NIXL does not hold to the order: whichever it chose, it carried the bytes, and the other one is warned of.
+        let (backend, peer, chosen, fabric) = told(&smokes[2]);
+        assert_eq!((backend, peer, fabric), ("LIBFABRIC,UCX", None, if chosen == "UCX" { "shm" } else { "tcp" }));
+        let warned = smokes[2]["warnings"].to_string().contains("although LIBFABRIC stands before it");
+        assert_eq!(warned, chosen == "UCX", "{:#}", smokes[2]);
+        assert_eq!(told(&smokes[3]), ("LIBFABRIC,UCX", Some("UCX"), "UCX", "shm"));
+    }
+}
+
+#[test]
+fn libfabric_alone_against_ucx_alone_is_the_failure_that_it_is() {
+    for version in ["1.0.1", "1.5.0"] {
+        let folder = libfabric();
+        let arguments = ["--backend", "LIBFABRIC", "--peer-backend", "UCX", "--library-path", &folder];
+        let run = Run::of(&network(), version, &arguments);
+        let words = ["no backend is common", "no common backend found", "NIXL_BACKEND=LIBFABRIC,UCX", "media loader"];
+        run.failed("metadata", &words);
+    }
+}
+
+#[test]
+fn a_required_fabric_is_demanded_of_what_the_patched_code_would_do() {
+    let (status, smokes) = several("1.5.0", &["--backend", "UCX,LIBFABRIC", "--require-fabric", "rdma"]);
+    let states: Vec<&str> = smokes.iter().map(|smoke| smoke["status"].as_str().unwrap()).collect();
+    assert_eq!((status, states), (1, vec!["failed", "passed", "skipped", "skipped"]), "{smokes:#?}");
+    assert_eq!(smokes[0]["failure"]["stage"], "fabric");
+}
+
+#[test]
+fn without_agents_each_backend_is_tried_alone() {
+    let (status, smokes) = several("1.5.0", &["--backend", "UCX,LIBFABRIC", "--engine", "native"]);
+    let states: Vec<&str> = smokes.iter().map(|smoke| smoke["status"].as_str().unwrap()).collect();
+    assert_eq!((status, states), (0, vec!["passed", "passed", "skipped", "skipped"]), "{smokes:#?}");
+    assert!(smokes[2]["reason"].as_str().unwrap().contains("native engine"), "{smokes:#?}");
+}

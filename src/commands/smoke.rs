@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use super::console::Console;
 use super::transfer;
 use crate::backend::Backend;
-use crate::cli::{EngineChoice, EnvVar, SmokeArgs};
+use crate::cli::{EnvVar, SmokeArgs, TransferArgs};
 use crate::environment::target::{self, Environment};
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
@@ -21,17 +21,17 @@ pub fn run(args: &SmokeArgs) -> Result<ExitStatus> {
 
 fn smoke(args: &SmokeArgs, console: &Console, report: &mut Report) -> Result<ExitStatus> {
     transfer::validate(&args.transfer)?;
-    let engine = args.transfer.engine;
+    let options = &args.transfer;
     let environment = match &args.target {
         Some(target) => target::resolve(target, "")?,
-        None => target::default_environment("", "NIXL", |environment| transfer::usable(environment, engine).is_ok())?,
+        None => target::default_environment("", "NIXL", |environment| transfer::usable(environment, options).is_ok())?,
     };
-    can_run(&environment, engine)?;
+    can_run(&environment, options)?;
     let backends = transfer::backends(&args.transfer, EnvVar::default().as_str(), Backend::Ucx, &Backend::ALL);
     Ok(transfer::run(&environment, &args.transfer, &backends, true, console, report))
 }
 
 /// A transfer that cannot be tried at all is no failed one.
-fn can_run(environment: &Environment, engine: EngineChoice) -> Result<()> {
-    transfer::usable(environment, engine).map(drop).map_err(|reason| anyhow!("{reason}"))
+fn can_run(environment: &Environment, args: &TransferArgs) -> Result<()> {
+    transfer::usable(environment, args).map(drop).map_err(|reason| anyhow!("{reason}"))
 }

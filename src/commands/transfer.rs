@@ -13,13 +13,16 @@ use crate::environment::nixl::{self, NixlInstallation};
 use crate::environment::target::Environment;
 use crate::exit_status::ExitStatus;
 use crate::report::{Failure, Report, Smoke, SmokeStatus};
-use crate::smoke::{self, Memory, Plan};
+use crate::smoke::{self, Memory, Pair, Plan, RequiredFabric};
 
 /// Checks what clap cannot.
 ///
 /// # Errors
 /// Where the options make no transfer possible.
 pub fn validate(args: &TransferArgs) -> Result<()> {
+    if args.engine == EngineChoice::Native && !args.peer_backend.is_empty() {
+        bail!("--peer-backend needs NIXL's agents, and --engine native has none; leave one of them away");
+    }
     if let Some(folder) = args.plugin_dir.as_ref().filter(|folder| !folder.is_dir()) {
         bail!("--plugin-dir {}: no such folder", folder.display());
     }
@@ -32,13 +35,40 @@ pub fn validate(args: &TransferArgs) -> Result<()> {
 /// The backends to test: those named, or those that the patched code would choose now.
 pub fn backends(args: &TransferArgs, variable: &str, default: Backend, allow: &[Backend]) -> Vec<Backend> {
     if !args.backend.is_empty() {
-        return args.backend.clone();
+        return backend::distinct(&args.backend);
     }
     let value = env::var_os(variable).map(|value| value.to_string_lossy().into_owned());
     backend::choose(value.as_deref(), default, allow).0
 }
 
-/// Runs one transfer a backend. Where none can be made, that is a failure if `required`, and said to be skipped if not.
+/// One transfer to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Trial {
+    pair: Pair,
+    /// Whether it is what the patched code would do, so that the required fabric is demanded of it.
+    principal: bool,
+}
+
+/// Each backend alone; then what only agents with several of them show, the reader of Dynamo's media loader among it.
+fn trials(backends: &[Backend], peer: &[Backend]) -> Vec<Trial> {
+    if !peer.is_empty() {
+        let pair = Pair { initiator: backends.to_vec(), target: backend::distinct(peer) };
+        return vec![Trial { pair, principal: true }];
+    }
+    let alone = backends.iter().enumerate();
+    let mut trials: Vec<Trial> =
+        alone.map(|(number, backend)| Trial { pair: Pair::alike(&[*backend]), principal: number == 0 }).collect();
+    if backends.len() > 1 {
+        trials.push(Trial { pair: Pair::alike(backends), principal: true });
+    }
+    if backends.len() > 1 && backends.contains(&Backend::Ucx) {
+        let pair = Pair { initiator: backends.to_vec(), target: vec![Backend::Ucx] };
+        trials.push(Trial { pair, principal: false });
+    }
+    trials
+}
+
+/// Makes the transfers. Where none can be made, that is a failure if `required`, and said to be skipped if not.
 pub fn run(
     environment: &Environment,
     args: &TransferArgs,
@@ -47,26 +77,36 @@ pub fn run(
     console: &Console,
     report: &mut Report,
 ) -> ExitStatus {
-    let nixl = match usable(environment, args.engine) {
+    let nixl = match usable(environment, args) {
         Ok(nixl) => nixl,
         Err(reason) => {
             report.add_smoke(not_made(backends, reason, required));
             return if required { ExitStatus::Findings } else { ExitStatus::Success };
         }
     };
-    let mut status = ExitStatus::Success;
-    for backend in backends {
-        let mut smoke = one(environment, &nixl, args, *backend, console);
+    let mut failed: Option<String> = None;
+    for trial in trials(backends, &args.peer_backend) {
+        let title = trial.pair.title();
+        let mut smoke = match &failed {
+            Some(first) if !trial.pair.is_one() => not_tried(&trial.pair, first),
+            _ => one(environment, &nixl, args, trial, console),
+        };
         // Who asks for a GPU's memory shall hear that there is no driver for it.
         if !required && nixl.capi.is_none() && args.memory == Memory::Dram {
             skip_unless_loaded(&mut smoke);
         }
         if smoke.status == SmokeStatus::Failed {
-            status = ExitStatus::Findings;
+            failed.get_or_insert(title);
         }
         report.add_smoke(smoke);
     }
-    status
+    if failed.is_some() { ExitStatus::Findings } else { ExitStatus::Success }
+}
+
+/// Agents with several backends need each of them.
+fn not_tried(pair: &Pair, failed: &str) -> Smoke {
+    let reason = format!("{failed} failed alone already, and these agents need it");
+    Smoke { peer_backend: pair.peer(), ..Smoke::skipped(&backend::list(&pair.initiator), reason) }
 }
 
 /// Without NIXL's C API there may be no library to make a transfer with. `--smoke auto` goes on without one, and says why.
@@ -81,19 +121,19 @@ fn skip_unless_loaded(smoke: &mut Smoke) {
 ///
 /// # Errors
 /// Why not, in words for a report.
-pub fn usable(environment: &Environment, engine: EngineChoice) -> Result<NixlInstallation, String> {
+pub fn usable(environment: &Environment, args: &TransferArgs) -> Result<NixlInstallation, String> {
     let folders = environment.folders();
     let found = nixl::find(&folders).into_iter().next();
     let Some(nixl) = found else {
         let searched: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
         return Err(format!("no NIXL is installed for {}; searched: {}", environment.label, searched.join(", ")));
     };
-    if nixl.capi.is_some() || engine != EngineChoice::Nixl {
+    if nixl.capi.is_some() || args.engine != EngineChoice::Nixl && args.peer_backend.is_empty() {
         return Ok(nixl);
     }
     let version = nixl.version.as_deref().unwrap_or("of an unknown version");
     Err(format!(
-        "{} {version} has no libnixl_capi.so, the C API that --engine nixl goes through; NIXL's wheels have it from 0.10.1 on",
+        "{} {version} has no libnixl_capi.so, the C API that --engine nixl and --peer-backend go through; NIXL's wheels have it from 0.10.1 on",
         nixl.name
     ))
 }
@@ -102,13 +142,14 @@ fn one(
     environment: &Environment,
     nixl: &NixlInstallation,
     args: &TransferArgs,
-    backend: Backend,
+    trial: Trial,
     console: &Console,
 ) -> Smoke {
+    let title = trial.pair.title();
     let plan = Plan {
         nixl: nixl.clone(),
         engine: args.engine,
-        backend,
+        pair: trial.pair,
         memory: args.memory,
         size: args.size.0,
         iterations: args.iterations,
@@ -116,10 +157,10 @@ fn one(
         plugin_dir: args.plugin_dir.clone(),
         library_path: args.library_path.iter().map(|folder| absolute(folder)).collect(),
         import_path: environment.folders(),
-        require_fabric: args.require_fabric,
+        require_fabric: if trial.principal { args.require_fabric } else { RequiredFabric::Any },
         fault: args.fault,
     };
-    let smoke = smoke::run(&plan, &mut |stage| console.progress(&format!("smoke {backend}: {stage}")));
+    let smoke = smoke::run(&plan, &mut |stage| console.progress(&format!("smoke {title}: {stage}")));
     console.progress("");
     smoke
 }
@@ -130,8 +171,7 @@ fn absolute(folder: &Path) -> PathBuf {
 }
 
 fn not_made(backends: &[Backend], reason: String, required: bool) -> Smoke {
-    let names: Vec<&str> = backends.iter().map(|backend| backend.name()).collect();
-    let mut smoke = Smoke::skipped(&names.join(","), reason.clone());
+    let mut smoke = Smoke::skipped(&backend::list(backends), reason.clone());
     if required {
         smoke.status = SmokeStatus::Failed;
         smoke.failure = Some(Failure {
@@ -141,4 +181,22 @@ fn not_made(backends: &[Backend], reason: String, required: bool) -> Smoke {
         });
     }
     smoke
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Backend::{Libfabric, Ucx};
+
+    fn titles(backends: &[Backend], peer: &[Backend]) -> Vec<(String, bool)> {
+        trials(backends, peer).into_iter().map(|trial| (trial.pair.title(), trial.principal)).collect()
+    }
+
+    #[test]
+    fn several_backends_are_tried_alone_together_and_against_ucx() {
+        let expected = [("LIBFABRIC", true), ("UCX", false), ("LIBFABRIC,UCX", true), ("LIBFABRIC,UCX to UCX", false)];
+        assert_eq!(titles(&[Libfabric, Ucx], &[]), expected.map(|(title, principal)| (title.into(), principal)));
+        assert_eq!(titles(&[Ucx], &[]), [("UCX".into(), true)]);
+        assert_eq!(titles(&[Libfabric], &[Ucx]), [("LIBFABRIC to UCX".into(), true)]);
+    }
 }

@@ -53,9 +53,11 @@ impl Report {
         }
     }
 
-    /// Adds a transfer; the last one is the one that counts as `smoke`.
+    /// Adds a transfer; the last one that ran is `smoke`.
     pub fn add_smoke(&mut self, smoke: Smoke) {
-        self.smoke = Some(smoke.clone());
+        if smoke.status != SmokeStatus::Skipped || self.smoke.is_none() {
+            self.smoke = Some(smoke.clone());
+        }
         self.smokes.push(smoke);
     }
 }
@@ -122,8 +124,12 @@ pub struct Smoke {
     pub reason: Option<String>,
     /// The code that moved the bytes.
     pub engine: Option<SmokeEngine>,
-    /// NIXL's name of the backend, `UCX` for example.
+    /// NIXL's name of the backend, `UCX` for example; of several in one agent, in their order: `LIBFABRIC,UCX`.
     pub backend: Option<String>,
+    /// The target's backends, where its agent has others than the initiator's; else null.
+    pub peer_backend: Option<String>,
+    /// The backend that NIXL chose among those of the agents, or null where there was no NIXL or it did not get so far.
+    pub chosen_backend: Option<String>,
     /// What carried the bytes, as the running library states it: efa, ib, tcp, shm, …
     pub fabric: Option<String>,
     /// The transports in the running library's own words, `tcp/eth0` for example.
@@ -175,6 +181,8 @@ impl Smoke {
             reason: None,
             engine: None,
             backend: Some(backend.into()),
+            peer_backend: None,
+            chosen_backend: None,
             fabric: None,
             transports: Vec::new(),
             memory: None,

@@ -85,7 +85,7 @@ fn site_words(site: &SiteReport, status: FileStatus) -> String {
 }
 
 fn smoke_lines(smoke: &Smoke, options: TextOptions, paint: Paint) -> String {
-    let backend = smoke.backend.as_deref().unwrap_or("transfer");
+    let backend = &title(smoke);
     let mut text = String::new();
     match smoke.status {
         SmokeStatus::Passed => passed_lines(&mut text, smoke, backend, paint),
@@ -110,6 +110,12 @@ fn smoke_lines(smoke: &Smoke, options: TextOptions, paint: Paint) -> String {
     text
 }
 
+/// `LIBFABRIC,UCX to UCX`.
+fn title(smoke: &Smoke) -> String {
+    let backend = smoke.backend.as_deref().unwrap_or("transfer");
+    smoke.peer_backend.as_ref().map_or_else(|| backend.into(), |peer| format!("{backend} to {peer}"))
+}
+
 fn passed_lines(text: &mut String, smoke: &Smoke, backend: &str, paint: Paint) {
     let fabric = smoke.fabric.as_deref().unwrap_or("a fabric that the library did not name");
     let version = smoke.nixl_version.as_deref().map(|version| format!(", NIXL {version}")).unwrap_or_default();
@@ -117,7 +123,9 @@ fn passed_lines(text: &mut String, smoke: &Smoke, backend: &str, paint: Paint) {
         Some(SmokeEngine::Native) => ", native engine",
         _ => "",
     };
-    let _ = writeln!(text, "{} {backend} over {fabric}{version}{engine}", paint.with(good(), "smoke passed:"));
+    let chosen = smoke.chosen_backend.as_ref().filter(|chosen| smoke.backend.as_ref() != Some(*chosen));
+    let chosen = chosen.map(|chosen| format!(", of which NIXL chose {chosen},")).unwrap_or_default();
+    let _ = writeln!(text, "{} {backend}{chosen} over {fabric}{version}{engine}", paint.with(good(), "smoke passed:"));
     let _ = writeln!(text, "  {} moved and compared, WRITE and READ together, {}", size(smoke.bytes), memory(smoke));
     if !smoke.transports.is_empty() {
         let _ = writeln!(text, "  transports: {}", smoke.transports.join(", "));

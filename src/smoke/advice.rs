@@ -12,7 +12,7 @@ use super::native;
 use super::plan::Plan;
 use super::protocol::{Cause, EngineKind, Role, Stage, Surrender};
 use super::supervisor::{Ending, plugin_dir, plugin_file};
-use crate::backend::Backend;
+use crate::backend::{self, Backend};
 use crate::report::Failure;
 
 /// Describes how a transfer ended; `last_words` gives what a worker printed last.
@@ -121,14 +121,15 @@ fn describe(plan: &Plan, libraries: &Libraries, role: Role, surrender: &Surrende
         }
         Cause::Call { function, status } => {
             format!(
-                "the {role} failed while {}: {function} returned {}",
+                "the {role} failed while {}: {function} returned {}{}",
                 surrender.stage.activity(),
-                status_name(*status)
+                status_name(*status),
+                nothing_in_common(plan)
             )
         }
-        Cause::Backend { function, status, offered, loader } => {
+        Cause::Backend { name, function, status, offered, loader } => {
             let refused = if loader.is_some() { describe_libraries(plan, libraries) } else { String::new() };
-            backend(plan, function, *status, offered, loader.as_deref()) + &refused
+            unusable(plan, name, function, *status, offered, loader.as_deref()) + &refused
         }
         Cause::Mismatch { operation, message, offset, expected, found, wrong, untouched, length } => {
             let direction = if operation == "READ" { "read from the target" } else { "written into the target" };
@@ -157,11 +158,9 @@ fn loaded(plan: &Plan) -> String {
     }
 }
 
-fn backend(plan: &Plan, function: &str, status: i32, offered: &[String], loader: Option<&str>) -> String {
-    let mut message =
-        format!("NIXL cannot use the backend {}: {function} returned {}", plan.backend, status_name(status));
+fn unusable(plan: &Plan, name: &str, function: &str, status: i32, offered: &[String], loader: Option<&str>) -> String {
+    let mut message = format!("NIXL cannot use the backend {name}: {function} returned {}", status_name(status));
     if let Some(dir) = plugin_dir(plan) {
-        let name = plan.backend.name();
         let there = match diagnosis::plugins(&dir) {
             None => "which does not exist".into(),
             Some(names) if names.is_empty() => "which holds no plugin".into(),
@@ -170,13 +169,32 @@ fn backend(plan: &Plan, function: &str, status: i32, offered: &[String], loader:
         };
         message.push_str(&format!("; its plugin folder is {}, {there}", dir.display()));
     }
-    if !offered.is_empty() && !offered.iter().any(|name| name == plan.backend.name()) {
+    if !offered.is_empty() && !offered.iter().any(|other| other == name) {
         message.push_str(&format!("; NIXL offers {}", offered.join(", ")));
     }
     if let Some(error) = loader {
         message.push_str(&format!("; the plugin cannot be loaded: {error}"));
     }
     message + &damage(plan)
+}
+
+fn nothing_in_common(plan: &Plan) -> String {
+    if plan.pair.has_common() {
+        return String::new();
+    }
+    let [initiator, target] = [&plan.pair.initiator, &plan.pair.target].map(|backends| backend::list(backends));
+    format!("; the initiator has {initiator} alone and the target {target} alone: no backend is common to both")
+}
+
+/// What Dynamo's readers meet: its media loader's agent, compiled into dynamo/_core.abi3.so, has UCX alone.
+fn advise_common(plan: &Plan) -> String {
+    let both: Vec<Backend> = plan.pair.initiator.iter().chain(&plan.pair.target).copied().collect();
+    format!(
+        "Give this side both, the preferred one first: NIXL_BACKEND={}. NIXL then takes whichever the other side has. (The \
+         agent of Dynamo's frontend media loader is compiled with UCX alone: with one other backend here, every image that \
+         it passes on is lost.)",
+        backend::list(&both)
+    )
 }
 
 fn damage(plan: &Plan) -> String {
@@ -209,7 +227,7 @@ fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, words: &[St
              in LD_LIBRARY_PATH."
                 .into()
         }
-        Cause::Backend { loader, .. } => advise_backend(plan, libraries, loader.as_deref(), words),
+        Cause::Backend { name, loader, .. } => advise_backend(plan, name, libraries, loader.as_deref(), words),
         Cause::Mismatch { .. } => {
             "Never run a workload over this path: it loses or changes data without an error. Try another transport \
              (UCX_TLS=tcp) to tell the fabric from NIXL, and report it with the output of -v."
@@ -229,6 +247,7 @@ fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, words: &[St
         Cause::Library { .. } | Cause::NoProvider { .. } => {
             gpu::advise_library(plan, words).unwrap_or_else(|| advise_library(plan))
         }
+        Cause::Call { .. } if !plan.pair.has_common() => advise_common(plan),
         Cause::Call { .. } => match surrender.stage {
             Stage::Metadata => "The agents have no backend in common, or the network devices that one of them offers cannot \
                  be reached by the other: look at UCX_NET_DEVICES and UCX_TLS."
@@ -241,7 +260,7 @@ fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, words: &[St
 
 /// For an error of UCX or libfabric themselves.
 fn advise_library(plan: &Plan) -> String {
-    match plan.backend {
+    match plan.backend() {
         Backend::Ucx => {
             "NIXL has no part in this: it is UCX that fails. Look at UCX_TLS and UCX_NET_DEVICES, and run again with \
              UCX_LOG_LEVEL=debug in the environment and -v."
@@ -278,7 +297,7 @@ fn advise_loader(plan: &Plan, error: &str) -> String {
     "Install what the loader names, or put its folder into LD_LIBRARY_PATH.".into()
 }
 
-fn advise_backend(plan: &Plan, libraries: &Libraries, loader: Option<&str>, words: &[String]) -> String {
+fn advise_backend(plan: &Plan, name: &str, libraries: &Libraries, loader: Option<&str>, words: &[String]) -> String {
     if let Some(error) = loader {
         if !diagnosis::damaged_libraries(plan).is_empty() {
             return advise_loader(plan, error);
@@ -291,7 +310,7 @@ fn advise_backend(plan: &Plan, libraries: &Libraries, loader: Option<&str>, word
         }
         return advise_libraries(libraries).unwrap_or_else(|| advise_loader(plan, error));
     }
-    let missing = plugin_file(plan).is_some_and(|file| !file.exists());
+    let missing = plugin_dir(plan).is_some_and(|dir| !plugin_file(&dir, name).exists());
     if missing && (plan.plugin_dir.is_some() || std::env::var_os("NIXL_PLUGIN_DIR").is_some()) {
         return "Name the folder that holds this NIXL's plugins with --plugin-dir or NIXL_PLUGIN_DIR, or unset the latter."
             .into();

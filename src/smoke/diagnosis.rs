@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::plan::Plan;
 use super::supervisor;
+use crate::backend::Backend;
 
 /// Whether wheels of that version have libnixl_capi.so: from 0.10.1 on.
 pub fn should_have_capi(version: &str) -> bool {
@@ -38,7 +39,9 @@ pub fn damaged_libraries(plan: &Plan) -> Vec<String> {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         files.extend(entries.map(|entry| entry.path()).filter(|path| is_library(path)));
     }
-    files.extend(supervisor::plugin_file(plan));
+    let plugins = supervisor::plugin_dir(plan);
+    let named = |backend: &Backend| plugins.as_ref().map(|dir| supervisor::plugin_file(dir, backend.name()));
+    files.extend(Backend::ALL.iter().filter(|backend| plan.pair.has(**backend)).filter_map(named));
     files.sort();
     files.dedup();
     files.iter().filter_map(|path| Some(format!("{}: {}", path.display(), damage(path)?))).collect()

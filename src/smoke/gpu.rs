@@ -173,7 +173,7 @@ fn mebibytes(bytes: u64) -> String {
 pub fn advise_library(plan: &Plan, words: &[String]) -> Option<String> {
     let Memory::Vram(_) = plan.memory else { return None };
     let has = |part: &str| words.iter().any(|line| line.contains(part));
-    Some(match plan.backend {
+    Some(match plan.backend() {
         Backend::Ucx if has("detected as host") => UCX_WITHOUT_CUDA.into(),
         Backend::Ucx => format!("{REGISTRATION} {UCX_WITHOUT_CUDA} Run again with UCX_LOG_LEVEL=debug."),
         Backend::Libfabric => format!(

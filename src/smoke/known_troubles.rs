@@ -114,7 +114,7 @@ fn advise_on(plan: &Plan, words: &[String], machine: &dyn Fn() -> Machine) -> Op
                 .into(),
         );
     }
-    if plan.backend != Backend::Libfabric {
+    if plan.backend() != Backend::Libfabric {
         return None;
     }
     if has("Cannot allocate memory") || has("RLIMIT_MEMLOCK") || has("memlock") {
@@ -174,7 +174,7 @@ pub mod tests {
         Plan {
             engine: crate::cli::EngineChoice::Auto,
             nixl,
-            backend,
+            pair: crate::smoke::Pair::alike(&[backend]),
             memory: crate::smoke::Memory::Dram,
             size: 1,
             iterations: 1,

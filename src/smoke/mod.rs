@@ -44,7 +44,7 @@ mod worker;
 
 pub use fault::Fault;
 pub use memory::Memory;
-pub use plan::Plan;
+pub use plan::{Pair, Plan};
 pub use requirement::RequiredFabric;
 pub use supervisor::run;
 pub use worker::worker_main;

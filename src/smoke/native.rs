@@ -11,7 +11,7 @@ use super::diagnosis;
 use super::plan::Plan;
 use super::protocol::{EngineKind, FromWorker, Role, ToWorker};
 use super::supervisor::child::{Child, Event};
-use super::supervisor::{blob, plugin_file};
+use super::supervisor::{blob, plugin_dir, plugin_file};
 use super::surroundings::Surroundings;
 use crate::backend::Backend;
 use crate::cli::EngineChoice;
@@ -29,7 +29,7 @@ pub fn engine(plan: &Plan) -> (EngineKind, Option<PathBuf>) {
     if uses_nixl(plan) {
         return (EngineKind::Nixl, plan.nixl.capi.clone());
     }
-    match plan.backend {
+    match plan.backend() {
         // The one that NIXL's own plugin is linked with; whether the system's works says nothing about that.
         Backend::Ucx => (EngineKind::Ucp, plan.nixl.bundled("libucp").or_else(|| Some(LIBUCP.into()))),
         Backend::Libfabric => (EngineKind::Libfabric, Some(LIBFABRIC.into())),
@@ -52,7 +52,7 @@ pub fn check_plugin(plan: &Plan, surroundings: &Surroundings, deadline: Instant)
     if plan.nixl.capi.is_some() {
         return None;
     }
-    let path = plugin_file(plan)?;
+    let path = plugin_file(&plugin_dir(plan)?, plan.backend().name());
     let verdict =
         if path.exists() { refusal(&path, surroundings, deadline)? } else { Some("there is no such file".into()) };
     let name = path.file_name().unwrap_or_default().to_string_lossy();

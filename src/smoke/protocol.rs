@@ -165,10 +165,8 @@ pub struct Task {
     pub engine: EngineKind,
     /// The path of its library, or a name that the dynamic loader looks for.
     pub library: Blob,
-    /// Where the backend's plugin should be, for the diagnosis when NIXL cannot use it.
-    pub plugin: Option<Blob>,
-    /// NIXL's name of the backend.
-    pub backend: String,
+    /// The backends of its agent, in this order.
+    pub backends: Vec<TaskBackend>,
     /// Whose memory the payload lies in.
     pub memory: Memory,
     /// Payload in each direction, in bytes.
@@ -179,6 +177,15 @@ pub struct Task {
     pub seed: u64,
     /// A fault to commit.
     pub fault: Option<Fault>,
+}
+
+/// A backend to be created.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskBackend {
+    /// NIXL's name of it.
+    pub name: String,
+    /// Where its plugin should be, for the diagnosis when NIXL cannot use it.
+    pub plugin: Option<Blob>,
 }
 
 /// What one worker tells the other; the supervisor passes it on unread.
@@ -252,6 +259,8 @@ pub struct Stated {
 pub struct Measurements {
     /// Bytes compared at this side, all right.
     pub compared: u64,
+    /// The backend that NIXL chose for the initiator's transfers.
+    pub chosen: Option<String>,
     /// Median of the small writes, post to completion, in microseconds.
     pub latency_us: Option<f64>,
     /// From the first large write's post until the target had been notified of the last, in seconds.
@@ -300,6 +309,8 @@ pub enum Cause {
     },
     /// NIXL offers no such backend, or could not create it.
     Backend {
+        /// Its name.
+        name: String,
         /// The failed function's name.
         function: String,
         /// nixl_capi_status_t.

@@ -51,10 +51,11 @@ pub fn hold(smoke: &mut Smoke, plan: &Plan, devices: &dyn Fn() -> FabricDevices)
     }
     if !plan.require_fabric.accepts(smoke.fabric.as_deref()) {
         smoke.status = SmokeStatus::Failed;
-        smoke.failure = Some(refusal(smoke, plan.require_fabric, plan.backend, &devices()));
+        smoke.failure = Some(refusal(smoke, plan.require_fabric, plan.backend(), &devices()));
         return;
     }
-    if plan.backend == Backend::Libfabric && !smoke.fabric.as_deref().is_some_and(is_rdma) {
+    let chosen = smoke.chosen_backend.as_deref().unwrap_or(plan.backend().name());
+    if chosen == Backend::Libfabric.name() && !smoke.fabric.as_deref().is_some_and(is_rdma) {
         smoke.warnings.push(format!(
             "THIS WAS NOT RDMA: LIBFABRIC passed over {}. No EFA and no other fast fabric carried these bytes, and a \
              workload here would be as slow, without an error. Looked for: {}. Add --require-fabric efa (or rdma) to make \

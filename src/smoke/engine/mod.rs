@@ -101,6 +101,11 @@ pub trait Transfer {
     /// Whether the posted transfer is complete on this side, which does not mean that it has arrived.
     fn is_complete(&mut self) -> Result<bool, Cause>;
 
+    /// The backend that was chosen for it, where there is a choice; only once it was posted.
+    fn backend(&self) -> Result<Option<String>, Cause> {
+        Ok(None)
+    }
+
     /// Gives a complete transfer back.
     fn release(self: Box<Self>) -> Result<(), Cause>;
 }

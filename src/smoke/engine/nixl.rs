@@ -1,10 +1,10 @@
-//! The installed NIXL as an engine: one agent with one backend.
+//! The installed NIXL as an engine: one agent with the backends of its side.
 #![forbid(unsafe_code)]
 
 use super::nixl_capi::{Agent, NixlLibrary, Peer, Request};
 use super::region::Region;
 use super::{Engine, Operation, Place, Transfer, plugin};
-use crate::smoke::protocol::{Blob, Cause, Stage, Task};
+use crate::smoke::protocol::{Blob, Cause, Stage, Task, TaskBackend};
 
 /// An agent, and the other one once it is known.
 pub struct Nixl {
@@ -12,22 +12,25 @@ pub struct Nixl {
     peer: Option<Peer>,
 }
 
-/// Loads libnixl_capi.so and creates an agent with the task's backend.
+/// Loads libnixl_capi.so and creates an agent with the task's backends.
 pub fn open(task: &Task, enter: &mut dyn FnMut(Stage)) -> Result<Nixl, Cause> {
     enter(Stage::Load);
     let library = NixlLibrary::load(&task.library.path())?;
     enter(Stage::Agent);
     let mut agent = library.create_agent(task.role.name())?;
     enter(Stage::Backend);
-    agent.create_backend(&task.backend).map_err(|cause| explain_backend(&agent, task, cause))?;
+    for backend in &task.backends {
+        agent.create_backend(&backend.name).map_err(|cause| explain_backend(&agent, backend, cause))?;
+    }
     Ok(Nixl { agent, peer: None })
 }
 
 /// NIXL itself says little about a backend that it cannot use: ask it for its plugins, and the loader for its reason.
-fn explain_backend(agent: &Agent, task: &Task, cause: Cause) -> Cause {
+fn explain_backend(agent: &Agent, backend: &TaskBackend, cause: Cause) -> Cause {
     let Cause::Call { function, status } = cause else { return cause };
-    let file = task.plugin.as_ref().map(Blob::path).filter(|file| file.exists());
+    let file = backend.plugin.as_ref().map(Blob::path).filter(|file| file.exists());
     Cause::Backend {
+        name: backend.name.clone(),
         function,
         status,
         offered: agent.plugins().unwrap_or_default(),
@@ -76,6 +79,10 @@ impl Transfer for Request<'_> {
 
     fn is_complete(&mut self) -> Result<bool, Cause> {
         Request::is_complete(self)
+    }
+
+    fn backend(&self) -> Result<Option<String>, Cause> {
+        Request::backend(self)
     }
 
     fn release(self: Box<Self>) -> Result<(), Cause> {

@@ -74,8 +74,6 @@ functions! {
     create_opt_args(*mut *mut RawOptArgs) -> Status;
     /// wrapper.h: frees them.
     destroy_opt_args(*mut RawOptArgs) -> Status;
-    /// wrapper.h: restricts a call to a backend.
-    opt_args_add_backend(*mut RawOptArgs, *mut RawBackend) -> Status;
     /// wrapper.h: the notification's text, copied.
     opt_args_set_notif_msg(*mut RawOptArgs, *const c_void, usize) -> Status;
     /// wrapper.h: whether there is a notification; setting its text does not imply it.
@@ -102,6 +100,8 @@ functions! {
     post_xfer_req(*mut RawAgent, *mut RawRequest, *mut RawOptArgs) -> Status;
     /// wrapper.h: success when it is locally complete, else «in progress» or an error.
     get_xfer_status(*mut RawAgent, *mut RawRequest) -> Status;
+    /// wrapper.h: which backend was chosen for a request, in a handle of its own.
+    query_xfer_backend(*mut RawAgent, *mut RawRequest, *mut *mut RawBackend) -> Status;
     /// wrapper.h: gives the agent's part of a request back.
     release_xfer_req(*mut RawAgent, *mut RawRequest) -> Status;
     /// wrapper.h: frees the handle.
@@ -147,15 +147,16 @@ impl NixlLibrary {
         // SAFETY: the pointer is valid for the call.
         let status = unsafe { (self.functions.create_notif_map)(&mut notifications) };
         check("create_notif_map", status)?;
-        Ok(Agent { functions: self.functions, raw, backend: ptr::null_mut(), notifications, memory: Memory::Dram })
+        Ok(Agent { functions: self.functions, raw, backends: Vec::new(), notifications, memory: Memory::Dram })
     }
 }
 
-/// A NIXL agent with one backend.
+/// A NIXL agent.
 pub struct Agent {
     functions: Functions,
     raw: *mut RawAgent,
-    backend: *mut RawBackend,
+    /// Its backends and their names.
+    backends: Vec<(String, *mut RawBackend)>,
     notifications: *mut RawNotifMap,
     /// Of what is registered here, and on the other side.
     memory: Memory,
@@ -174,7 +175,7 @@ pub struct Request<'a> {
 }
 
 impl Agent {
-    /// Creates the backend that all further calls use.
+    /// Creates a backend. Further calls leave the choice among an agent's backends to NIXL, as Dynamo does.
     pub fn create_backend(&mut self, backend: &str) -> Result<(), Cause> {
         let name = text(backend)?;
         let (mut memory, mut parameters) = (ptr::null_mut(), ptr::null_mut());
@@ -182,9 +183,12 @@ impl Agent {
         let status =
             unsafe { (self.functions.get_plugin_params)(self.raw, name.as_ptr(), &mut memory, &mut parameters) };
         check("get_plugin_params", status)?;
+        let mut raw = ptr::null_mut();
         // SAFETY: the agent and the parameters are alive and the pointers are valid for the call.
-        let status = unsafe { (self.functions.create_backend)(self.raw, name.as_ptr(), parameters, &mut self.backend) };
-        check("create_backend", status)
+        let status = unsafe { (self.functions.create_backend)(self.raw, name.as_ptr(), parameters, &mut raw) };
+        check("create_backend", status)?;
+        self.backends.push((backend.into(), raw));
+        Ok(())
     }
 
     /// The names of the plugins that NIXL has found.
@@ -206,7 +210,7 @@ impl Agent {
         Ok(names)
     }
 
-    /// Registers a region with the backend.
+    /// Registers a region with every backend that takes it.
     pub fn register(&mut self, region: &Region) -> Result<(), Cause> {
         self.memory = region.memory();
         let (kind, device) = segment(self.memory);
@@ -309,8 +313,6 @@ impl Agent {
         let mut options = ptr::null_mut();
         // SAFETY: the pointer is valid for the call.
         check("create_opt_args", unsafe { (self.functions.create_opt_args)(&mut options) })?;
-        // SAFETY: options and backend are alive.
-        check("opt_args_add_backend", unsafe { (self.functions.opt_args_add_backend)(options, self.backend) })?;
         let Some(note) = note else { return Ok(options) };
         // SAFETY: the options are alive; the bytes are copied during the call.
         let status = unsafe { (self.functions.opt_args_set_notif_msg)(options, note.as_ptr().cast(), note.len()) };
@@ -348,6 +350,22 @@ impl Request<'_> {
         Ok(status != IN_PROGRESS)
     }
 
+    /// The backend that NIXL chose for it; None where that cannot be told for certain.
+    ///
+    /// wrapper.h gives the answer in a new handle and no way to compare it. In every release with a C API (0.10.1 to 1.5.1)
+    /// a backend's handle holds nothing but the address of NIXL's own: two handles of the same backend hold the same.
+    /// That is believed only while the agent's own handles differ from each other.
+    pub fn backend(&self) -> Result<Option<String>, Cause> {
+        let mut chosen = ptr::null_mut();
+        // SAFETY: both handles are alive and the pointer is valid for the call.
+        let status = unsafe { (self.agent.functions.query_xfer_backend)(self.agent.raw, self.raw, &mut chosen) };
+        check("query_xfer_backend", status)?;
+        let wanted = held(chosen);
+        let mut alike = self.agent.backends.iter().filter(|(_, raw)| held(*raw) == wanted);
+        let first = alike.next().filter(|_| alike.next().is_none());
+        Ok(first.map(|(name, _)| name.clone()))
+    }
+
     /// Gives a complete request back.
     pub fn release(self) -> Result<(), Cause> {
         // SAFETY: both handles are alive, and the transfer is complete.
@@ -358,6 +376,15 @@ impl Request<'_> {
         // SAFETY: as above.
         check("destroy_opt_args", unsafe { (self.agent.functions.destroy_opt_args)(self.options) })
     }
+}
+
+/// The address that a backend's handle holds.
+fn held(backend: *mut RawBackend) -> usize {
+    if backend.is_null() {
+        return 0;
+    }
+    // SAFETY: a handle that is not null comes from `new` of a structure with one pointer in it, and is never freed here.
+    unsafe { backend.cast::<usize>().read() }
 }
 
 /// NIXL's number of the kind of memory, and the device's, which is the CUDA driver's.

@@ -24,7 +24,7 @@ const SMALL_TIME: Duration = Duration::from_millis(2);
 pub(super) fn run(link: &mut Link, task: &Task, session: &Session, region: Region) -> Result<Measurements, Cause> {
     let portions = region.divide((0..session.messages.count()).map(|index| session.messages.range(index)));
     link.enter(Stage::Connect);
-    connect(session)?;
+    let chosen = connect(session)?;
     session.expect(link, PeerMessage::Connected)?;
 
     link.enter(Stage::Transfer);
@@ -37,13 +37,16 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &Session, region: Regio
 
     link.enter(Stage::Transfer);
     read_all(link, task, session, portions)?;
-    Ok(Measurements { compared: task.size, latency_us, write_seconds: Some(write_seconds) })
+    Ok(Measurements { compared: task.size, chosen, latency_us, write_seconds: Some(write_seconds) })
 }
 
-fn connect(session: &Session) -> Result<(), Cause> {
+/// Sends the first message; the backend that was chosen for it.
+fn connect(session: &Session) -> Result<Option<String>, Cause> {
     let mut request = session.engine.prepare(Operation::Write, small(session), Some(HELLO))?;
     finish(session, request.as_mut())?;
-    request.release()
+    let chosen = request.backend()?;
+    request.release()?;
+    Ok(chosen)
 }
 
 fn time_small_messages(session: &Session) -> Result<Option<f64>, Cause> {
