@@ -104,22 +104,27 @@ fn one(
     backend: Backend,
     console: &Console,
 ) -> Smoke {
-    let plan = Plan {
+    let plan = plan(environment, nixl, args, backend);
+    let smoke = smoke::run(&plan, &mut |stage| console.progress(&format!("smoke {backend}: {stage}")));
+    console.progress("");
+    smoke
+}
+
+/// What the options ask for.
+pub fn plan(environment: &Environment, nixl: &NixlInstallation, args: &TransferArgs, backend: Backend) -> Plan {
+    Plan {
         nixl: nixl.clone(),
         engine: args.engine,
         backend,
-        size: args.size.0,
-        iterations: args.iterations,
+        size: args.size().0,
+        iterations: args.iterations(),
         timeout: args.timeout.0,
         plugin_dir: args.plugin_dir.clone(),
         library_path: args.library_path.iter().map(|folder| absolute(folder)).collect(),
         import_path: environment.folders(),
         require_fabric: args.require_fabric,
         fault: args.fault,
-    };
-    let smoke = smoke::run(&plan, &mut |stage| console.progress(&format!("smoke {backend}: {stage}")));
-    console.progress("");
-    smoke
+    }
 }
 
 /// A worker may have another current folder one day, and reports are read elsewhere.

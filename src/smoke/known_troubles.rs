@@ -159,10 +159,11 @@ pub fn memory_lock() -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn plan(backend: Backend) -> Plan {
+    /// A plan like any other.
+    pub(in crate::smoke) fn plan(backend: Backend) -> Plan {
         let nixl = crate::environment::nixl::NixlInstallation {
             name: "nixl-cu13".into(),
             version: Some("1.5.1".into()),

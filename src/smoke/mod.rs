@@ -9,6 +9,7 @@
 //! | `plan`, `fault` | what to transfer, and what to do wrong on purpose |
 //! | `supervisor` | the workers' lives: start, deadline, last words, end |
 //! | `worker` | the two sides of the transfer, in order |
+//! | `meeting` | how two machines find each other and agree |
 //! | `protocol` | what supervisor and worker say to each other |
 //! | `payload` | bytes that follow from a seed, and their comparison |
 //! | `engine` | the libraries that move bytes: the only unsafe code |
@@ -26,6 +27,7 @@ mod engine;
 mod fault;
 mod known_troubles;
 mod libraries;
+mod meeting;
 mod native;
 mod output;
 mod payload;
@@ -40,9 +42,15 @@ mod transports;
 mod worker;
 
 pub use fault::Fault;
+pub use meeting::address::Address;
+pub use meeting::connect::connect;
+pub use meeting::connection::Connection;
+pub use meeting::listen::Listener;
+pub use meeting::terms::{Given, accept, offer};
+pub use meeting::token::{TOKEN_VARIABLE, Token};
 pub use plan::Plan;
 pub use requirement::RequiredFabric;
-pub use supervisor::run;
+pub use supervisor::{run, run_between};
 pub use worker::worker_main;
 
 /// The hidden subcommand that a worker process is started with.
