@@ -97,8 +97,7 @@ fn one(plan: &Plan, connection: &mut Connection, console: &Console) -> Smoke {
         return not_met(Some(&[plan.backend]), failure);
     }
     let backend = plan.backend;
-    let smoke =
-        smoke::run_between(plan, connection, &mut |stage| console.progress(&format!("smoke {backend}: {stage}")));
+    let smoke = smoke::run_between(plan, connection, &mut |stage| console.step(&format!("smoke {backend}: {stage}")));
     console.progress("");
     smoke
 }
