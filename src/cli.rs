@@ -171,7 +171,8 @@ pub struct TransferArgs {
     /// Large messages in each direction; the payload is divided among them [default: 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub iterations: Option<u32>,
-    /// Deadline of one transfer, in seconds or with ms, s, m
+    /// Deadline of one transfer, in seconds or with ms, s, m; also of the wait for the other end, with --listen and
+    /// --connect
     #[arg(long, default_value = "60s", value_name = "TIME")]
     pub timeout: Deadline,
     /// NIXL's plugin folder [default: NIXL_PLUGIN_DIR, or the installed NIXL's own]

@@ -4,6 +4,9 @@
 //! end of a socket pair as standard input, and relays what the two say to each other. Vendor libraries are loaded by
 //! the workers alone, so that whatever happens inside them becomes a line in a report.
 //!
+//! Between two machines each end has a supervisor with one worker, and the two supervisors pass on what the workers say to
+//! each other ([`run_between`]).
+//!
 //! | module | what it knows |
 //! | --- | --- |
 //! | `plan`, `fault` | what to transfer, and what to do wrong on purpose |

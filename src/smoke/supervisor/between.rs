@@ -117,7 +117,9 @@ impl Supervisor {
 
     /// Agrees with the other end on what the transfer came to; returns that.
     pub(super) fn settle(&mut self, connection: &mut Connection, smoke: Smoke, ending: Option<&Ending>) -> Smoke {
-        if matches!(ending, Some(Ending::Gone(..))) {
+        // Who awaits a verdict has, at the deadline, waited for it long enough.
+        let is_late = self.awaits_verdict() && matches!(ending, Some(Ending::Deadline(_)));
+        if is_late || matches!(ending, Some(Ending::Gone(..))) {
             connection.close();
             return smoke;
         }

@@ -11,8 +11,9 @@ use crate::smoke::engine::schedule::run_promptly;
 use crate::smoke::meeting::connection::{Connection, Message, Timed};
 use crate::smoke::protocol::{self, FRAME_LIMIT, FromWorker, Role};
 
-/// How long after the deadline the other end may take to say, or to hear, what the transfer came to.
-pub const GRACE: Duration = Duration::from_secs(1);
+/// How long after the deadline the other end may take to say, or to hear, what the transfer came to: it ends its worker
+/// first, and collects its last words.
+pub const GRACE: Duration = Duration::from_secs(2);
 
 /// The way to the other supervisor, for one transfer.
 pub struct Remote {
@@ -54,6 +55,8 @@ fn listen(stream: &TcpStream, role: Role, until: Instant, events: &Sender<Event>
             Ok(Some(Message::Heard)) if role == Role::Target => Event::Heard,
             Ok(Some(_)) => Event::Closed(role, Some("said something out of turn".into())),
             Ok(None) => Event::Closed(role, None),
+            // What a process leaves that was ended with something unread.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Event::Closed(role, None),
             Err(error) => Event::Closed(role, Some(format!("can no longer be heard ({error})"))),
         };
         let is_last = matches!(event, Event::Decided(_) | Event::Heard | Event::Closed(..));
