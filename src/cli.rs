@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::backend::Backend;
-use crate::smoke::{Fault, Memory, RequiredFabric};
+use crate::smoke::{Address, Fault, Memory, RequiredFabric};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,7 +71,13 @@ Examples:
   UCX_TLS=tcp nixl-retrofit smoke --size 256M -v
   nixl-retrofit smoke --backend LIBFABRIC --require-fabric efa
   nixl-retrofit smoke --memory vram:0        from GPU memory to GPU memory
-  nixl-retrofit smoke --output-format json | jq '.smoke | {status, fabric}'")]
+  nixl-retrofit smoke --output-format json | jq '.smoke | {status, fabric}'
+
+Between two machines, each with the same token in a file (openssl rand -hex 32 > token):
+  nixl-retrofit smoke --listen 0.0.0.0:7000 --token-file token                        on node-a
+  nixl-retrofit smoke --connect node-a:7000 --token-file token --backend LIBFABRIC    on node-b
+Both print the same result. What the listening end does not name, the connecting one decides: backends, size,
+iterations; the shorter --timeout and the stricter --require-fabric count.")]
     Smoke(SmokeArgs),
     /// Print a completion script for a shell
     #[command(after_help = "\
@@ -168,13 +174,14 @@ pub struct TransferArgs {
     /// number (0), for which NVIDIA's driver must be there: a container build never has it
     #[arg(long, default_value_t = Memory::Dram, value_name = "MEMORY")]
     pub memory: Memory,
-    /// Payload in each direction, in bytes or with K, M, G (powers of 1024)
-    #[arg(long, default_value = "64M", value_name = "BYTES")]
-    pub size: ByteSize,
-    /// Large messages in each direction; the payload is divided among them
-    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub iterations: u32,
-    /// Deadline of one transfer, in seconds or with ms, s, m
+    /// Payload in each direction, in bytes or with K, M, G (powers of 1024) [default: 64M]
+    #[arg(long, value_name = "BYTES")]
+    pub size: Option<ByteSize>,
+    /// Large messages in each direction; the payload is divided among them [default: 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub iterations: Option<u32>,
+    /// Deadline of one transfer, in seconds or with ms, s, m; also of the wait for the other end, with --listen and
+    /// --connect
     #[arg(long, default_value = "60s", value_name = "TIME")]
     pub timeout: Deadline,
     /// NIXL's plugin folder [default: NIXL_PLUGIN_DIR, or the installed NIXL's own]
@@ -192,6 +199,51 @@ pub struct TransferArgs {
     /// A fault that one worker commits on purpose (for tests)
     #[arg(long, hide = true, value_name = "FAULT")]
     pub fault: Option<Fault>,
+}
+
+impl TransferArgs {
+    /// Payload in each direction.
+    pub fn size(&self) -> ByteSize {
+        self.size.unwrap_or(ByteSize(64 << 20))
+    }
+
+    /// Large messages in each direction.
+    pub fn iterations(&self) -> u32 {
+        self.iterations.unwrap_or(4)
+    }
+}
+
+/// The transfer between two machines.
+#[derive(Clone, Debug, Args)]
+pub struct MachinesArgs {
+    /// Be the target for a peer on another machine, one: wait for it at this address, port 0 being any free one, until
+    /// --timeout is over. Other interfaces than the loopback need a token
+    #[arg(long, group = "end", value_name = "ADDR:PORT")]
+    pub listen: Option<Address>,
+    /// Be the initiator, with the target on the machine that listens there; it may start later, until --timeout is over
+    #[arg(long, group = "end", value_name = "ADDR:PORT")]
+    pub connect: Option<Address>,
+    /// A file with the secret that both ends share; its text is taken without the newline at the end. It is not sent:
+    /// each end proves that it has it [default: the environment variable NIXL_RETROFIT_TOKEN]
+    #[arg(long, requires = "end", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// Which end of a transfer between two machines this is, and where they meet.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// The target's.
+    Listen(Address),
+    /// The initiator's.
+    Connect(Address),
+}
+
+impl MachinesArgs {
+    /// None where both ends are on this machine.
+    pub fn end(&self) -> Option<End> {
+        let listen = self.listen.clone().map(End::Listen);
+        listen.or_else(|| self.connect.clone().map(End::Connect))
+    }
 }
 
 /// What moves the bytes.
@@ -267,6 +319,9 @@ pub struct SmokeArgs {
     #[arg(value_name = "TARGET", help = SMOKE_TARGET_HELP)]
     #[allow(missing_docs)]
     pub target: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub machines: MachinesArgs,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub transfer: TransferArgs,

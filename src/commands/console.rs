@@ -85,6 +85,24 @@ impl<'a> Console<'a> {
         let _ = io::stderr().flush();
     }
 
+    /// A line of the log.
+    pub fn log(&self, line: &str) {
+        if self.options.quiet {
+            return;
+        }
+        self.progress("");
+        eprintln!("nixl-retrofit: {line}");
+    }
+
+    /// What is being done now: progress, and with -v a line of the log.
+    pub fn step(&self, line: &str) {
+        if self.options.verbose > 0 {
+            self.log(line);
+        } else {
+            self.progress(line);
+        }
+    }
+
     fn write(&self, bytes: &[u8]) -> Result<()> {
         if self.source_on_stdout {
             return Ok(io::stderr().write_all(bytes)?);

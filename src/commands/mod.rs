@@ -10,6 +10,7 @@ mod patching;
 mod revert;
 mod smoke;
 mod transfer;
+mod two_machines;
 
 use std::process::ExitCode;
 use std::thread;

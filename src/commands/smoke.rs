@@ -4,7 +4,7 @@
 use anyhow::{Result, anyhow};
 
 use super::console::Console;
-use super::transfer;
+use super::{transfer, two_machines};
 use crate::backend::Backend;
 use crate::cli::{EnvVar, SmokeArgs, TransferArgs};
 use crate::environment::target::{self, Environment};
@@ -27,6 +27,9 @@ fn smoke(args: &SmokeArgs, console: &Console, report: &mut Report) -> Result<Exi
         None => target::default_environment("", "NIXL", |environment| transfer::usable(environment, options).is_ok())?,
     };
     can_run(&environment, options)?;
+    if let Some(end) = args.machines.end() {
+        return two_machines::run(&environment, args, &end, console, report);
+    }
     let backends = transfer::backends(&args.transfer, EnvVar::default().as_str(), Backend::Ucx, &Backend::ALL);
     Ok(transfer::run(&environment, &args.transfer, &backends, true, console, report))
 }

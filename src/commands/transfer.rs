@@ -13,7 +13,7 @@ use crate::environment::nixl::{self, NixlInstallation};
 use crate::environment::target::Environment;
 use crate::exit_status::ExitStatus;
 use crate::report::{Failure, Report, Smoke, SmokeStatus};
-use crate::smoke::{self, Memory, Pair, Plan, RequiredFabric};
+use crate::smoke::{self, Memory, Pair, Plan};
 
 /// Checks what clap cannot.
 ///
@@ -43,14 +43,15 @@ pub fn backends(args: &TransferArgs, variable: &str, default: Backend, allow: &[
 
 /// One transfer to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Trial {
-    pair: Pair,
+pub struct Trial {
+    /// The agents' backends.
+    pub pair: Pair,
     /// Whether it is what the patched code would do, so that the required fabric is demanded of it.
-    principal: bool,
+    pub principal: bool,
 }
 
 /// Each backend alone; then what only agents with several of them show, the reader of Dynamo's media loader among it.
-fn trials(backends: &[Backend], peer: &[Backend]) -> Vec<Trial> {
+pub fn trials(backends: &[Backend], peer: &[Backend]) -> Vec<Trial> {
     if !peer.is_empty() {
         let pair = Pair { initiator: backends.to_vec(), target: backend::distinct(peer) };
         return vec![Trial { pair, principal: true }];
@@ -84,19 +85,28 @@ pub fn run(
             return if required { ExitStatus::Findings } else { ExitStatus::Success };
         }
     };
-    let mut failed: Option<String> = None;
-    for trial in trials(backends, &args.peer_backend) {
-        let title = trial.pair.title();
-        let mut smoke = match &failed {
-            Some(first) if !trial.pair.is_one() => not_tried(&trial.pair, first),
-            _ => one(environment, &nixl, args, trial, console),
-        };
+    let trials = trials(backends, &args.peer_backend).into_iter();
+    let plans = trials.map(|trial| plan(environment, &nixl, args, trial)).collect();
+    try_all(plans, report, |plan| {
+        let mut smoke = one(plan, console);
         // Who asks for a GPU's memory shall hear that there is no driver for it.
         if !required && nixl.capi.is_none() && args.memory == Memory::Dram {
             skip_unless_loaded(&mut smoke);
         }
+        smoke
+    })
+}
+
+/// Makes each transfer as `make` does. Agents with several backends are not tried where one of those has failed alone.
+pub fn try_all(plans: Vec<Plan>, report: &mut Report, mut make: impl FnMut(&Plan) -> Smoke) -> ExitStatus {
+    let mut failed: Option<String> = None;
+    for plan in plans {
+        let smoke = match &failed {
+            Some(first) if !plan.pair.is_one() => not_tried(&plan.pair, first),
+            _ => make(&plan),
+        };
         if smoke.status == SmokeStatus::Failed {
-            failed.get_or_insert(title);
+            failed.get_or_insert_with(|| plan.pair.title());
         }
         report.add_smoke(smoke);
     }
@@ -138,31 +148,30 @@ pub fn usable(environment: &Environment, args: &TransferArgs) -> Result<NixlInst
     ))
 }
 
-fn one(
-    environment: &Environment,
-    nixl: &NixlInstallation,
-    args: &TransferArgs,
-    trial: Trial,
-    console: &Console,
-) -> Smoke {
-    let title = trial.pair.title();
-    let plan = Plan {
+fn one(plan: &Plan, console: &Console) -> Smoke {
+    let title = plan.pair.title();
+    let smoke = smoke::run(plan, &mut |stage| console.progress(&format!("smoke {title}: {stage}")));
+    console.progress("");
+    smoke
+}
+
+/// What the options ask for.
+pub fn plan(environment: &Environment, nixl: &NixlInstallation, args: &TransferArgs, trial: Trial) -> Plan {
+    Plan {
         nixl: nixl.clone(),
         engine: args.engine,
         pair: trial.pair,
+        principal: trial.principal,
         memory: args.memory,
-        size: args.size.0,
-        iterations: args.iterations,
+        size: args.size().0,
+        iterations: args.iterations(),
         timeout: args.timeout.0,
         plugin_dir: args.plugin_dir.clone(),
         library_path: args.library_path.iter().map(|folder| absolute(folder)).collect(),
         import_path: environment.folders(),
-        require_fabric: if trial.principal { args.require_fabric } else { RequiredFabric::Any },
+        require_fabric: args.require_fabric,
         fault: args.fault,
-    };
-    let smoke = smoke::run(&plan, &mut |stage| console.progress(&format!("smoke {title}: {stage}")));
-    console.progress("");
-    smoke
+    }
 }
 
 /// A worker may have another current folder one day, and reports are read elsewhere.

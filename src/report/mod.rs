@@ -63,7 +63,7 @@ impl Report {
 }
 
 /// What a transfer came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SmokeStatus {
     /// The target's bytes were compared after the target was notified, and were right.
@@ -75,7 +75,7 @@ pub enum SmokeStatus {
 }
 
 /// Which code moved the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SmokeEngine {
     /// The installed NIXL, through its C API.
@@ -85,7 +85,7 @@ pub enum SmokeEngine {
 }
 
 /// The library that the native engine has used, as it states itself.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NativeLibrary {
     /// The file that was loaded.
     pub path: String,
@@ -94,7 +94,7 @@ pub struct NativeLibrary {
 }
 
 /// Whether the plugin of a NIXL without a C API can be loaded: what the native engine cannot tell.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PluginCheck {
     /// The plugin's file.
     pub path: PathBuf,
@@ -115,8 +115,19 @@ pub struct Gpu {
     pub driver: String,
 }
 
+/// The other end of a transfer between two machines.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerReport {
+    /// The address and the port at its end of the control connection.
+    pub address: String,
+    /// Its machine's own name.
+    pub host: String,
+    /// Its NIXL's version.
+    pub nixl_version: Option<String>,
+}
+
 /// One smoke transfer. A field is null when it was not observed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Smoke {
     /// Passed, failed or skipped.
     pub status: SmokeStatus,
@@ -162,6 +173,10 @@ pub struct Smoke {
     pub environment: Vec<String>,
     /// Libraries of which only a stand-in could be given to the workers: `libcuda.so.1`.
     pub stand_ins: Vec<String>,
+    /// Between two machines: `initiator` (the end that connects) or `target`, whichever ran here.
+    pub role: Option<String>,
+    /// The other end, between two machines.
+    pub peer: Option<PeerReport>,
     /// What a user should know although it passed.
     pub warnings: Vec<String>,
     /// What went wrong, or null.
@@ -199,6 +214,8 @@ impl Smoke {
             plugin: None,
             environment: Vec::new(),
             stand_ins: Vec::new(),
+            role: None,
+            peer: None,
             warnings: Vec::new(),
             failure: None,
         }
@@ -206,10 +223,10 @@ impl Smoke {
 }
 
 /// Where a transfer failed, in whose words, and what to do about it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
     /// load, agent, backend, register, metadata, connect, transfer, notify or compare; fabric, where the transfer was right
-    /// and something else carried it than was required.
+    /// and something else carried it than was required; handshake, where two machines did not come together.
     pub stage: String,
     /// What happened, with the library's own last lines where there are any.
     pub message: String,

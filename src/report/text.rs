@@ -95,6 +95,9 @@ fn smoke_lines(smoke: &Smoke, options: TextOptions, paint: Paint) -> String {
             let _ = writeln!(text, "{} {backend}: {reason}", paint.with(warning(), "smoke skipped:"));
         }
     }
+    if let (Some(peer), Some(role)) = (&smoke.peer, &smoke.role) {
+        let _ = writeln!(text, "  the {role} ran here, the other end on {} ({})", peer.host, peer.address);
+    }
     if let Some(plugin) = smoke.plugin.as_ref().filter(|plugin| plugin.loads) {
         let _ = writeln!(text, "  {}", plugin.message);
     }

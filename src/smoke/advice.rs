@@ -47,9 +47,17 @@ pub(super) fn failure(
             "Something in its process disturbs the control channel on standard input; see what it printed.".into(),
         ),
         Ending::Deadline(stages) => return deadline(plan, stages, last_words),
+        Ending::Told(failure) => return failure.clone(),
+        Ending::Gone(role, stage, error) => (
+            *stage,
+            format!("{error} while the {role} there was {}", stage.activity()),
+            "See what nixl-retrofit says on that machine: it was ended (for lack of memory, by a scheduler), the machine has \
+             failed, or the network between the two."
+                .into(),
+        ),
     };
     let quoted = match ending {
-        Ending::NotStarted(_) | Ending::Deadline(_) => Vec::new(),
+        Ending::NotStarted(_) | Ending::Deadline(_) | Ending::Told(_) | Ending::Gone(..) => Vec::new(),
         Ending::Failed(role, _) | Ending::Died(role, ..) | Ending::Broken(role, ..) => last_words(*role),
     };
     Failure { stage: stage.name().into(), message: with_quotes(message, &quoted), advice }
@@ -99,7 +107,8 @@ fn deadline(plan: &Plan, stages: &[(Role, Stage); 2], last_words: &dyn Fn(Role) 
     Failure { stage: stage.name().into(), message, advice }
 }
 
-fn seconds(plan: &Plan) -> String {
+/// The deadline, as a user would write it.
+pub(super) fn seconds(plan: &Plan) -> String {
     let milliseconds = plan.timeout.as_millis();
     if milliseconds.is_multiple_of(1000) { format!("{} s", milliseconds / 1000) } else { format!("{milliseconds} ms") }
 }

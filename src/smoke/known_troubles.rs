@@ -175,6 +175,7 @@ pub mod tests {
             engine: crate::cli::EngineChoice::Auto,
             nixl,
             pair: crate::smoke::Pair::alike(&[backend]),
+            principal: true,
             memory: crate::smoke::Memory::Dram,
             size: 1,
             iterations: 1,

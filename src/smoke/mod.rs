@@ -4,11 +4,15 @@
 //! end of a socket pair as standard input, and relays what the two say to each other. Vendor libraries are loaded by
 //! the workers alone, so that whatever happens inside them becomes a line in a report.
 //!
+//! Between two machines each end has a supervisor with one worker, and the two supervisors pass on what the workers say to
+//! each other ([`run_between`]).
+//!
 //! | module | what it knows |
 //! | --- | --- |
 //! | `plan`, `fault` | what to transfer, and what to do wrong on purpose |
 //! | `supervisor` | the workers' lives: start, deadline, last words, end |
 //! | `worker` | the two sides of the transfer, in order |
+//! | `meeting` | how two machines find each other and agree |
 //! | `protocol` | what supervisor and worker say to each other |
 //! | `payload` | bytes that follow from a seed, and their comparison |
 //! | `engine` | the libraries that move bytes: the only unsafe code |
@@ -28,6 +32,7 @@ mod fault;
 mod gpu;
 mod known_troubles;
 mod libraries;
+mod meeting;
 mod memory;
 mod native;
 mod output;
@@ -43,10 +48,16 @@ mod transports;
 mod worker;
 
 pub use fault::Fault;
+pub use meeting::address::Address;
+pub use meeting::connect::connect;
+pub use meeting::connection::Connection;
+pub use meeting::listen::Listener;
+pub use meeting::terms::{Given, accept, offer};
+pub use meeting::token::{TOKEN_VARIABLE, Token};
 pub use memory::Memory;
 pub use plan::{Pair, Plan};
 pub use requirement::RequiredFabric;
-pub use supervisor::run;
+pub use supervisor::{run, run_between};
 pub use worker::worker_main;
 
 /// The hidden subcommand that a worker process is started with.

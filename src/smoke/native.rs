@@ -72,8 +72,8 @@ fn refusal(path: &Path, surroundings: &Surroundings, deadline: Instant) -> Optio
     loop {
         match events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(Event::Said(_, FromWorker::Tried(words))) => return Some(words),
-            Ok(Event::Said(..)) => {}
             Ok(Event::Closed(..)) => return Some(Some(ended(worker.wait(DYING)))),
+            Ok(_) => {}
             Err(_) => return None,
         }
     }

@@ -36,6 +36,8 @@ pub struct Plan {
     pub library_path: Vec<PathBuf>,
     /// The folders that the environment's Python imports from: wheels with libraries lie there.
     pub import_path: Vec<PathBuf>,
+    /// Whether this is what the patched code would do: the required fabric is demanded of nothing else.
+    pub principal: bool,
     /// What must have carried the bytes.
     pub require_fabric: RequiredFabric,
     /// A fault that a worker commits on purpose, for tests.

@@ -362,6 +362,11 @@ pub fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> io::Result<()
 
 /// Reads one frame; None when the stream ends between frames.
 pub fn receive<T: for<'de> Deserialize<'de>>(stream: &mut impl Read) -> io::Result<Option<T>> {
+    receive_within(stream, FRAME_LIMIT)
+}
+
+/// The same for a frame of at most `limit` bytes.
+pub fn receive_within<T: for<'de> Deserialize<'de>>(stream: &mut impl Read, limit: usize) -> io::Result<Option<T>> {
     let mut header = [0; 4];
     let mut filled = 0;
     while filled < header.len() {
@@ -374,8 +379,8 @@ pub fn receive<T: for<'de> Deserialize<'de>>(stream: &mut impl Read) -> io::Resu
         }
     }
     let length = u32::from_le_bytes(header) as usize;
-    if length > FRAME_LIMIT {
-        let text = format!("a frame of {length} bytes was announced, more than {FRAME_LIMIT}");
+    if length > limit {
+        let text = format!("a frame of {length} bytes was announced, more than {limit}");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     let mut body = Vec::new();

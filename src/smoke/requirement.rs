@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 use super::known_troubles::memory_lock;
 use super::plan::Plan;
@@ -10,7 +11,8 @@ use crate::environment::fabric_devices::FabricDevices;
 use crate::report::{Failure, Smoke, SmokeStatus};
 
 /// What the bytes must have been carried by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum RequiredFabric {
     /// EFA
     Efa,
@@ -28,6 +30,15 @@ impl RequiredFabric {
             RequiredFabric::Any => true,
             RequiredFabric::Efa => fabric == Some("efa"),
             RequiredFabric::Rdma => fabric.is_some_and(is_rdma),
+        }
+    }
+
+    /// The one of two demands that satisfies both: what is EFA is RDMA.
+    pub fn stricter(self, other: RequiredFabric) -> RequiredFabric {
+        match (self, other) {
+            (RequiredFabric::Efa, _) | (_, RequiredFabric::Efa) => RequiredFabric::Efa,
+            (RequiredFabric::Rdma, _) | (_, RequiredFabric::Rdma) => RequiredFabric::Rdma,
+            (RequiredFabric::Any, RequiredFabric::Any) => RequiredFabric::Any,
         }
     }
 
@@ -49,7 +60,7 @@ pub fn hold(smoke: &mut Smoke, plan: &Plan, devices: &dyn Fn() -> FabricDevices)
     if smoke.status != SmokeStatus::Passed {
         return;
     }
-    if !plan.require_fabric.accepts(smoke.fabric.as_deref()) {
+    if plan.principal && !plan.require_fabric.accepts(smoke.fabric.as_deref()) {
         smoke.status = SmokeStatus::Failed;
         smoke.failure = Some(refusal(smoke, plan.require_fabric, plan.backend(), &devices()));
         return;
@@ -82,10 +93,10 @@ fn refusal(smoke: &Smoke, required: RequiredFabric, backend: Backend, devices: &
         observed(smoke),
         devices.describe(),
     );
-    Failure { stage: "fabric".into(), message, advice: advice(backend, devices) }
+    Failure { stage: "fabric".into(), message, advice: advice(backend, devices, smoke.peer.is_some()) }
 }
 
-fn advice(backend: Backend, devices: &FabricDevices) -> String {
+fn advice(backend: Backend, devices: &FabricDevices, two_machines: bool) -> String {
     if devices.devices.is_empty() {
         return "This machine shows no RDMA device. A container build never has one: leave --require-fabric to a run on the \
                 instance itself. On AWS, take an instance type with EFA and a network interface of the type EFA, see \
@@ -105,6 +116,11 @@ fn advice(backend: Backend, devices: &FabricDevices) -> String {
             .into();
     }
     match backend {
+        Backend::Ucx if two_machines => {
+            "See with ucx_info -d whether the UCX of each end knows its device, and leave UCX no other choice for this test \
+             (UCX_TLS=srd,ud_v for EFA, UCX_TLS=rc,ud for InfiniBand; for GPU memory add cuda_copy) at both ends."
+                .into()
+        }
         Backend::Ucx => {
             "Both ends are on this machine, where UCX prefers shared memory: allow it RDMA alone for this test \
                          (UCX_TLS=srd,ud_v for EFA, UCX_TLS=rc,ud for InfiniBand; for GPU memory add \
@@ -164,7 +180,20 @@ mod tests {
         );
         let mut hidden = FabricDevices::with_efa(Some(true));
         hidden.usable.clear();
-        assert!(advice(Backend::Libfabric, &hidden).contains("device files"));
-        assert!(advice(Backend::Ucx, &FabricDevices::with_efa(Some(true))).contains("UCX_TLS"));
+        assert!(advice(Backend::Libfabric, &hidden, false).contains("device files"));
+        let usable = FabricDevices::with_efa(Some(true));
+        assert!(advice(Backend::Ucx, &usable, false).contains("on this machine"));
+        let between = advice(Backend::Ucx, &usable, true);
+        assert!(between.contains("at both ends") && !between.contains("on this machine"), "{between}");
+    }
+
+    #[test]
+    fn the_stricter_demand_counts() {
+        use RequiredFabric::{Any, Efa, Rdma};
+        for (one, other, both) in
+            [(Any, Any, Any), (Any, Rdma, Rdma), (Rdma, Efa, Efa), (Any, Efa, Efa), (Rdma, Any, Rdma)]
+        {
+            assert_eq!((one.stricter(other), other.stricter(one)), (both, both));
+        }
     }
 }

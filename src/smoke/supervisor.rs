@@ -1,7 +1,10 @@
 //! The workers' lives: start, deadline, last words, end.
 #![forbid(unsafe_code)]
 
+mod between;
 pub(super) mod child;
+mod remote;
+mod side;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -11,10 +14,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use self::child::{Child, Event};
+use self::remote::Remote;
+use self::side::Side;
 use super::advice;
 use super::diagnosis;
 use super::engine::schedule::run_promptly;
 use super::libraries::Libraries;
+use super::meeting::connection::Connection;
 use super::memory::Memory;
 use super::native;
 use super::payload;
@@ -53,24 +59,43 @@ pub(super) enum Ending {
     Broken(Role, Stage, String),
     /// Time ran out.
     Deadline([(Role, Stage); 2]),
+    /// The other machine's supervisor has said how its worker failed.
+    Told(Failure),
+    /// The other machine's supervisor is gone, or cannot be understood.
+    Gone(Role, Stage, String),
 }
 
-/// What both workers have measured.
-struct Outcome {
-    initiator: Measurements,
-    target: Measurements,
+/// How a transfer ended otherwise.
+enum Outcome {
+    /// What both workers have measured.
+    Measured { initiator: Measurements, target: Measurements },
+    /// The other machine's supervisor has said what it came to.
+    Decided,
 }
 
 /// Runs one transfer and reports it; `progress` hears of each stage as it begins.
 ///
 /// Where the C API of a NIXL from before it is asked for, the report says `skipped`, and why.
 pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
+    conduct(plan, None, progress)
+}
+
+/// The same between two machines: one worker is here, the other one at the connection's other end. Both ends report the
+/// same; where they cannot tell each other any more, `connection.lost` is set.
+pub fn run_between(plan: &Plan, connection: &mut Connection, progress: &mut dyn FnMut(&str)) -> Smoke {
+    conduct(plan, Some(connection), progress)
+}
+
+fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn FnMut(&str)) -> Smoke {
     let begin = Instant::now();
     let libraries = find_libraries(plan);
     let surroundings = surroundings(plan, &libraries);
     let mut smoke = blank(plan, &surroundings);
     smoke.stand_ins = libraries.stand_ins.clone();
     smoke.warnings.extend(libraries.warnings());
+    if let Some(connection) = &connection {
+        between::introduce(&mut smoke, connection);
+    }
     let (engine, library) = native::engine(plan);
     let Some(library) = library else {
         no_library(plan, &mut smoke);
@@ -86,25 +111,32 @@ pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
     smoke.memory = Some(plan.memory.to_string());
     smoke.nixl_library = uses_nixl.then(|| library.clone());
     let mut supervisor = Supervisor::new(begin + plan.timeout);
-    let result = supervisor.supervise(plan, (engine, &library), &surroundings, progress);
+    let result = supervisor.supervise(plan, (engine, &library), &surroundings, connection.as_deref(), progress);
     supervisor.end_workers();
     smoke.setup_ms = supervisor.connected.map(|at| milliseconds(at - begin));
     let statement = supervisor.statement(plan);
     smoke.fabric = statement.fabric;
     smoke.transports = statement.transports;
     smoke.gpu = supervisor.gpu.take();
-    match result {
-        Ok(outcome) => {
-            passed(&mut smoke, plan, &outcome);
+    let own_warnings = std::mem::take(&mut smoke.warnings);
+    match &result {
+        Ok(Outcome::Measured { initiator, target }) => {
+            passed(&mut smoke, plan, initiator, target);
             smoke.warnings.extend(gpu::doubts(plan, || supervisor.statements()));
         }
+        Ok(Outcome::Decided) => {}
         Err(ending) => {
-            let words = |role| supervisor.last_words(role);
-            smoke.failure = Some(advice::failure(plan, &libraries, &ending, &words));
+            let mut failure = advice::failure(plan, &libraries, ending, &|role| supervisor.last_words(role));
+            supervisor.locate(&mut failure, ending, &advice::seconds(plan));
+            smoke.failure = Some(failure);
         }
     }
     requirement::hold(&mut smoke, plan, &FabricDevices::look);
     smoke.duration_ms = milliseconds(begin.elapsed());
+    if let Some(connection) = connection {
+        smoke = supervisor.settle(connection, smoke, result.as_ref().err());
+    }
+    smoke.warnings.splice(0..0, own_warnings);
     if let Some(stated) = supervisor.stated.take() {
         smoke.native_library = Some(NativeLibrary { path: stated.library, version: stated.version });
     }
@@ -164,18 +196,15 @@ fn no_library(plan: &Plan, smoke: &mut Smoke) {
     ));
 }
 
-fn passed(smoke: &mut Smoke, plan: &Plan, outcome: &Outcome) {
+fn passed(smoke: &mut Smoke, plan: &Plan, initiator: &Measurements, target: &Measurements) {
     smoke.status = SmokeStatus::Passed;
-    smoke.verified = outcome.initiator.compared == plan.size && outcome.target.compared == plan.size;
-    smoke.chosen_backend = outcome.initiator.chosen.clone();
-    smoke.bytes = outcome.initiator.compared + outcome.target.compared;
-    smoke.latency_us = outcome.initiator.latency_us;
-    smoke.bandwidth_gbit_s = outcome
-        .initiator
-        .write_seconds
-        .filter(|seconds| *seconds > 0.0)
-        .map(|seconds| plan.size as f64 * 8e-9 / seconds);
-    smoke.warnings.extend(other_than_first(&plan.pair, outcome.initiator.chosen.as_deref()));
+    smoke.verified = initiator.compared == plan.size && target.compared == plan.size;
+    smoke.chosen_backend = initiator.chosen.clone();
+    smoke.bytes = initiator.compared + target.compared;
+    smoke.latency_us = initiator.latency_us;
+    smoke.bandwidth_gbit_s =
+        initiator.write_seconds.filter(|seconds| *seconds > 0.0).map(|seconds| plan.size as f64 * 8e-9 / seconds);
+    smoke.warnings.extend(other_than_first(&plan.pair, initiator.chosen.as_deref()));
     if smoke.fabric.is_none() {
         let stated = if smoke.transports.is_empty() { "no transport" } else { "transports of several kinds" };
         smoke.warnings.push(format!("{} stated {stated}, so what carried the bytes is not known", plan.pair.title()));
@@ -200,21 +229,32 @@ fn milliseconds(duration: Duration) -> f64 {
 /// Both workers, and what is known of them.
 struct Supervisor {
     deadline: Instant,
-    workers: Vec<Child>,
+    workers: Vec<Side>,
     events: Receiver<Event>,
     sender: Sender<Event>,
     /// When the initiator had its connection.
     connected: Option<Instant>,
-    /// What the initiator's library has stated.
+    /// What the initiator's library has stated; the target's, where the initiator is on another machine.
     stated: Option<Stated>,
     /// The initiator's GPU.
     gpu: Option<Gpu>,
+    /// What the other machine's supervisor says that the transfer came to.
+    verdict: Option<Box<Smoke>>,
 }
 
 impl Supervisor {
     fn new(deadline: Instant) -> Supervisor {
         let (sender, events) = std::sync::mpsc::channel();
-        Supervisor { deadline, workers: Vec::new(), events, sender, connected: None, stated: None, gpu: None }
+        Supervisor {
+            deadline,
+            workers: Vec::new(),
+            events,
+            sender,
+            connected: None,
+            stated: None,
+            gpu: None,
+            verdict: None,
+        }
     }
 
     fn supervise(
@@ -222,46 +262,70 @@ impl Supervisor {
         plan: &Plan,
         engine: (EngineKind, &Path),
         surroundings: &Surroundings,
+        connection: Option<&Connection>,
         progress: &mut dyn FnMut(&str),
     ) -> Result<Outcome, Ending> {
-        let seed = payload::random_seed();
+        let seed = connection.map_or_else(payload::random_seed, |connection| connection.seed);
         for role in Role::ALL {
-            let task = ToWorker::Task(task(plan, engine, role, seed));
-            let child = Child::start(role, &task, surroundings, self.deadline, self.sender.clone());
-            self.workers.push(child.map_err(|error| Ending::NotStarted(error.to_string()))?);
+            let side = match connection.filter(|connection| connection.role != role) {
+                Some(connection) => Remote::start(connection, self.deadline, self.sender.clone())
+                    .map(|remote| Side::there(role, remote)),
+                None => {
+                    let task = ToWorker::Task(task(plan, engine, role, seed));
+                    Child::start(role, &task, surroundings, self.deadline, self.sender.clone())
+                        .map(|child| Side::here(role, child))
+                }
+            };
+            self.workers.push(side.map_err(|error| Ending::NotStarted(error.to_string()))?);
         }
         run_promptly();
         loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
+            let left = self.limit().saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left) {
                 Ok(event) => self.handle(event, progress)?,
                 Err(RecvTimeoutError::Timeout) => return Err(self.out_of_time()),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.out_of_time()),
             }
-            if let [Some(initiator), Some(target)] = [self.done(Role::Initiator), self.done(Role::Target)] {
-                return Ok(Outcome { initiator, target });
+            if self.verdict.is_some() {
+                return Ok(Outcome::Decided);
+            }
+            if !self.awaits_verdict()
+                && let [Some(initiator), Some(target)] = [self.done(Role::Initiator), self.done(Role::Target)]
+            {
+                return Ok(Outcome::Measured { initiator, target });
             }
         }
     }
 
     fn handle(&mut self, event: Event, progress: &mut dyn FnMut(&str)) -> Result<(), Ending> {
+        if let Event::Said(role, message) = &event {
+            self.pass_on(*role, message);
+        }
         match event {
             Event::Said(role, FromWorker::Stage(stage)) => self.stage_begins(role, stage, progress),
             Event::Said(role, FromWorker::Peer(message)) => {
                 // A worker that cannot be told any more has ended; its own channel says how.
                 let _ = self.worker(role.other()).tell(message);
             }
-            Event::Said(Role::Initiator, FromWorker::Stated(stated)) => self.stated = Some(stated),
+            Event::Said(role, FromWorker::Stated(stated)) => {
+                if role == Role::Initiator || self.awaits_verdict() {
+                    self.stated = Some(stated);
+                }
+            }
             Event::Said(Role::Initiator, FromWorker::Gpu(gpu)) => self.gpu = Some(gpu),
-            Event::Said(Role::Target, FromWorker::Stated(_) | FromWorker::Gpu(_)) => {}
+            Event::Said(Role::Target, FromWorker::Gpu(_)) => {}
             Event::Said(role, FromWorker::Tried(_)) => {
                 return Err(Ending::Broken(role, self.stage(role), "it tried a plugin".into()));
             }
             Event::Said(role, FromWorker::Done(measurements)) => self.worker(role).dismiss(measurements),
             Event::Said(role, FromWorker::Failed(surrender)) => return Err(self.failed(role, surrender)),
             // The one that is done has been dismissed.
-            Event::Closed(role, _) if self.done(role).is_some() => {}
+            Event::Closed(role, _) if self.done(role).is_some() && self.worker(role).is_here() => {}
             Event::Closed(role, error) => return Err(self.closed(role, error)),
+            Event::Found(role, finding) => return Err(self.found(role, finding)),
+            Event::Decided(verdict) => self.verdict = Some(verdict),
+            // Nothing was said yet that could have been heard.
+            Event::Heard => return Err(self.gone(Role::Target, Some("said something out of turn".into()))),
         }
         Ok(())
     }
@@ -283,6 +347,9 @@ impl Supervisor {
         if surrender.stage < Stage::Connect {
             return Ending::Failed(role, surrender);
         }
+        if let Some(ending) = self.echo_from_there(role, &surrender) {
+            return ending;
+        }
         match self.worker(other).wait(ECHO) {
             Some(status) if self.done(other).is_none() => Ending::Died(other, self.last_stage(other), status),
             _ => Ending::Failed(role, surrender),
@@ -303,6 +370,9 @@ impl Supervisor {
 
     fn closed(&mut self, role: Role, error: Option<String>) -> Ending {
         let worker = self.worker(role);
+        if !worker.is_here() {
+            return self.gone(role, error);
+        }
         let stage = worker.stage;
         match worker.wait(DYING) {
             Some(status) => Ending::Died(role, stage, status),
@@ -322,7 +392,7 @@ impl Supervisor {
         self.workers.iter().find(|worker| worker.role == role)?.done.clone()
     }
 
-    fn worker(&mut self, role: Role) -> &mut Child {
+    fn worker(&mut self, role: Role) -> &mut Side {
         // Events come from started workers only, and both are started before the first event is handled.
         let index = self.workers.iter().position(|worker| worker.role == role);
         &mut self.workers[index.expect("both workers are started")]
@@ -339,6 +409,9 @@ impl Supervisor {
     }
 
     fn statement(&self, plan: &Plan) -> Statement {
+        if self.awaits_verdict() {
+            return Statement::default();
+        }
         if let Some((fabric, transports)) = self.stated.as_ref().and_then(|stated| stated.carrier.clone()) {
             return Statement { fabric, transports };
         }
@@ -360,11 +433,11 @@ impl Supervisor {
     /// What the initiator's library has stated in what it printed.
     fn statements(&self) -> String {
         let initiator = self.workers.iter().find(|worker| worker.role == Role::Initiator);
-        initiator.map(Child::statements).unwrap_or_default()
+        initiator.map(Side::statements).unwrap_or_default()
     }
 
     fn last_words(&self, role: Role) -> Vec<String> {
-        self.workers.iter().find(|worker| worker.role == role).map(Child::last_words).unwrap_or_default()
+        self.workers.iter().find(|worker| worker.role == role).map(Side::last_words).unwrap_or_default()
     }
 }
 

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::meeting::token::TOKEN_VARIABLE;
 use crate::backend::Backend;
 
 /// UCX's log levels, the quietest first.
@@ -30,14 +31,14 @@ pub struct Surroundings {
 impl Surroundings {
     /// Decides, for the variables given.
     ///
-    /// Metadata servers are withheld. UCX and NIXL are made to say what they do: a log level that says less is raised,
+    /// Metadata servers are withheld, and the token of two machines: no library needs it. UCX and NIXL are made to say what they do: a log level that says less is raised,
     /// one that says as much or more is kept.
     pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, plugin_dir: Option<&Path>) -> Surroundings {
         let mut variables: Vec<(OsString, OsString)> = variables.into_iter().collect();
         variables.sort();
         let mut surroundings = Surroundings::default();
         for (name, _) in &variables {
-            if is_server(name) {
+            if is_server(name) || name == TOKEN_VARIABLE {
                 surroundings.changes.push(Change::Withhold(name.clone()));
             }
         }
@@ -172,10 +173,13 @@ mod tests {
             ("NIXL_TCPSTORE_ENDPOINT", "h:1"),
             ("NIXL_ETCD_ENDPOINTS", "http://h:2379"),
             ("NIXL_ETCD_NAMESPACE", "n"),
+            ("NIXL_RETROFIT_TOKEN", "secret"),
             ("UCX_LOG_FILE", "/var/log/ucx"),
         ];
         let described = described(&variables, None);
-        assert_eq!(described[..3], ["-NIXL_ETCD_ENDPOINTS", "-NIXL_ETCD_NAMESPACE", "-NIXL_TCPSTORE_ENDPOINT"]);
+        let withheld =
+            ["-NIXL_ETCD_ENDPOINTS", "-NIXL_ETCD_NAMESPACE", "-NIXL_RETROFIT_TOKEN", "-NIXL_TCPSTORE_ENDPOINT"];
+        assert_eq!(described[..4], withheld);
         assert!(described.contains(&"UCX_LOG_FILE=stderr".to_string()));
     }
 

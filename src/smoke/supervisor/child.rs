@@ -10,10 +10,12 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use crate::report::Smoke;
 use crate::smoke::WORKER_COMMAND;
 use crate::smoke::engine::schedule::run_promptly;
+use crate::smoke::meeting::connection::Finding;
 use crate::smoke::output::{self, Capture};
-use crate::smoke::protocol::{self, FromWorker, Measurements, PeerMessage, Role, Stage, ToWorker};
+use crate::smoke::protocol::{self, FromWorker, PeerMessage, Role, ToWorker};
 use crate::smoke::surroundings::Surroundings;
 
 /// Lines of a worker's output that are quoted.
@@ -28,16 +30,16 @@ pub enum Event {
     Said(Role, FromWorker),
     /// Nothing more will come; with the error, if it was one.
     Closed(Role, Option<String>),
+    /// The other machine's supervisor: how its worker has failed.
+    Found(Role, Finding),
+    /// The other machine's supervisor: what the transfer came to.
+    Decided(Box<Smoke>),
+    /// The other machine's supervisor has heard that.
+    Heard,
 }
 
 /// A worker process; dropping it ends it.
 pub struct Child {
-    /// Its side.
-    pub role: Role,
-    /// The last stage it has entered.
-    pub stage: Stage,
-    /// Its last message, when everything was right.
-    pub done: Option<Measurements>,
     process: std::process::Child,
     control: UnixStream,
     stdout: Capture,
@@ -62,7 +64,7 @@ impl Child {
         drop(command);
         let captures = capture(&mut process);
         let (stdout, stderr) = captures.inspect_err(|_| abandon(&mut process))?;
-        let mut child = Child { role, stage: Stage::Load, done: None, process, control: ours, stdout, stderr };
+        let mut child = Child { process, control: ours, stdout, stderr };
         // A worker that does not read must not hold the supervisor up beyond the deadline.
         let left = deadline.saturating_duration_since(Instant::now()).max(POLL);
         child.control.set_write_timeout(Some(left))?;
@@ -75,12 +77,6 @@ impl Child {
     /// Passes on what the other worker has said.
     pub fn tell(&mut self, message: PeerMessage) -> io::Result<()> {
         protocol::send(&mut self.control, &ToWorker::Peer(message))
-    }
-
-    /// Ends it once it has nothing more to do.
-    pub fn dismiss(&mut self, measurements: Measurements) {
-        self.done = Some(measurements);
-        self.kill();
     }
 
     /// How it ended, if it does so within that time.

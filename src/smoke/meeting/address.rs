@@ -1,0 +1,88 @@
+//! Where one end listens, as a user writes it.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+
+/// `10.0.0.1:7000`, `node-a:7000`, `[2001:db8::1]:7000`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    host: String,
+    port: u16,
+}
+
+impl Address {
+    /// The port; zero lets the system choose one, where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// All its addresses, in the resolver's order. Takes as long as the resolver does.
+    ///
+    /// # Errors
+    /// Where the resolver knows no such name, or cannot be reached.
+    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        Ok((self.host.as_str(), self.port).to_socket_addrs()?.collect())
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let hint = "write HOST:PORT: 10.0.0.1:7000, node-a:7000, [2001:db8::1]:7000";
+        let (host, port) = text.rsplit_once(':').ok_or(hint)?;
+        let port = port.parse().map_err(|_| hint)?;
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = bracketed.unwrap_or(host);
+        if host.is_empty() {
+            return Err(format!("{hint}; all interfaces are 0.0.0.0:{port} or [::]:{port}"));
+        }
+        if host.contains(':') && bracketed.is_none() {
+            return Err(format!("{hint}; an IPv6 address stands in brackets"));
+        }
+        Ok(Address { host: host.into(), port })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bracketed = self.host.contains(':');
+        if bracketed { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+    }
+}
+
+/// Whether nobody but this machine's own processes can be at the other end.
+pub fn is_loopback(address: &SocketAddr) -> bool {
+    let ip: IpAddr = address.ip().to_canonical();
+    ip.is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_written_alike() {
+        for text in ["10.0.0.1:7000", "node-a.example:1", "[::1]:65535", "localhost:0"] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+        for wrong in ["", "7000", ":7000", "10.0.0.1", "10.0.0.1:", "a:65536", "a:-1", "::1:7000", "[]:1", "a:http"] {
+            assert!(wrong.parse::<Address>().is_err(), "{wrong}");
+        }
+        assert!(":7000".parse::<Address>().unwrap_err().contains("0.0.0.0:7000"));
+        assert!("::1:7000".parse::<Address>().unwrap_err().contains("brackets"));
+    }
+
+    #[test]
+    fn loopback_is_recognized_in_every_spelling() {
+        for loopback in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert!(is_loopback(&loopback.parse().unwrap()), "{loopback}");
+        }
+        for other in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1", "[fe80::1]:1"] {
+            assert!(!is_loopback(&other.parse().unwrap()), "{other}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! How the two ends of a transfer between machines find each other and agree.
+//!
+//! One TCP connection carries everything but the payload. Its order:
+//!
+//! 1. The connecting end says who it is ([`handshake`]): a fixed greeting with the protocol's version and a nonce. The
+//!    listening end answers with its own. Each then proves that it has the token, the connecting end first; the token
+//!    itself never travels. Until then nothing but these fixed-size pieces is read from a peer, and nothing is done for it.
+//! 2. The connecting end offers transfers ([`terms`]); the listening end agrees or says why not.
+//! 3. For each transfer the two supervisors pass on what their own workers say ([`connection`]), and end with one verdict.
+//!
+//! The connection is authenticated at its beginning; it is not encrypted, and what follows is not signed piece by piece.
+//!
+//! | module | what it knows |
+//! | --- | --- |
+//! | `address` | HOST:PORT as it is written, and resolved |
+//! | `token` | the shared secret and where it comes from |
+//! | `handshake` | who is at the other end |
+//! | `listen`, `connect` | waiting for the peer, looking for it |
+//! | `terms` | what is transferred |
+//! | `connection` | messages with a deadline |
+#![forbid(unsafe_code)]
+
+pub(super) mod address;
+pub(super) mod connect;
+pub(super) mod connection;
+pub(super) mod handshake;
+pub(super) mod listen;
+pub(super) mod terms;
+pub(super) mod token;
+
+use std::time::Duration;
+
+use crate::report::Failure;
+
+/// The stage of a transfer that failed before its first one: the two ends did not come together.
+const STAGE: &str = "handshake";
+
+fn failure(message: String, advice: &str) -> Failure {
+    Failure { stage: STAGE.into(), message, advice: advice.into() }
+}
+
+/// A deadline as a user would write it.
+fn spoken(limit: Duration) -> String {
+    let milliseconds = limit.as_millis();
+    if milliseconds.is_multiple_of(1000) { format!("{} s", milliseconds / 1000) } else { format!("{milliseconds} ms") }
+}

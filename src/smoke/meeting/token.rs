@@ -1,0 +1,136 @@
+//! The secret that both ends share.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+/// The variable that holds it. It is no option of the command line, which every user of a machine can read.
+pub const TOKEN_VARIABLE: &str = "NIXL_RETROFIT_TOKEN";
+/// A longer one is no token but the wrong file.
+const LONGEST: u64 = 4096;
+
+/// The secret. It is never printed, and never sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Vec<u8>);
+
+impl Token {
+    /// From `file`, or else from the variable's value; None where neither is given. Also what should be said of it.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, and where a token is empty or too long.
+    pub fn find(file: Option<&Path>, variable: Option<OsString>) -> Result<(Option<Token>, Option<String>)> {
+        if let Some(path) = file {
+            return Token::read(path).map(|(token, warning)| (Some(token), warning));
+        }
+        let Some(value) = variable else { return Ok((None, None)) };
+        let token =
+            Token::new(value.into_vec()).with_context(|| format!("the environment variable {TOKEN_VARIABLE}"))?;
+        Ok((Some(token), None))
+    }
+
+    fn read(path: &Path) -> Result<(Token, Option<String>)> {
+        let name = || format!("--token-file {}", path.display());
+        let file = File::open(path).with_context(name)?;
+        let metadata = file.metadata().with_context(name)?;
+        let mut bytes = Vec::new();
+        file.take(LONGEST + 2).read_to_end(&mut bytes).with_context(name)?;
+        let token = Token::new(bytes).with_context(name)?;
+        let is_open = metadata.is_file() && metadata.permissions().mode() & 0o007 != 0;
+        let warning = is_open.then(|| {
+            format!("{} is open to every user of this machine, and whoever reads it can take part: chmod o= it", name())
+        });
+        Ok((token, warning))
+    }
+
+    /// One newline at the end, as editors and `echo` leave it, does not belong to the token.
+    fn new(mut bytes: Vec<u8>) -> Result<Token> {
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+            bytes.pop_if(|last| *last == b'\r');
+        }
+        if bytes.is_empty() {
+            bail!("the token is empty; make one with: openssl rand -hex 32");
+        }
+        if bytes.len() as u64 > LONGEST {
+            bail!("a token has {LONGEST} bytes at most; this is more");
+        }
+        Ok(Token(bytes))
+    }
+
+    /// The key that both ends prove to have; empty without a token.
+    pub fn key(token: Option<&Token>) -> &[u8] {
+        token.map_or(&[], |token| &token.0)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(bytes: &[u8], mode: u32) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        file
+    }
+
+    fn read(bytes: &[u8]) -> Result<Vec<u8>> {
+        Ok(Token::find(Some(file(bytes, 0o600).path()), None)?.0.expect("a token").0)
+    }
+
+    #[test]
+    fn a_newline_at_the_end_is_no_part_of_it() {
+        for bytes in ["secret", "secret\n", "secret\r\n"] {
+            assert_eq!(read(bytes.as_bytes()).unwrap(), b"secret");
+        }
+        assert_eq!(read(b" a\nb \n\n").unwrap(), b" a\nb \n");
+        assert_eq!(read(&[0, 255, 10]).unwrap(), [0, 255]);
+    }
+
+    #[test]
+    fn an_empty_or_a_huge_token_is_refused() {
+        for bytes in [&b""[..], b"\n", b"\r\n"] {
+            assert!(format!("{:#}", read(bytes).unwrap_err()).contains("empty"));
+            let variable = OsString::from_vec(bytes.to_vec());
+            let error = format!("{:#}", Token::find(None, Some(variable)).unwrap_err());
+            assert!(error.contains("empty") && error.contains(TOKEN_VARIABLE), "{error}");
+        }
+        assert_eq!(read(&[b'x'; 4096]).unwrap().len(), 4096);
+        assert!(format!("{:#}", read(&[b'x'; 4097]).unwrap_err()).contains("4096"));
+        assert!(read(&vec![b'x'; 1 << 20]).is_err());
+        assert!(Token::find(Some(Path::new("/")), None).is_err());
+    }
+
+    #[test]
+    fn the_file_comes_before_the_variable() {
+        let (token, _) = Token::find(Some(file(b"one", 0o600).path()), Some("two".into())).unwrap();
+        assert_eq!(token, Some(Token(b"one".to_vec())));
+        assert_eq!(Token::find(None, Some("two".into())).unwrap().0, Some(Token(b"two".to_vec())));
+        assert_eq!(Token::find(None, None).unwrap(), (None, None));
+    }
+
+    #[test]
+    fn a_file_that_everybody_reads_is_warned_about() {
+        let warning = |mode| Token::find(Some(file(b"one", mode).path()), None).unwrap().1;
+        assert!(warning(0o644).unwrap().contains("chmod"));
+        assert_eq!((warning(0o600), warning(0o640)), (None, None));
+    }
+
+    #[test]
+    fn it_is_not_printed() {
+        assert!(!format!("{:?}", Token(b"secret".to_vec())).contains("secret"));
+    }
+}
