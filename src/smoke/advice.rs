@@ -254,15 +254,16 @@ fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, words: &[St
                 .into()
         }
         Cause::Library { .. } | Cause::NoProvider { .. } => {
-            gpu::advise_library(plan, words).unwrap_or_else(|| advise_library(plan))
+            let known = || advise_words(plan, words).unwrap_or_else(|| advise_library(plan));
+            gpu::advise_library(plan, words).unwrap_or_else(known)
         }
         Cause::Call { .. } if !plan.pair.has_common() => advise_common(plan),
-        Cause::Call { .. } => match surrender.stage {
+        Cause::Call { .. } => advise_words(plan, words).unwrap_or_else(|| match surrender.stage {
             Stage::Metadata => "The agents have no backend in common, or the network devices that one of them offers cannot \
                  be reached by the other: look at UCX_NET_DEVICES and UCX_TLS."
                 .into(),
             _ => "Run again with NIXL_LOG_LEVEL=DEBUG and UCX_LOG_LEVEL=debug in the environment and -v.".into(),
-        },
+        }),
         Cause::Protocol(_) => "Run again; if it comes back, report it with the output of -v.".into(),
     }
 }

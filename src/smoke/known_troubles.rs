@@ -114,7 +114,10 @@ fn advise_on(plan: &Plan, words: &[String], machine: &dyn Fn() -> Machine) -> Op
                 .into(),
         );
     }
-    if plan.backend() != Backend::Libfabric {
+    if let Some(advice) = advise_sandboxed(words) {
+        return Some(advice);
+    }
+    if !plan.pair.has(Backend::Libfabric) {
         return None;
     }
     if has("Cannot allocate memory") || has("RLIMIT_MEMLOCK") || has("memlock") {
@@ -144,6 +147,31 @@ fn advise_on(plan: &Plan, words: &[String], machine: &dyn Fn() -> Machine) -> Op
             "libfabric offers no provider that this NIXL takes (cxi, efa, tcp, sockets).{restricted} Run again with \
              FI_LOG_LEVEL=warn, and see that libfabric's provider modules (lib*-fi.so) are found (FI_PROVIDER_PATH)."
         ));
+    }
+    None
+}
+
+/// Calls that container runtimes and sandboxes refuse: those of set_mempolicy(2) by Docker's default filter without
+/// CAP_SYS_NICE, those of process_vm_readv(2) without CAP_SYS_PTRACE or by Yama.
+fn advise_sandboxed(words: &[String]) -> Option<String> {
+    let refused = |line: &&String| line.contains("not permitted") || line.contains("not implemented");
+    let refuses =
+        |calls: &[&str]| words.iter().filter(refused).any(|line| calls.iter().any(|call| line.contains(call)));
+    if refuses(&["mempolicy", "mbind", "move_pages", "migrate_pages", "numa"]) {
+        return Some(
+            "A sandbox refuses the calls that place memory on a NUMA node: give the container CAP_SYS_NICE (docker run \
+             --cap-add SYS_NICE; in Kubernetes securityContext.capabilities.add), or another seccomp profile."
+                .into(),
+        );
+    }
+    let has_no_cma = words.iter().any(|line| line.contains("transport 'cma' is not available"));
+    if has_no_cma || refuses(&["process_vm_", "ptrace", "cma"]) {
+        return Some(
+            "A sandbox refuses to let one process read another one's memory, which UCX's cma transport does: give the \
+             container CAP_SYS_PTRACE (docker run --cap-add SYS_PTRACE), see kernel.yama.ptrace_scope, or do without \
+             (UCX_TLS=^cma)."
+                .into(),
+        );
     }
     None
 }
@@ -247,6 +275,14 @@ pub mod tests {
     #[test]
     fn last_words_are_recognized() {
         let words = |text: &str| vec![text.to_string()];
+        let policy = words("set_mempolicy: Operation not permitted");
+        assert!(advise_words(&plan(Backend::Ucx), &policy).unwrap().contains("SYS_NICE"));
+        let cma = words("cma_ep.c:87  UCX  ERROR process_vm_writev(pid=7) returned -1: Operation not permitted");
+        assert!(advise_words(&plan(Backend::Ucx), &cma).unwrap().contains("SYS_PTRACE"));
+        let asked =
+            words("ucp_context.c:1508 UCX  WARN  transport 'cma' is not available, please use one or more of: tcp");
+        assert!(advise_words(&plan(Backend::Ucx), &asked).unwrap().contains("SYS_PTRACE"));
+        assert_eq!(advise_words(&plan(Backend::Ucx), &words("process_vm_writev is fine")), None);
         let numa = words("request to allocate mask for invalid number: Invalid argument");
         assert!(advise_words(&plan(Backend::Libfabric), &numa).unwrap().contains("libnuma"));
         let locked = words("E1123 0:0 1 libfabric_rail.cpp:1] fi_mr_reg failed: Cannot allocate memory");

@@ -37,8 +37,10 @@ const PAGE: usize = 4096;
 /// How long a worker asks without a pause: longer than a small message takes on RDMA. Longer still would, where there are
 /// few processors, keep the libraries' own progress threads from theirs.
 const SPIN: Duration = Duration::from_micros(100);
-/// The same where the library has no thread of its own: it does nothing in a pause, and asking is what moves it.
-const LONG_SPIN: Duration = Duration::from_millis(20);
+/// The same where the library has no thread of its own: it does nothing in a pause, and asking is what moves it. After
+/// that long, something is wrong or very slow, and no processor need be kept busy with it. (With 20 ms, libfabric's tcp
+/// moved 18 Gbit/s in place of 28, measured.)
+const LONG_SPIN: Duration = Duration::from_secs(2);
 /// The pause between questions after that.
 const NAP: Duration = Duration::from_micros(20);
 /// The notification of the first message.
