@@ -161,6 +161,32 @@ fn odd_sizes_are_moved_and_compared_too() {
     }
 }
 
+/// The most memory that one of the two workers held, in KiB, as the kernel counted it.
+fn peak(size: &str, engine: &str) -> u64 {
+    let script = "import resource, subprocess, sys\n\
+        subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)\n\
+        print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
+    let run = smoke(&lab("1.5.0"), &["--size", size, "--engine", engine], &new_mark());
+    let mut python = Command::new("python3");
+    python.args(["-c", script]).arg(run.get_program()).args(run.get_args());
+    for (name, value) in run.get_envs() {
+        match value {
+            Some(value) => python.env(name, value),
+            None => python.env_remove(name),
+        };
+    }
+    let output = python.output().expect("python3 is needed for this test");
+    common::stdout(&output).trim().parse().unwrap_or_else(|_| panic!("{}", common::stderr(&output)))
+}
+
+#[test]
+fn a_worker_holds_the_payload_once_and_little_else() {
+    for engine in ["nixl", "native"] {
+        let payload = peak("64M", engine) - peak("4K", engine);
+        assert!(payload <= (64 + 4) << 10, "{engine}: {payload} KiB more than with 4 KiB");
+    }
+}
+
 #[test]
 fn a_corrupted_byte_is_caught_wherever_it_is() {
     let environment = lab("1.5.0");
