@@ -6,22 +6,12 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Marks every process that one run has started.
-const MARK: &str = "SMOKE_TEST_RUN";
-
-/// The environment with that NIXL, made when it is missing.
-fn lab(version: &str) -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab.sh");
-    let output = Command::new("bash").arg(script).args(["env", version, "none"]).output().expect("bash starts");
-    assert!(output.status.success(), "tests/lab.sh env {version}: {}", common::stderr(&output));
-    PathBuf::from(common::stdout(&output).trim())
-}
+use common::{MARK, new_mark, nixl, processes, wait_for};
 
 fn site_packages(environment: &Path) -> PathBuf {
     let lib = fs::read_dir(environment.join("lib")).unwrap().flatten().map(|entry| entry.path().join("site-packages"));
@@ -92,34 +82,8 @@ fn document(output: &Output) -> Value {
         .unwrap_or_else(|error| panic!("{error}: {}\n{}", common::stdout(output), common::stderr(output)))
 }
 
-fn new_mark() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Living processes that carry the mark in their environment.
-fn processes(mark: &str) -> Vec<u32> {
-    let wanted = format!("{MARK}={mark}");
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    numbers
-        .filter(|number| {
-            let variables = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
-            variables.split(|&byte| byte == 0).any(|variable| variable == wanted.as_bytes())
-        })
-        .collect()
-}
-
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < until, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 fn passes(version: &str) {
-    let run = Run::of(&lab(version), &[], &[]);
+    let run = Run::of(&nixl(version), &[], &[]);
     let smoke = run.passed();
     assert_eq!(smoke["engine"], "nixl");
     assert_eq!(smoke["backend"], "UCX");
@@ -156,7 +120,7 @@ fn passes_with_nixl_1_5_1() {
 #[test]
 fn odd_sizes_are_moved_and_compared_too() {
     for (size, iterations) in [("1", "1"), ("10", "4"), ("1000003", "7"), ("1M", "500")] {
-        let run = Run::of(&lab("1.5.0"), &["--size", size, "--iterations", iterations], &[]);
+        let run = Run::of(&nixl("1.5.0"), &["--size", size, "--iterations", iterations], &[]);
         run.passed();
     }
 }
@@ -166,7 +130,7 @@ fn peak(size: &str, engine: &str) -> u64 {
     let script = "import resource, subprocess, sys\n\
         subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)\n\
         print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
-    let run = smoke(&lab("1.5.0"), &["--size", size, "--engine", engine], &new_mark());
+    let run = smoke(&nixl("1.5.0"), &["--size", size, "--engine", engine], &new_mark());
     let mut python = Command::new("python3");
     python.args(["-c", script]).arg(run.get_program()).args(run.get_args());
     for (name, value) in run.get_envs() {
@@ -189,7 +153,7 @@ fn a_worker_holds_the_payload_once_and_little_else() {
 
 #[test]
 fn a_corrupted_byte_is_caught_wherever_it_is() {
-    let environment = lab("1.5.0");
+    let environment = nixl("1.5.0");
     for fault in ["corrupt", "corrupt-read"] {
         for offset in [0u64, 4095, 524_289, 1_048_575] {
             let fault = format!("{fault}:{offset}");
@@ -202,45 +166,45 @@ fn a_corrupted_byte_is_caught_wherever_it_is() {
 #[test]
 fn a_byte_that_is_not_moved_is_caught() {
     for (fault, operation) in [("short-write", "written into"), ("short-read", "read from")] {
-        let run = Run::of(&lab("1.5.0"), &["--size", "1M", "--iterations", "1", "--fault", fault], &[]);
+        let run = Run::of(&nixl("1.5.0"), &["--size", "1M", "--iterations", "1", "--fault", fault], &[]);
         run.failed("compare", &[operation, "byte 1048575 of", "1 of the message's", "none of them was ever written"]);
     }
 }
 
 #[test]
 fn a_killed_worker_is_reported() {
-    Run::of(&lab("1.5.0"), &["--fault", "kill"], &[]).failed("transfer", &["target", "SIGKILL", "memory"]);
+    Run::of(&nixl("1.5.0"), &["--fault", "kill"], &[]).failed("transfer", &["target", "SIGKILL", "memory"]);
 }
 
 #[test]
 fn an_exit_inside_a_worker_is_reported() {
     // Where the machine has RDMA's libraries, UCX's module for them crashes in its exit handler.
     let variables = [("UCX_MODULES", "^ib")];
-    Run::of(&lab("1.5.0"), &["--fault", "exit"], &variables).failed("transfer", &["target", "exit status 1"]);
+    Run::of(&nixl("1.5.0"), &["--fault", "exit"], &variables).failed("transfer", &["target", "exit status 1"]);
 }
 
 #[test]
 fn a_crash_inside_a_worker_is_reported() {
-    Run::of(&lab("1.5.0"), &["--fault", "abort"], &[]).failed("transfer", &["target", "SIGABRT"]);
+    Run::of(&nixl("1.5.0"), &["--fault", "abort"], &[]).failed("transfer", &["target", "SIGABRT"]);
 }
 
 #[test]
 fn a_hanging_worker_ends_at_the_deadline() {
-    let run = Run::of(&lab("1.5.0"), &["--fault", "hang", "--timeout", "8s"], &[]);
+    let run = Run::of(&nixl("1.5.0"), &["--fault", "hang", "--timeout", "8s"], &[]);
     run.failed("transfer", &["no result within 8 s", "the target was transferring"]);
     assert!((7.9..12.0).contains(&run.seconds), "{}", run.seconds);
 }
 
 #[test]
 fn a_deadline_of_a_millisecond_is_kept() {
-    let run = Run::of(&lab("1.5.0"), &["--timeout", "1ms"], &[]);
+    let run = Run::of(&nixl("1.5.0"), &["--timeout", "1ms"], &[]);
     run.failed("load", &["no result within 1 ms", "--timeout"]);
     assert!(run.seconds < 2.0, "{}", run.seconds);
 }
 
 #[test]
 fn a_flood_of_output_does_no_harm() {
-    let run = Run::of(&lab("1.5.0"), &["--fault", "flood"], &[]);
+    let run = Run::of(&nixl("1.5.0"), &["--fault", "flood"], &[]);
     run.passed();
     assert!(run.document.to_string().len() < 10_000);
 }
@@ -257,23 +221,23 @@ fn an_empty_plugin_folder_is_reported() {
     let empty = tempfile::tempdir().unwrap();
     let folder = empty.path().to_str().unwrap();
     for version in ["1.0.1", "1.5.0"] {
-        let run = Run::of(&lab(version), &["--plugin-dir", folder], &[]);
+        let run = Run::of(&nixl(version), &["--plugin-dir", folder], &[]);
         run.failed("backend", &["UCX", folder, "holds no plugin", "--plugin-dir"]);
-        Run::of(&lab(version), &[], &[("NIXL_PLUGIN_DIR", folder)]).failed("backend", &[folder]);
+        Run::of(&nixl(version), &[], &[("NIXL_PLUGIN_DIR", folder)]).failed("backend", &[folder]);
     }
 }
 
 #[test]
 fn a_backend_that_cannot_load_is_reported_in_the_loaders_words() {
     for version in ["1.0.1", "1.5.0"] {
-        let run = Run::of(&lab(version), &["--backend", "LIBFABRIC"], &[("LD_LIBRARY_PATH", "")]);
+        let run = Run::of(&nixl(version), &["--backend", "LIBFABRIC"], &[("LD_LIBRARY_PATH", "")]);
         run.failed("backend", &["LIBFABRIC", "the plugin cannot be loaded", "cannot open shared object file"]);
     }
 }
 
 /// A copy of an installed NIXL, by hard links, with one library cut to a part of its length.
 fn damaged(version: &str, library: &str, keep: impl Fn(usize) -> usize) -> (TempDir, PathBuf) {
-    let whole = site_packages(&lab(version));
+    let whole = site_packages(&nixl(version));
     let folder = tempfile::tempdir_in(whole.ancestors().nth(3).unwrap()).unwrap();
     link_tree(&whole, folder.path());
     let path = folder.path().join(library);
@@ -327,7 +291,7 @@ fn a_truncated_plugin_is_reported() {
 
 #[test]
 fn the_fabric_is_the_one_that_ucx_states() {
-    let environment = lab("1.5.0");
+    let environment = nixl("1.5.0");
     let run = Run::of(&environment, &["--size", "1M"], &[("UCX_TLS", "tcp")]);
     let smoke = run.passed();
     assert_eq!(smoke["fabric"], "tcp", "{smoke:#}");
@@ -345,7 +309,7 @@ fn the_fabric_is_the_one_that_ucx_states() {
 fn a_fabric_that_nobody_states_is_not_named() {
     // UCX's older protocols state only lanes, and those are of two kinds where cma is allowed.
     let variables = [("UCX_PROTO_ENABLE", "n"), ("UCX_TLS", "tcp,cma")];
-    let run = Run::of(&lab("1.0.1"), &["--size", "1M"], &variables);
+    let run = Run::of(&nixl("1.0.1"), &["--size", "1M"], &variables);
     let smoke = run.passed();
     if smoke["transports"].to_string().contains("cma") {
         assert_eq!(smoke["fabric"], Value::Null, "{smoke:#}");
@@ -358,14 +322,14 @@ fn a_fabric_that_nobody_states_is_not_named() {
 #[test]
 fn metadata_servers_are_out_of_reach() {
     let variables = [("NIXL_ETCD_ENDPOINTS", "http://127.0.0.1:1"), ("NIXL_ETCD_NAMESPACE", "x")];
-    let run = Run::of(&lab("1.5.0"), &["--size", "1M"], &variables);
+    let run = Run::of(&nixl("1.5.0"), &["--size", "1M"], &variables);
     let changes = run.passed()["environment"].to_string();
     assert!(changes.contains("-NIXL_ETCD_ENDPOINTS") && changes.contains("-NIXL_ETCD_NAMESPACE"), "{changes}");
 
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join(".nixl.cfg"), "NIXL_ETCD_ENDPOINTS = \"http://127.0.0.1:1\"\n").unwrap();
     let variables = [("HOME", home.path().to_str().unwrap())];
-    let run = Run::of(&lab("1.5.0"), &["--size", "1M"], &variables);
+    let run = Run::of(&nixl("1.5.0"), &["--size", "1M"], &variables);
     let smoke = run.passed();
     assert!(smoke["environment"].to_string().contains("NIXL_CONFIG_FILE=/dev/null"), "{smoke:#}");
     assert!(smoke["warnings"][0].as_str().unwrap().contains(".nixl.cfg"), "{smoke:#}");
@@ -373,7 +337,7 @@ fn metadata_servers_are_out_of_reach() {
 
 #[test]
 fn workers_end_with_their_supervisor() {
-    let environment = lab("1.5.0");
+    let environment = nixl("1.5.0");
     for signal in ["-KILL", "-TERM", "-INT"] {
         let mark = new_mark();
         let mut command = common::with_default_interrupt(&smoke(&environment, &["--fault", "hang"], &mark));

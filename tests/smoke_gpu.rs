@@ -8,23 +8,13 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn lab(arguments: &[&str]) -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab.sh");
-    let output = Command::new("bash").arg(script).args(arguments).output().expect("bash starts");
-    assert!(output.status.success(), "tests/lab.sh {arguments:?}: {}", common::stderr(&output));
-    PathBuf::from(common::stdout(&output).trim())
-}
-
-fn nixl(version: &str) -> PathBuf {
-    lab(&["env", version, "none"])
-}
+use common::{has_driver, lab, nixl};
 
 /// Takes any memory for a GPU's where it is told so.
 const LENIENT: &str = "0.10.1";
@@ -41,12 +31,6 @@ fn stand_in() -> &'static str {
         folder
     });
     folder.path().to_str().unwrap()
-}
-
-/// Whether this machine has a driver; then nothing can be said of machines without one.
-fn has_driver() -> bool {
-    let known = Command::new("ldconfig").arg("-p").output().expect("ldconfig starts");
-    common::stdout(&known).contains("libcuda.so.1 ")
 }
 
 /// One run of the program.

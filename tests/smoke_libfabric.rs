@@ -9,13 +9,12 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-/// Marks every process that one run has started.
-const MARK: &str = "SMOKE_LIBFABRIC_TEST_RUN";
+use common::{MARK, has_driver, lab, new_mark, nixl, processes, wait_for};
+
 /// Shell commands: a second interface beside the loopback.
 const NETWORK_UP: &str = "ip link set lo up; ip link add v0 type veth peer name v1; ip addr add 10.9.0.1/24 dev v0; \
                           ip link set v0 up; ip link set v1 up;";
@@ -34,17 +33,6 @@ fn network() -> String {
 /// One that it cannot.
 fn loopback() -> String {
     "ip link set lo up; exec \"$@\"".into()
-}
-
-fn lab(arguments: &[&str]) -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab.sh");
-    let output = Command::new("bash").arg(script).args(arguments).output().expect("bash starts");
-    assert!(output.status.success(), "tests/lab.sh {arguments:?}: {}", common::stderr(&output));
-    PathBuf::from(common::stdout(&output).trim())
-}
-
-fn nixl(version: &str) -> PathBuf {
-    lab(&["env", version, "none"])
 }
 
 fn site_packages(version: &str) -> PathBuf {
@@ -134,24 +122,6 @@ impl Run {
     }
 }
 
-fn new_mark() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Living processes that carry the mark in their environment.
-fn processes(mark: &str) -> Vec<u32> {
-    let wanted = format!("{MARK}={mark}");
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    numbers
-        .filter(|number| {
-            let variables = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
-            variables.split(|&byte| byte == 0).any(|variable| variable == wanted.as_bytes())
-        })
-        .collect()
-}
-
 /// What could be left: shared memory of libfabric's providers, and a stand-in in a file.
 fn leavings() -> Vec<PathBuf> {
     let mut paths = entries(Path::new("/dev/shm"), &["fi_", "efa", "nixl"]);
@@ -164,11 +134,6 @@ fn entries(folder: &Path, marks: &[&str]) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let ours = entries.filter(|entry| marks.iter().any(|mark| entry.file_name().to_string_lossy().contains(mark)));
     ours.map(|entry| entry.path()).collect()
-}
-
-fn has_driver() -> bool {
-    let known = Command::new("ldconfig").arg("-p").output().expect("ldconfig starts");
-    common::stdout(&known).contains("libcuda.so.1 ")
 }
 
 fn passes_over_tcp(version: &str) {
@@ -380,14 +345,6 @@ fn a_signal_leaves_nothing_behind() {
         assert!(supervisor.wait().unwrap().signal().is_some());
         wait_for("the workers' end", || processes(&mark).is_empty());
         assert_eq!(leavings(), before);
-    }
-}
-
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < until, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -11,17 +11,7 @@ use std::time::Instant;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// What a script of the tests prints: one path.
-fn lab(arguments: &[&str]) -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab.sh");
-    let output = Command::new("bash").arg(script).args(arguments).output().expect("bash starts");
-    assert!(output.status.success(), "tests/lab.sh {arguments:?}: {}", common::stderr(&output));
-    PathBuf::from(common::stdout(&output).trim())
-}
-
-fn nixl(version: &str) -> PathBuf {
-    lab(&["env", version, "none"])
-}
+use common::{lab, nixl};
 
 /// One run of the program.
 struct Run {

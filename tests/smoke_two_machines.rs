@@ -12,31 +12,24 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 use tempfile::NamedTempFile;
 
-/// Marks every process that one run has started.
-const MARK: &str = "SMOKE_TWO_MACHINES_TEST_RUN";
+use common::{MARK, lab, processes, wait_for};
+
 /// Without the loopback's own speed.
 const TCP: (&str, &str) = ("UCX_TLS", "tcp");
 /// A pair of options that makes a run short.
 const SMALL: [&str; 2] = ["--size", "1M"];
-
-fn lab(arguments: &[&str]) -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab.sh");
-    let output = Command::new("bash").arg(script).args(arguments).output().expect("bash starts");
-    assert!(output.status.success(), "tests/lab.sh {arguments:?}: {}", common::stderr(&output));
-    PathBuf::from(common::stdout(&output).trim())
-}
 
 fn nixl() -> PathBuf {
     lab(&["env", "1.5.0", "none"])
@@ -123,14 +116,6 @@ fn must(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", common::stderr(&output));
 }
 
-fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < until, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// One end, running.
 struct End {
     child: Child,
@@ -199,15 +184,7 @@ impl End {
 
     /// The process itself (not nsenter, which becomes it) and its workers.
     fn processes(&self) -> Vec<u32> {
-        let wanted = format!("{MARK}={}", self.mark);
-        let entries = fs::read_dir("/proc").unwrap().flatten();
-        let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        numbers
-            .filter(|number| {
-                let variables = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
-                variables.split(|&byte| byte == 0).any(|variable| variable == wanted.as_bytes())
-            })
-            .collect()
+        processes(&self.mark)
     }
 
     /// Once the connection is made and the target hangs.

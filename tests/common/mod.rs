@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::CommandCargoExt;
 use serde_json::Value;
@@ -138,4 +140,54 @@ pub fn with_default_interrupt(command: &Command) -> Command {
         };
     }
     wrapped
+}
+
+/// What tests/lab.sh prints: one path. What is missing is made.
+pub fn lab(arguments: &[&str]) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab.sh");
+    let output = Command::new("bash").arg(script).args(arguments).output().expect("bash starts");
+    assert!(output.status.success(), "tests/lab.sh {arguments:?}: {}", stderr(&output));
+    PathBuf::from(stdout(&output).trim())
+}
+
+/// The environment with that NIXL and no Dynamo.
+pub fn nixl(version: &str) -> PathBuf {
+    lab(&["env", version, "none"])
+}
+
+/// Whether this machine has NVIDIA's driver; then nothing can be said of machines without one.
+pub fn has_driver() -> bool {
+    let known = Command::new("ldconfig").arg("-p").output().expect("ldconfig starts");
+    stdout(&known).contains("libcuda.so.1 ")
+}
+
+/// The variable that marks every process which one run has started.
+pub const MARK: &str = "NIXL_RETROFIT_TEST_RUN";
+
+/// A mark that no other run has.
+pub fn new_mark() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Living processes that carry the mark in their environment.
+pub fn processes(mark: &str) -> Vec<u32> {
+    let wanted = format!("{MARK}={mark}");
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    numbers
+        .filter(|number| {
+            let variables = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
+            variables.split(|&byte| byte == 0).any(|variable| variable == wanted.as_bytes())
+        })
+        .collect()
+}
+
+/// Waits until it is so, for twenty seconds at most.
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
