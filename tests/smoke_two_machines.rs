@@ -549,7 +549,7 @@ fn offer(stream: &mut TcpStream) {
 #[test]
 fn a_peer_with_the_token_that_talks_nonsense_is_reported() {
     for (nonsense, words) in
-        [(&[0xff; 64][..], "was announced"), (&[2, 0, 0, 0, b'{', b'}'], "expected value"), (b"", "close")]
+        [(&[0xff; 64][..], "was announced"), (&[2, 0, 0, 0, b'{', b'}'], "expected map"), (b"", "close")]
     {
         let ended = proved("20s", |mut stream| stream.write_all(nonsense).unwrap());
         ended.failed(&["handshake"], &["there was no agreement", words]);
@@ -563,6 +563,41 @@ fn a_peer_with_the_token_that_talks_nonsense_is_reported() {
         let stages = ["load", "agent", "backend", "register", "metadata"];
         ended.failed(&stages, &["node[2J-x (127.0.0.1:", "while the initiator there was", words]);
         assert!(ended.seconds < 10.0, "{}", ended.seconds);
+    }
+}
+
+#[test]
+fn a_peer_that_claims_more_than_was_seen_is_not_believed() {
+    for status in ["passed", "skipped"] {
+        let ended = proved("20s", |mut stream| {
+            offer(&mut stream);
+            let verdict = format!(
+                r#"{{"verdict":{{"status":"{status}","transports":[],"bytes":2048,"verified":true,"duration_ms":1.0,
+                "environment":[],"stand_ins":[],"warnings":["\u001b[2J"]}}}}"#
+            );
+            stream.write_all(&(verdict.len() as u32).to_le_bytes()).unwrap();
+            stream.write_all(verdict.as_bytes()).unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        ended.failed(&["compare"], &["says that the transfer is over", "Do not believe"]);
+        assert!(!ended.document.to_string().contains("u001b"), "{:#}", ended.document);
+    }
+}
+
+#[test]
+fn a_backend_that_neither_end_has_does_not_keep_the_next_one_from_its_test() {
+    // Neither machine has a libfabric that would be found without --library-path.
+    let both = ["--timeout", "40s"];
+    for _ in 0..3 {
+        let (listening, address) = End::listen(None, "127.0.0.1:0", &both, &[]);
+        let chosen = ["--backend", "LIBFABRIC,UCX", "--size", "1M"];
+        let connected = End::connect(None, &address, &[&both[..], &chosen].concat(), &[]).end();
+        for ended in [connected, listening.end()] {
+            let smokes = ended.document["smokes"].as_array().unwrap();
+            let states: Vec<&str> = smokes.iter().map(|smoke| smoke["status"].as_str().unwrap()).collect();
+            assert_eq!(states, ["failed", "passed", "skipped", "skipped"], "{:#}", ended.document);
+            assert_eq!(smokes[0]["failure"]["stage"], "backend", "{:#}", ended.document);
+        }
     }
 }
 

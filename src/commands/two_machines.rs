@@ -25,6 +25,9 @@ pub fn run(
     console: &Console,
     report: &mut Report,
 ) -> Result<ExitStatus> {
+    if matches!(end, End::Listen(_)) && !args.transfer.peer_backend.is_empty() {
+        bail!("--peer-backend is the connecting end's to say; the listening end names its own agent's with --backend");
+    }
     let (token, warning) = Token::find(args.machines.token_file.as_deref(), env::var_os(TOKEN_VARIABLE))?;
     if let Some(warning) = warning {
         console.log(&format!("warning: {warning}"));
@@ -54,7 +57,7 @@ fn meet(end: &End, token: Option<&Token>, args: &SmokeArgs, console: &Console) -
     let limit = args.transfer.timeout.0;
     match end {
         End::Listen(address) => {
-            let listener = Listener::bind(address, token)?;
+            let listener = Listener::bind(address, token, limit)?;
             console.log(&format!("listening on {}", listener.address()));
             console.progress("smoke: waiting for the other end");
             Ok(listener.wait(token, limit, &mut |line| console.log(line)))

@@ -114,7 +114,8 @@ pub fn last_words(text: &str, most: usize) -> Vec<String> {
     let chosen = if complaints.is_empty() { lines } else { complaints };
     let mut words: Vec<String> = Vec::new();
     for line in chosen.iter().skip(chosen.len().saturating_sub(most)) {
-        let cut: String = line.chars().take(500).collect();
+        // What a terminal would obey stays out of a report.
+        let cut: String = line.chars().filter(|character| !character.is_control()).take(500).collect();
         if words.last() != Some(&cut) {
             words.push(cut);
         }

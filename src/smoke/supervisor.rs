@@ -37,6 +37,8 @@ use crate::report::{Failure, Gpu, NativeLibrary, Smoke, SmokeEngine, SmokeStatus
 
 /// How long a worker that has closed its channel may take to end.
 const DYING: Duration = Duration::from_secs(2);
+/// How long the look at a plugin may take between two machines.
+const PLUGIN_CHECK: Duration = Duration::from_secs(5);
 /// How long to look whether a worker's error is the echo of the other one's death.
 const ECHO: Duration = Duration::from_millis(100);
 /// How long to wait for the rest of an ended worker's output.
@@ -134,13 +136,15 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     requirement::hold(&mut smoke, plan, &FabricDevices::look);
     smoke.duration_ms = milliseconds(begin.elapsed());
     if let Some(connection) = connection {
-        smoke = supervisor.settle(connection, smoke, result.as_ref().err());
+        smoke = supervisor.settle(plan, connection, smoke, result.as_ref().err());
     }
     smoke.warnings.splice(0..0, own_warnings);
     if let Some(stated) = supervisor.stated.take() {
         smoke.native_library = Some(NativeLibrary { path: stated.library, version: stated.version });
     }
-    smoke.plugin = native::check_plugin(plan, &surroundings, begin + plan.timeout);
+    // Between two machines the other one does not wait for this.
+    let limit = if smoke.peer.is_some() { Instant::now() + PLUGIN_CHECK } else { begin + plan.timeout };
+    smoke.plugin = native::check_plugin(plan, &surroundings, limit);
     let refused = smoke.plugin.iter().filter(|plugin| !plugin.loads).map(|plugin| plugin.message.clone());
     smoke.warnings.extend(refused);
     smoke
@@ -197,8 +201,20 @@ fn no_library(plan: &Plan, smoke: &mut Smoke) {
 }
 
 fn passed(smoke: &mut Smoke, plan: &Plan, initiator: &Measurements, target: &Measurements) {
-    smoke.status = SmokeStatus::Passed;
     smoke.verified = initiator.compared == plan.size && target.compared == plan.size;
+    if !smoke.verified {
+        smoke.failure = Some(Failure {
+            stage: Stage::Compare.name().into(),
+            message: format!(
+                "both workers say that all is right, and have compared {} and {} of {} bytes",
+                initiator.compared, target.compared, plan.size
+            ),
+            advice: "This is a fault of nixl-retrofit, at one end at least: please report it with the output of -v."
+                .into(),
+        });
+        return;
+    }
+    smoke.status = SmokeStatus::Passed;
     smoke.chosen_backend = initiator.chosen.clone();
     smoke.bytes = initiator.compared + target.compared;
     smoke.latency_us = initiator.latency_us;
@@ -281,6 +297,9 @@ impl Supervisor {
         run_promptly();
         loop {
             let left = self.limit().saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.out_of_time());
+            }
             match self.events.recv_timeout(left) {
                 Ok(event) => self.handle(event, progress)?,
                 Err(RecvTimeoutError::Timeout) => return Err(self.out_of_time()),

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
+use std::sync::mpsc;
+use std::time::Instant;
 
 /// `10.0.0.1:7000`, `node-a:7000`, `[2001:db8::1]:7000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +21,23 @@ impl Address {
         self.port
     }
 
-    /// All its addresses, in the resolver's order. Takes as long as the resolver does.
+    /// All its addresses, in the resolver's order. The resolver knows no deadline: it is asked by a thread that is left
+    /// behind when it takes too long.
     ///
     /// # Errors
-    /// Where the resolver knows no such name, or cannot be reached.
-    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        Ok((self.host.as_str(), self.port).to_socket_addrs()?.collect())
+    /// Where the resolver knows no such name, cannot be reached, or says nothing until then.
+    pub fn resolve(&self, until: Instant) -> io::Result<Vec<SocketAddr>> {
+        let (sender, answer) = mpsc::channel();
+        let asked = self.clone();
+        let ask = move || asked.host_and_port().to_socket_addrs().map(Iterator::collect);
+        std::thread::Builder::new().name("smoke-resolver".into()).spawn(move || sender.send(ask()))?;
+        let left = until.saturating_duration_since(Instant::now());
+        let silent = || io::Error::new(io::ErrorKind::TimedOut, "the resolver is silent");
+        answer.recv_timeout(left).unwrap_or_else(|_| Err(silent()))
+    }
+
+    fn host_and_port(&self) -> (&str, u16) {
+        (self.host.as_str(), self.port)
     }
 }
 

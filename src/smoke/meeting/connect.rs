@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -38,7 +37,7 @@ pub fn connect(
     let until = Instant::now() + limit;
     let mut waiting = false;
     loop {
-        let trouble = match resolve(address, until) {
+        let trouble = match address.resolve(until) {
             Ok(addresses) if token.is_none() && !addresses.iter().all(is_loopback) => bail!(
                 "--connect {address} is another machine, and there is no token: name the same file with --token-file at both \
                  ends, or put the token into the environment variable {TOKEN_VARIABLE}"
@@ -57,15 +56,6 @@ pub fn connect(
         }
         std::thread::sleep(PAUSE);
     }
-}
-
-/// The resolver knows no deadline: it is asked by a thread that is left behind when it takes too long.
-fn resolve(address: &Address, until: Instant) -> io::Result<Vec<SocketAddr>> {
-    let (sender, answer) = mpsc::channel();
-    let asked = address.clone();
-    std::thread::Builder::new().name("smoke-resolver".into()).spawn(move || sender.send(asked.resolve()))?;
-    let left = until.saturating_duration_since(Instant::now());
-    answer.recv_timeout(left).unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the resolver is silent")))
 }
 
 fn try_all(addresses: &[SocketAddr], until: Instant) -> io::Result<TcpStream> {

@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::terms::{Answer, Offer};
 use crate::report::{Failure, Smoke};
@@ -89,7 +90,7 @@ impl Connection {
     /// # Errors
     /// Where the connection fails or ends, the time is over, or what comes is no message.
     pub fn receive(&mut self, limit: usize, until: Instant) -> io::Result<Message> {
-        protocol::receive_within(&mut Timed::new(&self.stream, until), limit)?
+        receive(&mut Timed::new(&self.stream, until), limit)?
             .ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection"))
     }
 
@@ -110,6 +111,35 @@ impl Connection {
     /// The other end, for a sentence.
     pub fn describe(&self) -> String {
         describe(&self.other)
+    }
+}
+
+/// Hears a message of at most `limit` bytes; None where the stream has ended. Whatever text is in it can be shown on a
+/// terminal: control characters are taken out.
+///
+/// # Errors
+/// Where the stream fails, or what comes is no message.
+pub fn receive(stream: &mut impl Read, limit: usize) -> io::Result<Option<Message>> {
+    let Some(mut value) = protocol::receive_within::<Value>(stream, limit)? else { return Ok(None) };
+    make_printable(&mut value);
+    Ok(Some(serde_json::from_value(value)?))
+}
+
+fn make_printable(value: &mut Value) {
+    match value {
+        Value::String(text) => text.retain(|character| !character.is_control() || character == '\n'),
+        Value::Array(values) => values.iter_mut().for_each(make_printable),
+        Value::Object(entries) => {
+            *entries = std::mem::take(entries)
+                .into_iter()
+                .map(|(mut name, mut value)| {
+                    name.retain(|character| !character.is_control());
+                    make_printable(&mut value);
+                    (name, value)
+                })
+                .collect();
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -35,13 +35,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Begins to listen.
+    /// Begins to listen; `limit` is the resolver's.
     ///
     /// # Errors
     /// Where the address cannot be had, or others than this machine could connect and there is no token.
-    pub fn bind(address: &Address, token: Option<&Token>) -> Result<Listener> {
+    pub fn bind(address: &Address, token: Option<&Token>, limit: Duration) -> Result<Listener> {
         let name = || format!("--listen {address}");
-        let resolved = address.resolve().with_context(name)?;
+        let resolved = address.resolve(Instant::now() + limit).with_context(name)?;
         if token.is_none() && !resolved.iter().all(is_loopback) {
             bail!(
                 "--listen {address} would let every machine that reaches it take part, and there is no token: put one into a \
@@ -72,7 +72,7 @@ impl Listener {
     ) -> Result<Connection, Failure> {
         let until = Instant::now() + limit;
         let (sender, arrivals) = mpsc::channel();
-        let mut door = Door { arrivals, refused: Vec::new(), pending: 0 };
+        let mut door = Door { arrivals, refused: Refused::default(), pending: 0 };
         let taken = Arc::new(AtomicBool::new(false));
         loop {
             if let Some(connection) = door.look(log) {
@@ -87,8 +87,13 @@ impl Listener {
                 continue;
             }
             self.rest(left.min(TICK));
-            if let Ok((stream, address)) = self.socket.accept() {
-                door.pending += usize::from(examine(stream, address, token, until, &taken, &sender).is_ok());
+            match self.socket.accept() {
+                Ok((stream, address)) => {
+                    door.pending += usize::from(examine(stream, address, token, until, &taken, &sender).is_ok());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // Too many open files, for example: somebody still knocks, and cannot be let in yet.
+                Err(_) => std::thread::sleep(TICK),
             }
         }
     }
@@ -104,8 +109,28 @@ impl Listener {
 /// What became of those that have connected.
 struct Door {
     arrivals: Receiver<(SocketAddr, Result<Connection, Refusal>)>,
-    refused: Vec<(SocketAddr, String)>,
+    refused: Refused,
     pending: usize,
+}
+
+/// Those that were refused: how many, and the first of them by name.
+#[derive(Default)]
+struct Refused {
+    named: Vec<(SocketAddr, String)>,
+    count: usize,
+}
+
+impl Refused {
+    fn add(&mut self, address: SocketAddr, refusal: &Refusal, log: &mut dyn FnMut(&str)) {
+        self.count += 1;
+        if self.count <= NAMED {
+            log(&format!("refused {address}: {refusal}"));
+            self.named.push((address, refusal.to_string()));
+        }
+        if self.count == NAMED + 1 {
+            log("refused another one; no more of them are named");
+        }
+    }
 }
 
 impl Door {
@@ -114,10 +139,7 @@ impl Door {
             self.pending -= 1;
             match result {
                 Ok(connection) => return Some(connection),
-                Err(refusal) => {
-                    log(&format!("refused {address}: {refusal}"));
-                    self.refused.push((address, refusal.to_string()));
-                }
+                Err(refusal) => self.refused.add(address, &refusal, log),
             }
         }
         None
@@ -157,19 +179,19 @@ fn greet(stream: TcpStream, token: Option<&Token>, until: Instant, taken: &Atomi
     connection
 }
 
-fn nobody(address: SocketAddr, limit: Duration, refused: &[(SocketAddr, String)]) -> Failure {
+fn nobody(address: SocketAddr, limit: Duration, refused: &Refused) -> Failure {
     let mut message = format!("nobody connected to {address} within {}", spoken(limit));
-    if refused.is_empty() {
+    if refused.count == 0 {
         return failure(
             message,
             "Start the other end with --connect and this address, allow more with --timeout, and see that no firewall or \
              security group is between the two.",
         );
     }
-    let (count, peers) = (refused.len(), if refused.len() == 1 { "peer was" } else { "peers were" });
+    let (count, peers) = (refused.count, if refused.count == 1 { "peer was" } else { "peers were" });
     message = message.replace("nobody connected", "nobody with the right to it connected");
     message.push_str(&format!("; {count} {peers} refused:"));
-    for (address, reason) in refused.iter().take(NAMED) {
+    for (address, reason) in &refused.named {
         message.push_str(&format!("\n  {address}: {reason}"));
     }
     failure(message, "Give both ends the same token and the same nixl-retrofit, or find out who else connects there.")
@@ -185,7 +207,7 @@ mod tests {
     }
 
     fn listener(text: Option<&str>) -> Listener {
-        Listener::bind(&"127.0.0.1:0".parse().unwrap(), text.and_then(token).as_ref()).unwrap()
+        Listener::bind(&"127.0.0.1:0".parse().unwrap(), text.and_then(token).as_ref(), PATIENCE).unwrap()
     }
 
     fn come(address: SocketAddr, text: &str) -> Result<(), Refusal> {
@@ -231,9 +253,9 @@ mod tests {
     #[test]
     fn without_a_token_only_this_machine_is_listened_to() {
         for open in ["0.0.0.0:0", "[::]:0"] {
-            let error = Listener::bind(&open.parse().unwrap(), None).err().expect("refused").to_string();
+            let error = Listener::bind(&open.parse().unwrap(), None, PATIENCE).err().expect("refused").to_string();
             assert!(error.contains("--token-file") && error.contains(TOKEN_VARIABLE), "{error}");
         }
-        assert!(Listener::bind(&"0.0.0.0:0".parse().unwrap(), token("secret").as_ref()).is_ok());
+        assert!(Listener::bind(&"0.0.0.0:0".parse().unwrap(), token("secret").as_ref(), PATIENCE).is_ok());
     }
 }

@@ -79,7 +79,7 @@ pub struct Terms {
 /// What the listening end's user has asked for, and nothing that is a mere default.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
-    /// The backends, if any were named.
+    /// The backends of its own agents, if any were named.
     pub backends: Vec<Backend>,
     /// The payload's size.
     pub size: Option<u64>,
@@ -182,10 +182,11 @@ fn agree(offer: &Offer, template: &Plan, given: &Given) -> Result<Vec<Plan>, Str
     if offer.transfers.is_empty() || offer.transfers.len() > MOST_TRANSFERS {
         return Err(format!("{} transfers at once", offer.transfers.len()));
     }
-    // The last transfer has all of the backends.
-    let (own, theirs) = (names(&given.backends), offer.transfers.last().map(|last| &last.initiator));
-    if let Some(theirs) = theirs.filter(|theirs| !own.is_empty() && **theirs != own) {
-        return Err(differs("--backend", own.join(","), theirs.join(",")));
+    // The agents of this end have the backends that its user has named, and no others.
+    let own = names(&given.backends);
+    let is_other = |name: &&String| !own.is_empty() && !own.contains(*name);
+    if let Some(other) = offer.transfers.iter().flat_map(|transfer| &transfer.target).find(is_other) {
+        return Err(differs("--backend", own.join(","), format!("{other} for it")));
     }
     check_size(offer.size, given.size)?;
     if offer.memory != template.memory {
@@ -345,7 +346,9 @@ mod tests {
         let same = Given { backends: vec![Backend::Ucx], size: Some(4096), iterations: Some(4) };
         assert!(agreed(&offer, &same).is_ok());
         let words = refused(Given { backends: vec![Backend::Libfabric], ..same.clone() });
-        assert!(words.contains("--backend is LIBFABRIC at the listening end and UCX"), "{words}");
+        assert!(words.contains("--backend is LIBFABRIC at the listening end and UCX for it at"), "{words}");
+        let both = Given { backends: vec![Backend::Libfabric, Backend::Ucx], ..same.clone() };
+        assert!(agreed(&offer, &both).is_ok());
         assert!(refused(Given { size: Some(4097), ..same.clone() }).contains("--size is 4097"));
         assert!(refused(Given { iterations: Some(5), ..same }).contains("--iterations is 5"));
         let vram = Offer { memory: Memory::Vram(0), ..offer_of(&[UCX], 4096) };

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use super::child::Event;
 use super::remote::{GRACE, Remote, is_passed_on};
 use super::{Ending, Supervisor};
-use crate::report::{Failure, PeerReport, Smoke};
+use crate::report::{Failure, PeerReport, Smoke, SmokeStatus};
 use crate::smoke::meeting::connection::{Connection, Finding, Message, own_host};
-use crate::smoke::protocol::{FromWorker, Role, Surrender};
+use crate::smoke::plan::Plan;
+use crate::smoke::protocol::{FromWorker, Role, Stage, Surrender};
 
 /// How long to look whether a worker's error is the echo of what has happened on the other machine.
 const ECHO: Duration = Duration::from_millis(500);
@@ -116,7 +117,13 @@ impl Supervisor {
     }
 
     /// Agrees with the other end on what the transfer came to; returns that.
-    pub(super) fn settle(&mut self, connection: &mut Connection, smoke: Smoke, ending: Option<&Ending>) -> Smoke {
+    pub(super) fn settle(
+        &mut self,
+        plan: &Plan,
+        connection: &mut Connection,
+        smoke: Smoke,
+        ending: Option<&Ending>,
+    ) -> Smoke {
         // Who awaits a verdict has, at the deadline, waited for it long enough.
         let is_late = self.awaits_verdict() && matches!(ending, Some(Ending::Deadline(_)));
         if is_late || matches!(ending, Some(Ending::Gone(..))) {
@@ -131,7 +138,14 @@ impl Supervisor {
                 smoke
             }
             Role::Target => match self.hear_verdict(&smoke, matches!(ending, Some(Ending::Died(..)))) {
-                Some(verdict) => adopt(*verdict, smoke),
+                Some(verdict) => {
+                    // It may have hung up after its last word.
+                    connection.lost |= self.remote().is_none_or(|remote| remote.say(&Message::Heard).is_err());
+                    match self.doubt(plan, &verdict) {
+                        Some(failure) => Smoke { failure: smoke.failure.clone().or(Some(failure)), ..smoke },
+                        None => adopt(*verdict, smoke),
+                    }
+                }
                 None => {
                     connection.close();
                     smoke
@@ -151,7 +165,17 @@ impl Supervisor {
         };
         let Some(remote) = self.remote() else { return false };
         let said = remote.say(&Message::Verdict(Box::new(shared)));
-        said.is_ok() && matches!(self.word_from_there(GRACE), Some(Event::Heard))
+        if said.is_err() {
+            return false;
+        }
+        loop {
+            match self.word_from_there(GRACE) {
+                Some(Event::Heard) => return true,
+                // It has said how its worker failed before it could hear what this one's came to.
+                Some(Event::Found(..)) => {}
+                _ => return false,
+            }
+        }
     }
 
     fn hear_verdict(&mut self, smoke: &Smoke, died: bool) -> Option<Box<Smoke>> {
@@ -162,9 +186,26 @@ impl Supervisor {
                 self.verdict = Some(verdict);
             }
         }
-        let verdict = self.verdict.take()?;
-        self.remote()?.say(&Message::Heard).ok()?;
-        Some(verdict)
+        self.verdict.take()
+    }
+
+    /// What speaks against a verdict: this end says «passed» only of what its own worker has compared.
+    fn doubt(&mut self, plan: &Plan, verdict: &Smoke) -> Option<Failure> {
+        let has_compared = self.done(Role::Target).is_some_and(|done| done.compared == plan.size);
+        let is_right_fabric = !plan.principal || plan.require_fabric.accepts(verdict.fabric.as_deref());
+        let what = match verdict.status {
+            SmokeStatus::Failed => return None,
+            SmokeStatus::Passed if has_compared && verdict.verified && is_right_fabric => return None,
+            SmokeStatus::Passed if has_compared && verdict.verified => "over another fabric than this end demands",
+            SmokeStatus::Passed => "and this end's worker has not compared what it should have received",
+            SmokeStatus::Skipped => "was skipped, which was not agreed upon",
+        };
+        let name = self.remote().map(|remote| remote.name.clone()).unwrap_or_default();
+        Some(Failure {
+            stage: Stage::Compare.name().into(),
+            message: format!("{name} says that the transfer is over ({:?}), {what}", verdict.status),
+            advice: "Do not believe that machine's nixl-retrofit: see which one runs there.".into(),
+        })
     }
 
     fn remote(&mut self) -> Option<&mut Remote> {
@@ -173,7 +214,7 @@ impl Supervisor {
 
     /// What the other supervisor says next on its own account.
     fn word_from_there(&mut self, limit: Duration) -> Option<Event> {
-        let until = Instant::now() + limit;
+        let until = (Instant::now() + limit).min(self.deadline + GRACE);
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left).ok()? {

@@ -11,6 +11,9 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use crate::report::Smoke;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
 use crate::smoke::WORKER_COMMAND;
 use crate::smoke::engine::schedule::run_promptly;
 use crate::smoke::meeting::connection::Finding;
@@ -20,6 +23,8 @@ use crate::smoke::surroundings::Surroundings;
 
 /// Lines of a worker's output that are quoted.
 const QUOTED: usize = 6;
+/// How long a killed process may take to end: one that waits for a device's driver may do so for ever.
+const DYING: Duration = Duration::from_secs(2);
 /// How often to ask whether a process has ended.
 const POLL: Duration = Duration::from_millis(1);
 
@@ -42,6 +47,7 @@ pub enum Event {
 pub struct Child {
     process: std::process::Child,
     control: UnixStream,
+    deadline: Instant,
     stdout: Capture,
     stderr: Capture,
 }
@@ -64,31 +70,28 @@ impl Child {
         drop(command);
         let captures = capture(&mut process);
         let (stdout, stderr) = captures.inspect_err(|_| abandon(&mut process))?;
-        let mut child = Child { process, control: ours, stdout, stderr };
-        // A worker that does not read must not hold the supervisor up beyond the deadline.
-        let left = deadline.saturating_duration_since(Instant::now()).max(POLL);
-        child.control.set_write_timeout(Some(left))?;
+        let mut child = Child { process, control: ours, deadline, stdout, stderr };
         listen(role, child.control.try_clone()?, events)?;
         // A worker that has already ended says so through its channel.
-        let _ = protocol::send(&mut child.control, task);
+        let _ = child.say(task);
         Ok(child)
     }
 
     /// Passes on what the other worker has said.
     pub fn tell(&mut self, message: PeerMessage) -> io::Result<()> {
-        protocol::send(&mut self.control, &ToWorker::Peer(message))
+        self.say(&ToWorker::Peer(message))
+    }
+
+    /// A worker that does not read must not hold the supervisor up beyond the deadline.
+    fn say(&mut self, message: &ToWorker) -> io::Result<()> {
+        let left = self.deadline.saturating_duration_since(Instant::now()).max(POLL);
+        self.control.set_write_timeout(Some(left))?;
+        protocol::send(&mut self.control, message)
     }
 
     /// How it ended, if it does so within that time.
     pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
-        let until = Instant::now() + limit;
-        loop {
-            match self.process.try_wait() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) if Instant::now() < until => std::thread::sleep(POLL),
-                _ => return None,
-            }
-        }
+        wait(&mut self.process, limit)
     }
 
     /// Ends it.
@@ -98,7 +101,7 @@ impl Child {
 
     /// Collects the ended process, and what it has printed.
     pub fn reap(&mut self, limit: Duration) {
-        let _ = self.process.wait();
+        self.wait(DYING);
         self.stdout.wait(limit);
         self.stderr.wait(limit);
     }
@@ -124,7 +127,25 @@ impl Drop for Child {
 
 fn abandon(process: &mut std::process::Child) {
     let _ = process.kill();
-    let _ = process.wait();
+    wait(process, DYING);
+}
+
+/// How the process ended, if it does so within that time.
+fn wait(process: &mut std::process::Child, limit: Duration) -> Option<ExitStatus> {
+    let until = Instant::now() + limit;
+    // The kernel tells at once (pidfd_open(2), Linux 5.3); where it cannot, asking has to do.
+    let pid = Pid::from_raw(process.id() as i32)?;
+    if let Ok(descriptor) = pidfd_open(pid, PidfdFlags::empty()) {
+        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+        let _ = rustix::event::poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&limit));
+    }
+    loop {
+        match process.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < until => std::thread::sleep(POLL),
+            _ => return None,
+        }
+    }
 }
 
 /// This program, also where its file was replaced while it runs.

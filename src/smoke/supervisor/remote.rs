@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::child::Event;
 use crate::smoke::engine::schedule::run_promptly;
-use crate::smoke::meeting::connection::{Connection, Message, Timed};
+use crate::smoke::meeting::connection::{self, Connection, Message, Timed};
 use crate::smoke::protocol::{self, FRAME_LIMIT, FromWorker, Role};
 
 /// How long after the deadline the other end may take to say, or to hear, what the transfer came to: it ends its worker
@@ -28,7 +28,7 @@ pub struct Remote {
 impl Remote {
     /// Begins to listen to it, in a thread that ends with the transfer's last message or with the connection.
     pub fn start(connection: &Connection, deadline: Instant, events: Sender<Event>) -> io::Result<Remote> {
-        let until = deadline + 2 * GRACE;
+        let until = deadline + GRACE;
         let (ear, role) = (connection.handle()?, connection.role.other());
         let thread = std::thread::Builder::new().name("smoke-control".into());
         thread.spawn(move || {
@@ -47,7 +47,7 @@ impl Remote {
 /// Turns what comes into events. What is out of turn ends it: each end says only what is its own to say.
 fn listen(stream: &TcpStream, role: Role, until: Instant, events: &Sender<Event>) {
     loop {
-        let received = protocol::receive_within::<Message>(&mut Timed::new(stream, until), FRAME_LIMIT);
+        let received = connection::receive(&mut Timed::new(stream, until), FRAME_LIMIT);
         let event = match received {
             Ok(Some(Message::Worker(message))) if is_passed_on(&message) => Event::Said(role, message),
             Ok(Some(Message::Finding(finding))) if role == Role::Target => Event::Found(role, finding),
