@@ -63,7 +63,7 @@ pub const FI_PROGRESS_MANUAL: c_int = 2;
 pub const FI_ENABLE: c_int = 6;
 /// `FI_OPT_ENDPOINT` of fi_endpoint.h.
 pub const FI_OPT_ENDPOINT: c_int = 0;
-/// `FI_OPT_SHARED_MEMORY_PERMITTED` of fi_endpoint.h, from libfabric 1.18 on.
+/// `FI_OPT_SHARED_MEMORY_PERMITTED` of fi_endpoint.h, from libfabric 1.18 on (read in 2.1.0's; older headers lack it).
 pub const FI_OPT_SHARED_MEMORY_PERMITTED: c_int = 11;
 /// `FI_CQ_FORMAT_MSG` of fi_eq.h.
 pub const FI_CQ_FORMAT_MSG: c_int = 2;
