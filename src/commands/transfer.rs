@@ -97,7 +97,7 @@ pub fn run(
     })
 }
 
-/// Makes each transfer as `make` does. Agents with several backends are not tried where one of those has failed alone.
+/// Makes each transfer as `make` does. Agents with several backends are not tried where a transfer before has failed.
 pub fn try_all(plans: Vec<Plan>, report: &mut Report, mut make: impl FnMut(&Plan) -> Smoke) -> ExitStatus {
     let mut failed: Option<String> = None;
     for plan in plans {
@@ -113,9 +113,8 @@ pub fn try_all(plans: Vec<Plan>, report: &mut Report, mut make: impl FnMut(&Plan
     if failed.is_some() { ExitStatus::Findings } else { ExitStatus::Success }
 }
 
-/// Agents with several backends need each of them.
 fn not_tried(pair: &Pair, failed: &str) -> Smoke {
-    let reason = format!("{failed} failed alone already, and these agents need it");
+    let reason = format!("not tried, because {failed} has failed before");
     Smoke { peer_backend: pair.peer(), ..Smoke::skipped(&backend::list(&pair.initiator), reason) }
 }
 

@@ -9,7 +9,7 @@ use super::gpu;
 use super::known_troubles::{advise_libraries, advise_words, describe_libraries, memory_lock};
 use super::libraries::Libraries;
 use super::native;
-use super::plan::Plan;
+use super::plan::{Plan, spoken};
 use super::protocol::{Cause, EngineKind, Role, Stage, Surrender};
 use super::supervisor::{Ending, plugin_dir, plugin_file};
 use crate::backend::{self, Backend};
@@ -80,7 +80,7 @@ fn deadline(plan: &Plan, stages: &[(Role, Stage); 2], last_words: &dyn Fn(Role) 
     let stage = *first.min(second);
     let doing: Vec<String> =
         stages.iter().map(|(role, stage)| format!("the {role} was {}", stage.activity())).collect();
-    let mut message = format!("no result within {}: {}", seconds(plan), doing.join(", "));
+    let mut message = format!("no result within {}: {}", spoken(plan.timeout), doing.join(", "));
     for (role, _) in stages {
         for line in last_words(*role) {
             message.push_str(&format!("\n  {role}: {line}"));
@@ -105,12 +105,6 @@ fn deadline(plan: &Plan, stages: &[(Role, Stage); 2], last_words: &dyn Fn(Role) 
             .into(),
     };
     Failure { stage: stage.name().into(), message, advice }
-}
-
-/// The deadline, as a user would write it.
-pub(super) fn seconds(plan: &Plan) -> String {
-    let milliseconds = plan.timeout.as_millis();
-    if milliseconds.is_multiple_of(1000) { format!("{} s", milliseconds / 1000) } else { format!("{milliseconds} ms") }
 }
 
 fn describe(plan: &Plan, libraries: &Libraries, role: Role, surrender: &Surrender) -> String {

@@ -106,6 +106,12 @@ impl Pair {
     }
 }
 
+/// A deadline as a user would write it.
+pub fn spoken(limit: Duration) -> String {
+    let milliseconds = limit.as_millis();
+    if milliseconds.is_multiple_of(1000) { format!("{} s", milliseconds / 1000) } else { format!("{milliseconds} ms") }
+}
+
 /// How a payload is divided into messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Messages {

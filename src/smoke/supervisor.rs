@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use self::child::{Child, Event};
@@ -24,7 +24,7 @@ use super::meeting::connection::Connection;
 use super::memory::Memory;
 use super::native;
 use super::payload;
-use super::plan::{Messages, Pair, Plan};
+use super::plan::{Messages, Pair, Plan, spoken};
 use super::protocol::{
     Blob, EngineKind, FromWorker, Measurements, Role, Stage, Stated, Surrender, Task, TaskBackend, ToWorker,
 };
@@ -129,7 +129,7 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
         Ok(Outcome::Decided) => {}
         Err(ending) => {
             let mut failure = advice::failure(plan, &libraries, ending, &|role| supervisor.last_words(role));
-            supervisor.locate(&mut failure, ending, &advice::seconds(plan));
+            supervisor.locate(&mut failure, ending, &spoken(plan.timeout));
             smoke.failure = Some(failure);
         }
     }
@@ -302,8 +302,7 @@ impl Supervisor {
             }
             match self.events.recv_timeout(left) {
                 Ok(event) => self.handle(event, progress)?,
-                Err(RecvTimeoutError::Timeout) => return Err(self.out_of_time()),
-                Err(RecvTimeoutError::Disconnected) => return Err(self.out_of_time()),
+                Err(_) => return Err(self.out_of_time()),
             }
             if self.verdict.is_some() {
                 return Ok(Outcome::Decided);

@@ -9,10 +9,11 @@ use anyhow::{Result, bail};
 
 use super::address::{Address, is_loopback};
 use super::connection::{Connection, Timed};
+use super::failure;
 use super::handshake;
 use super::token::{TOKEN_VARIABLE, Token};
-use super::{failure, spoken};
 use crate::report::Failure;
+use crate::smoke::plan::spoken;
 use crate::smoke::protocol::Role;
 
 /// The pause between attempts.

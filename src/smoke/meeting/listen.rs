@@ -13,10 +13,11 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::address::{Address, is_loopback};
 use super::connection::{Connection, Timed};
+use super::failure;
 use super::handshake::{self, Refusal};
 use super::token::{TOKEN_VARIABLE, Token};
-use super::{failure, spoken};
 use crate::report::Failure;
+use crate::smoke::plan::spoken;
 use crate::smoke::protocol::Role;
 
 /// How long one peer may take to prove who it is.

@@ -28,8 +28,6 @@ pub(super) mod listen;
 pub(super) mod terms;
 pub(super) mod token;
 
-use std::time::Duration;
-
 use crate::report::Failure;
 
 /// The stage of a transfer that failed before its first one: the two ends did not come together.
@@ -37,10 +35,4 @@ const STAGE: &str = "handshake";
 
 fn failure(message: String, advice: &str) -> Failure {
     Failure { stage: STAGE.into(), message, advice: advice.into() }
-}
-
-/// A deadline as a user would write it.
-fn spoken(limit: Duration) -> String {
-    let milliseconds = limit.as_millis();
-    if milliseconds.is_multiple_of(1000) { format!("{} s", milliseconds / 1000) } else { format!("{milliseconds} ms") }
 }
