@@ -228,6 +228,8 @@ mod tests {
             // Until it is refused: who comes after the right one has is named nowhere.
             let _ = stranger.read_to_end(&mut Vec::new());
             assert!(matches!(come(address, "other"), Err(Refusal::WrongToken)));
+            // The thread that has refused it says so a moment after it has hung up.
+            std::thread::sleep(Duration::from_secs(1));
             come(address, "secret").unwrap();
         });
         let mut refused: Vec<String> = Vec::new();
