@@ -1,10 +1,10 @@
-//! Compiles the stand-in for libcuda.so.1 that the program carries (see src/smoke/cuda_stand_in/libcuda.rs).
+//! Compiles the stand-in for libcuda.so.1 that the program carries (see src/smoke/launch/cuda_stand_in/libcuda.rs).
 
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-const SOURCE: &str = "src/smoke/cuda_stand_in/libcuda.rs";
+const SOURCE: &str = "src/smoke/launch/cuda_stand_in/libcuda.rs";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

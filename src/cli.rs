@@ -1,15 +1,22 @@
 //! The whole command line, in one place.
-#![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::backend::Backend;
-use crate::smoke::{Address, Fault, Memory, RequiredFabric};
+use crate::choice::backend::Backend;
+use crate::choice::rule::{EnvVar, OnUnknown, Rule};
+use crate::smoke::launch::worker_command::WORKER_COMMAND;
+use crate::smoke::meeting::address::Address;
+use crate::smoke::plan::engine::EngineChoice;
+use crate::smoke::plan::fabric::RequiredFabric;
+use crate::smoke::plan::fault::Fault;
+use crate::smoke::plan::memory::Memory;
+use crate::smoke::plan::options::TransferOptions;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,7 +95,7 @@ Example:
         shell: Shell,
     },
     /// One side of a transfer; started by the supervisor, never by hand
-    #[command(name = crate::smoke::WORKER_COMMAND, hide = true)]
+    #[command(name = WORKER_COMMAND, hide = true)]
     SmokeWorker,
 }
 
@@ -136,25 +143,21 @@ pub struct PatchArgs {
 }
 
 impl PatchArgs {
-    /// Checks what clap cannot: that the options fit each other.
+    /// The rule that these options describe.
     ///
     /// # Errors
     /// Where the default backend is not among the allowed ones.
-    pub fn validate(&self) -> anyhow::Result<()> {
-        if self.allow.contains(&self.default_backend) {
-            return Ok(());
+    pub fn rule(&self) -> Result<Rule> {
+        if !self.allow.contains(&self.default_backend) {
+            bail!("--default-backend {} is not among those that --allow names", self.default_backend);
         }
-        anyhow::bail!("--default-backend {} is not among those that --allow names", self.default_backend)
+        Ok(Rule {
+            variable: self.env_var.clone(),
+            default: self.default_backend,
+            allowed: self.allow.clone(),
+            on_unknown: self.on_unknown,
+        })
     }
-}
-
-/// What the patched code does with a backend name outside the allowed list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OnUnknown {
-    /// A warning; the name is left out
-    Fallback,
-    /// ValueError
-    Error,
 }
 
 /// How the transfer is made.
@@ -202,14 +205,33 @@ pub struct TransferArgs {
 }
 
 impl TransferArgs {
-    /// Payload in each direction.
-    pub fn size(&self) -> ByteSize {
-        self.size.unwrap_or(ByteSize(64 << 20))
-    }
-
-    /// Large messages in each direction.
-    pub fn iterations(&self) -> u32 {
-        self.iterations.unwrap_or(4)
+    /// What these options ask for.
+    ///
+    /// # Errors
+    /// Where they make no transfer possible.
+    pub fn options(&self) -> Result<TransferOptions> {
+        if self.engine == EngineChoice::Native && !self.peer_backend.is_empty() {
+            bail!("--peer-backend needs NIXL's agents, and --engine native has none; leave one of them away");
+        }
+        if let Some(folder) = self.plugin_dir.as_ref().filter(|folder| !folder.is_dir()) {
+            bail!("--plugin-dir {}: no such folder", folder.display());
+        }
+        if let Some(folder) = self.library_path.iter().find(|folder| !folder.is_dir()) {
+            bail!("--library-path {}: no such folder", folder.display());
+        }
+        Ok(TransferOptions {
+            backends: self.backend.clone(),
+            peer_backends: self.peer_backend.clone(),
+            engine: self.engine,
+            memory: self.memory,
+            size: self.size.map(|size| size.0),
+            iterations: self.iterations,
+            timeout: self.timeout.0,
+            plugin_dir: self.plugin_dir.clone(),
+            library_path: self.library_path.clone(),
+            require_fabric: self.require_fabric,
+            fault: self.fault,
+        })
     }
 }
 
@@ -244,17 +266,6 @@ impl MachinesArgs {
         let listen = self.listen.clone().map(End::Listen);
         listen.or_else(|| self.connect.clone().map(End::Connect))
     }
-}
-
-/// What moves the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum EngineChoice {
-    /// The installed NIXL where it has a C API, else native
-    Auto,
-    /// The installed NIXL, through its C API
-    Nixl,
-    /// The library below the backend: UCX or libfabric
-    Native,
 }
 
 /// `apply`.
@@ -328,41 +339,6 @@ pub struct SmokeArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub output: OutputArgs,
-}
-
-/// A name that a shell can set as an environment variable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EnvVar(String);
-
-impl EnvVar {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for EnvVar {
-    fn default() -> Self {
-        EnvVar("NIXL_BACKEND".into())
-    }
-}
-
-impl std::fmt::Display for EnvVar {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for EnvVar {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-        if first && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return Ok(EnvVar(text.into()));
-        }
-        Err("an environment variable's name is letters, digits and _, and does not begin with a digit".into())
-    }
 }
 
 /// A number of bytes.
@@ -446,14 +422,6 @@ mod tests {
         assert_eq!("1.5".parse(), Ok(Deadline(Duration::from_millis(1500))));
         for wrong in ["", "0", "-1s", "NaN", "inf", "99999999m"] {
             assert!(wrong.parse::<Deadline>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn variable_names_are_a_shells() {
-        assert!("NIXL_BACKEND".parse::<EnvVar>().is_ok());
-        for wrong in ["", "1X", "A-B", "A B", "É"] {
-            assert!(wrong.parse::<EnvVar>().is_err(), "{wrong}");
         }
     }
 }

@@ -1,9 +1,8 @@
 //! What the program's exit status means; users' scripts rely on it.
-#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
-/// The three answers a run can give (design: the table «Exit status»).
+/// The three answers a run can give (design: the table "Exit status").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExitStatus {
     /// 0: everything is as it should be; `check` found nothing to change, the transfer passed.

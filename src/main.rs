@@ -1,19 +1,9 @@
-//! Makes an installed NVIDIA Dynamo honour `NIXL_BACKEND`, and proves with a real transfer that the backend works.
+//! The program: see the library.
 
-mod backend;
-mod cli;
-mod commands;
-mod environment;
-mod exit_status;
-mod python;
-mod report;
-mod smoke;
-mod source;
-
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 use clap::Parser;
 
 fn main() -> ExitCode {
-    commands::run(cli::Cli::parse())
+    nixl_retrofit::run(nixl_retrofit::Cli::parse(), |status| process::exit(status.code().into()))
 }

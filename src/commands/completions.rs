@@ -1,5 +1,4 @@
 //! `completions`: a script for a shell.
-#![forbid(unsafe_code)]
 
 use std::io::{self, Write};
 

@@ -1,14 +1,13 @@
 //! What is printed, and where: results on standard output, progress and log on standard error.
-#![forbid(unsafe_code)]
 
 use std::cell::Cell;
-use std::env;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Result;
 use clap::ColorChoice;
 
 use crate::cli::{OutputArgs, OutputFormat};
+use crate::environment::variables::Variables;
 use crate::exit_status::ExitStatus;
 use crate::report::text::TextOptions;
 use crate::report::{Report, json, text};
@@ -16,6 +15,7 @@ use crate::report::{Report, json, text};
 /// Prints for one run.
 pub struct Console<'a> {
     options: &'a OutputArgs,
+    variables: &'a Variables,
     /// Standard output carries a source text; the report goes to standard error.
     source_on_stdout: bool,
     shown_files: Cell<usize>,
@@ -23,8 +23,8 @@ pub struct Console<'a> {
 
 impl<'a> Console<'a> {
     /// A console with these options.
-    pub fn new(options: &'a OutputArgs, source_on_stdout: bool) -> Self {
-        Console { options, source_on_stdout, shown_files: Cell::new(0) }
+    pub fn new(options: &'a OutputArgs, variables: &'a Variables, source_on_stdout: bool) -> Self {
+        Console { options, variables, source_on_stdout, shown_files: Cell::new(0) }
     }
 
     /// Shows what became of the files, before something begins that takes longer. One document is printed at the end.
@@ -116,11 +116,11 @@ impl<'a> Console<'a> {
 
     fn text_options(&self) -> TextOptions {
         let terminal = if self.source_on_stdout { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
-        let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let no_color = self.variables.non_empty("NO_COLOR").is_some();
         let color = match self.options.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => terminal && !no_color && env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            ColorChoice::Auto => terminal && !no_color && self.variables.get("TERM").is_none_or(|term| term != "dumb"),
         };
         TextOptions { color, verbose: self.options.verbose > 0 }
     }

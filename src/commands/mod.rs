@@ -1,38 +1,39 @@
-//! The subcommands, one a file: each wires the rooms of the house together. Only here and in `main` is anything
-//! printed, and does the program end.
+//! The subcommands, one a file: each wires the rooms of the house together. Only here is anything printed.
 #![forbid(unsafe_code)]
 
 mod apply;
 mod check;
 mod completions;
 mod console;
-mod patching;
+mod process;
 mod revert;
 mod smoke;
 mod transfer;
 mod two_machines;
 
 use std::convert::Infallible;
-use std::process::ExitCode;
 use std::thread;
 
 use anyhow::{Context, Result};
 
 use crate::cli::{Cli, Command};
 use crate::exit_status::ExitStatus;
-use crate::python::syntax;
+use crate::smoke::worker;
+use crate::threads;
+use process::Process;
 
-/// Runs the program; returns its exit status, where it does not end it.
-pub fn run(cli: Cli) -> ExitCode {
+/// Runs the program; returns its exit status, where it does not end it with `exit`.
+pub fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
+    let process = Process::current();
     let outcome = match cli.command {
-        Command::Apply(args) => with_large_stack(move || apply::run(&args)),
-        Command::Check(args) => with_large_stack(move || check::run(&args)),
-        Command::Revert(args) => revert::run(&args),
-        Command::Smoke(args) => smoke::run(&args),
+        Command::Apply(args) => with_large_stack(move || apply::run(&args, &process), exit),
+        Command::Check(args) => with_large_stack(move || check::run(&args, &process), exit),
+        Command::Revert(args) => revert::run(&args, &process),
+        Command::Smoke(args) => smoke::run(&args, &process),
         Command::Completions { shell } => completions::run(shell),
-        Command::SmokeWorker => return crate::smoke::worker_main(),
+        Command::SmokeWorker => worker::run().map(|never| match never {}).map_err(Into::into),
     };
-    conclude(outcome).into()
+    conclude(outcome)
 }
 
 fn conclude(outcome: Result<ExitStatus>) -> ExitStatus {
@@ -42,15 +43,18 @@ fn conclude(outcome: Result<ExitStatus>) -> ExitStatus {
     })
 }
 
-/// Runs what reads Python source on a thread with room for deep trees, which ends the program: giving that much memory back
-/// piece by piece would take longer (a few per cent of `check`, measured).
-fn with_large_stack(work: impl FnOnce() -> Result<ExitStatus> + Send + 'static) -> Result<ExitStatus> {
-    let work = || -> Infallible {
-        syntax::grow_heap();
-        std::process::exit(conclude(work()).code().into())
+/// Runs what reads Python source on a thread with room for deep trees, which ends the program: giving that much memory
+/// back piece by piece would take longer (a few per cent of `check`, measured).
+fn with_large_stack(
+    work: impl FnOnce() -> Result<ExitStatus> + Send + 'static,
+    exit: fn(ExitStatus) -> Infallible,
+) -> Result<ExitStatus> {
+    let work = move || -> Infallible {
+        threads::grow_heap();
+        exit(conclude(work()))
     };
     let thread =
-        thread::Builder::new().stack_size(syntax::STACK_BYTES).spawn(work).context("no thread can be started")?;
+        thread::Builder::new().stack_size(threads::STACK_BYTES).spawn(work).context("no thread can be started")?;
     // It only ends without ending the program by a panic, which has printed its own message.
     thread.join().map_or(Ok(ExitStatus::Error), |never| match never {})
 }

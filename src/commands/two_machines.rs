@@ -1,60 +1,74 @@
 //! `smoke --listen` and `smoke --connect`: one end of a transfer between two machines.
-#![forbid(unsafe_code)]
-
-use std::env;
 
 use anyhow::{Result, anyhow, bail};
 
 use super::console::Console;
 use super::transfer;
-use crate::backend::{self, Backend};
-use crate::cli::{End, EnvVar, SmokeArgs};
-use crate::environment::target::Environment;
+use crate::choice::backend::{self, Backend};
+use crate::choice::rule::Rule;
+use crate::cli::{End, MachinesArgs};
 use crate::exit_status::ExitStatus;
-use crate::report::{Failure, Report, Smoke};
-use crate::smoke::{self, Connection, Given, Listener, Plan, TOKEN_VARIABLE, Token};
+use crate::report::Report;
+use crate::report::smoke::{Failure, Smoke};
+use crate::report::stage::Stage;
+use crate::smoke::meeting::connect::connect;
+use crate::smoke::meeting::connection::Connection;
+use crate::smoke::meeting::listen::Listener;
+use crate::smoke::meeting::terms::{self, Given};
+use crate::smoke::meeting::token::{TOKEN_VARIABLE, Token};
+use crate::smoke::plan::Plan;
+use crate::smoke::plan::options::TransferOptions;
+use crate::smoke::series::{self, Place, Series};
+use crate::smoke::transfer as smoke_transfer;
 
 /// Meets the other end, and runs what the two agree upon.
 ///
 /// # Errors
 /// Where this end could not even try: no token where one is needed, an address that cannot be had.
 pub fn run(
-    environment: &Environment,
-    args: &SmokeArgs,
+    place: &Place,
+    options: &TransferOptions,
+    machines: &MachinesArgs,
     end: &End,
     console: &Console,
     report: &mut Report,
 ) -> Result<ExitStatus> {
-    if matches!(end, End::Listen(_)) && !args.transfer.peer_backend.is_empty() {
+    if matches!(end, End::Listen(_)) && !options.peer_backends.is_empty() {
         bail!("--peer-backend is the connecting end's to say; the listening end names its own agent's with --backend");
     }
-    let (token, warning) = Token::find(args.machines.token_file.as_deref(), env::var_os(TOKEN_VARIABLE))?;
+    let variable = place.variables.get(TOKEN_VARIABLE).map(Into::into);
+    let (token, warning) = Token::find(machines.token_file.as_deref(), variable)?;
     if let Some(warning) = warning {
         console.log(&format!("warning: {warning}"));
     }
-    let nixl = transfer::usable(environment, &args.transfer).map_err(|reason| anyhow!("{reason}"))?;
-    let backends = transfer::backends(&args.transfer, EnvVar::default().as_str(), Backend::Ucx, &Backend::ALL);
-    let trials = transfer::trials(&backends, &args.transfer.peer_backend).into_iter();
-    let plans: Vec<Plan> = trials.map(|trial| transfer::plan(environment, &nixl, &args.transfer, trial)).collect();
-    let met = meet(end, token.as_ref(), args, console)?;
+    let backends = transfer::backends(options, &Rule::default(), &place.variables);
+    let series = Series::plan(place, options, &backends).map_err(|reason| anyhow!("{reason}"))?;
+    let met = meet(end, token.as_ref(), options, console)?;
     console.progress("");
     let agreed = met.and_then(|mut connection| {
-        let plans = agree(end, &mut connection, plans, args)?;
+        let plans = agree(end, &mut connection, series.plans, options)?;
         Ok((connection, plans))
     });
     let (mut connection, plans) = match agreed {
         Ok(agreed) => agreed,
         Err(failure) => {
-            let named = matches!(end, End::Connect(_)) || !args.transfer.backend.is_empty();
+            let named = matches!(end, End::Connect(_)) || !options.backends.is_empty();
             report.add_smoke(not_met(named.then_some(&backends[..]), failure));
             return Ok(ExitStatus::Findings);
         }
     };
-    Ok(transfer::try_all(plans, report, |plan| one(plan, &mut connection, console)))
+    let make = |plan: &Plan| one(plan, &mut connection, console);
+    let passed = series::try_all(&plans, make, &mut |smoke| report.add_smoke(smoke));
+    Ok(if passed { ExitStatus::Success } else { ExitStatus::Findings })
 }
 
-fn meet(end: &End, token: Option<&Token>, args: &SmokeArgs, console: &Console) -> Result<Result<Connection, Failure>> {
-    let limit = args.transfer.timeout.0;
+fn meet(
+    end: &End,
+    token: Option<&Token>,
+    options: &TransferOptions,
+    console: &Console,
+) -> Result<Result<Connection, Failure>> {
+    let limit = options.timeout;
     match end {
         End::Listen(address) => {
             let listener = Listener::bind(address, token, limit)?;
@@ -67,36 +81,43 @@ fn meet(end: &End, token: Option<&Token>, args: &SmokeArgs, console: &Console) -
         }
         End::Connect(address) => {
             console.progress(&format!("smoke: connecting to {address}"));
-            smoke::connect(address, token, limit, &mut |line| console.log(line))
+            connect(address, token, limit, &mut |line| console.log(line))
         }
     }
 }
 
-fn agree(end: &End, connection: &mut Connection, plans: Vec<Plan>, args: &SmokeArgs) -> Result<Vec<Plan>, Failure> {
+fn agree(
+    end: &End,
+    connection: &mut Connection,
+    plans: Vec<Plan>,
+    options: &TransferOptions,
+) -> Result<Vec<Plan>, Failure> {
     match (end, plans.first()) {
         (End::Listen(_), Some(template)) => {
             let given = Given {
-                backends: backend::distinct(&args.transfer.backend),
-                size: args.transfer.size.map(|size| size.0),
-                iterations: args.transfer.iterations,
+                backends: backend::distinct(&options.backends),
+                size: options.size,
+                iterations: options.iterations,
+                engine: options.engine,
             };
-            smoke::accept(connection, template, &given)
+            terms::accept(connection, template, &given)
         }
-        _ => smoke::offer(connection, plans),
+        _ => terms::offer(connection, plans),
     }
 }
 
 fn one(plan: &Plan, connection: &mut Connection, console: &Console) -> Smoke {
     if connection.lost {
         let failure = Failure {
-            stage: "handshake".into(),
+            stage: Stage::Handshake,
             message: "the other end was lost in the transfer before this one".into(),
             advice: "See what became of that one.".into(),
         };
         return not_met(Some(&plan.pair.initiator), failure);
     }
     let title = plan.pair.title();
-    let smoke = smoke::run_between(plan, connection, &mut |stage| console.step(&format!("smoke {title}: {stage}")));
+    let smoke =
+        smoke_transfer::run_between(plan, connection, &mut |stage| console.step(&format!("smoke {title}: {stage}")));
     console.progress("");
     smoke
 }

@@ -36,6 +36,11 @@ impl NixlInstallation {
         }
     }
 
+    /// Whether a NIXL of that version has the C API when it is whole.
+    pub fn should_have_capi(&self) -> bool {
+        self.version.as_deref().is_some_and(should_have_capi)
+    }
+
     /// A library that came with it, by the beginning of its name: auditwheel makes `libucp-6f3a1c52.so.0.0.0` of
     /// `libucp.so.0`.
     pub fn bundled(&self, stem: &str) -> Option<PathBuf> {
@@ -49,6 +54,32 @@ impl NixlInstallation {
 fn is_bundled(path: &Path, stem: &str) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix(stem));
     name.is_some_and(|rest| rest.starts_with(".so") || rest.starts_with('-') && rest.contains(".so")) && path.is_file()
+}
+
+/// Whether wheels of that version have libnixl_capi.so: from 0.10.1 on.
+fn should_have_capi(version: &str) -> bool {
+    let mut numbers = version.split(['.', '+', '-', 'r', 'a', 'b']).map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next(), next()) >= (0, 10, 1)
+}
+
+/// The plugins in a folder by their files, `UCX` for `libplugin_UCX.so`; None when there is no such folder.
+pub fn plugins(dir: &Path) -> Option<Vec<String>> {
+    let entries = fs::read_dir(dir).ok()?;
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            Some(name.strip_prefix("libplugin_")?.strip_suffix(".so")?.to_string())
+        })
+        .collect();
+    names.sort();
+    Some(names)
+}
+
+/// A backend's plugin, by NIXL's naming.
+pub fn plugin_file(folder: &Path, backend: &str) -> PathBuf {
+    folder.join(format!("libplugin_{backend}.so"))
 }
 
 /// Every NIXL of an environment, the one that its Python would use first.
@@ -239,6 +270,16 @@ mod tests {
         tree.write("site/nixl-0.4.1.dist-info/METADATA", "");
         let found = tree.find(&["site"]);
         assert_eq!((found[0].title().as_str(), &found[0].capi), ("nixl 0.4.1", &None));
+    }
+
+    #[test]
+    fn the_c_api_came_with_0_10_1() {
+        for with in ["0.10.1", "1.0.0", "1.5.1", "2.0", "0.11.0rc1"] {
+            assert!(should_have_capi(with), "{with}");
+        }
+        for without in ["0.10.0", "0.9.0", "0.10", "0.1.1", ""] {
+            assert!(!should_have_capi(without), "{without}");
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@ use rustpython_parser::ast::{Constant, Expr, ExprCall, Stmt};
 
 use super::bindings::{Bindings, Placed};
 use super::meaning::{EnvironmentRead, Meaning, Resolver};
-use super::syntax::position;
 use super::{end, start};
+use crate::source::lines::position;
 
 /// The name of `nixl_agent`'s second parameter.
 const CONFIGURATION_PARAMETER: &str = "nixl_conf";

@@ -5,8 +5,8 @@
 //! every encoding that Python source can have.
 #![forbid(unsafe_code)]
 
-use crate::backend::Backend;
-use crate::cli::{OnUnknown, PatchArgs};
+use crate::choice::backend::Backend;
+use crate::choice::rule::{OnUnknown, Rule};
 
 /// The helper's name, unless the file has one like it already.
 const BACKENDS_FUNCTION: &str = "_nixl_retrofit_backends";
@@ -45,11 +45,11 @@ impl Names {
 }
 
 /// The helper's source, with `\n` at the end of each line.
-pub fn backends_function(name: &str, options: &PatchArgs) -> String {
-    let variable = options.env_var.as_str();
-    let default = options.default_backend.name();
-    let allowed = quoted_list(&options.allow);
-    let unknown = match options.on_unknown {
+pub fn backends_function(name: &str, rule: &Rule) -> String {
+    let variable = rule.variable.as_str();
+    let default = rule.default.name();
+    let allowed = quoted_list(&rule.allowed);
+    let unknown = match rule.on_unknown {
         OnUnknown::Fallback => String::new(),
         OnUnknown::Error => format!(
             r#"    if unknown:
@@ -57,7 +57,7 @@ pub fn backends_function(name: &str, options: &PatchArgs) -> String {
 "#
         ),
     };
-    let warning = match options.on_unknown {
+    let warning = match rule.on_unknown {
         OnUnknown::Fallback => format!(
             r#"        for backend in unknown:
             logger.warning("NIXL Connect: Unknown backend %r in {variable} is left out; known: %s", backend, ", ".join(allowed))

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::helper;
-use crate::backend;
-use crate::cli::{OnUnknown, PatchArgs};
+use crate::choice::backend;
+use crate::choice::rule::{OnUnknown, Rule};
 
 /// The values that are tried; None is an unset variable.
 const VALUES: [Option<&str>; 9] = [
@@ -19,9 +19,9 @@ const VALUES: [Option<&str>; 9] = [
 ];
 
 /// A Python program that prints what the helper returns for each value, one a line.
-pub fn program(options: &PatchArgs) -> String {
-    let function = helper::backends_function("backends", options);
-    let variable = options.env_var.as_str();
+pub fn program(rule: &Rule) -> String {
+    let function = helper::backends_function("backends", rule);
+    let variable = rule.variable.as_str();
     let values: Vec<String> =
         VALUES.iter().map(|value| value.map_or("None".to_string(), |value| format!("\"{value}\""))).collect();
     format!(
@@ -45,16 +45,16 @@ for value in ({values},):
 ///
 /// # Errors
 /// The first value for which the helper returned something else, in words.
-pub fn compare(output: &str, options: &PatchArgs) -> Result<(), String> {
+pub fn compare(output: &str, rule: &Rule) -> Result<(), String> {
     let lines: Vec<&str> = output.lines().collect();
     for (number, value) in VALUES.iter().enumerate() {
-        let expected = expected(*value, options);
+        let expected = expected(*value, rule);
         let found = lines.get(number).copied().unwrap_or("nothing");
         if found != expected {
             let value = value.map_or("unset".to_string(), |value| format!("«{value}»"));
             return Err(format!(
                 "for {} {value} the inserted helper returns {found}, and not {expected}",
-                options.env_var.as_str()
+                rule.variable.as_str()
             ));
         }
     }
@@ -66,11 +66,10 @@ pub fn count() -> usize {
     VALUES.len()
 }
 
-fn expected(value: Option<&str>, options: &PatchArgs) -> String {
-    let (chosen, unknown) = backend::choose(value, options.default_backend, &options.allow);
-    if options.on_unknown == OnUnknown::Error && !unknown.is_empty() {
+fn expected(value: Option<&str>, rule: &Rule) -> String {
+    let choice = rule.choose(value);
+    if rule.on_unknown == OnUnknown::Error && !choice.unknown.is_empty() {
         return "ValueError".into();
     }
-    let names: Vec<&str> = chosen.iter().map(|backend| backend.name()).collect();
-    names.join(",")
+    backend::list(&choice.backends)
 }

@@ -3,9 +3,9 @@
 
 pub mod agent_call;
 pub mod bindings;
+pub mod encoding;
 pub mod helper;
 pub mod helper_check;
-pub mod marker;
 pub mod meaning;
 pub mod patch;
 pub mod rewrite;

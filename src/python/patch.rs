@@ -6,14 +6,15 @@ use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use super::agent_call::{self, Shape, Site};
-use super::marker::{self, Marker};
+use super::encoding::{DecodeError, SourceText};
 use super::rewrite::{self, Original};
-use super::syntax::{SyntaxError, beside, parse};
+use super::syntax::{SyntaxError, parse};
 use super::verify::Mismatch;
-use crate::cli::PatchArgs;
+use crate::choice::rule::Rule;
 use crate::report::file::{Action, FileStatus, SiteReport, SiteShape};
 use crate::source::diff;
-use crate::source::encoding::{DecodeError, SourceText};
+use crate::source::marker::Marker;
+use crate::threads::beside;
 
 /// This program's version, for the marker.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -87,12 +88,12 @@ struct Present<'a> {
 ///
 /// # Errors
 /// Where the file is not understood, or was edited after it was patched and would have to change again.
-pub fn plan(path: &Path, bytes: &[u8], options: &PatchArgs) -> Result<Plan, PatchError> {
+pub fn plan(path: &Path, bytes: &[u8], rule: &Rule) -> Result<Plan, PatchError> {
     let present = Present { path, bytes };
-    let Some(marker) = Marker::find(bytes) else { return plan_original(bytes, present, options, VERSION) };
+    let Some(marker) = Marker::find(bytes) else { return plan_original(bytes, present, rule, VERSION) };
     match marker.original(bytes) {
-        Some(original) => replan(present, &original, &marker, options),
-        None => plan_edited(present, &marker, options),
+        Some(original) => replan(present, &original, &marker, rule),
+        None => plan_edited(present, &marker, rule),
     }
 }
 
@@ -107,7 +108,7 @@ pub fn revert(bytes: &[u8]) -> Result<Vec<u8>, PatchError> {
     marker.original(bytes).ok_or(edited)
 }
 
-fn plan_original(bytes: &[u8], present: Present, options: &PatchArgs, version: &str) -> Result<Plan, PatchError> {
+fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> Result<Plan, PatchError> {
     let source = SourceText::decode(bytes).map_err(PatchError::Decode)?;
     // Taking a tree apart takes a tenth of the time that building it took, and the program ends soon.
     let module = ManuallyDrop::new(parse(source.text()).map_err(PatchError::Syntax)?);
@@ -123,7 +124,7 @@ fn plan_original(bytes: &[u8], present: Present, options: &PatchArgs, version: &
         });
     }
     let original = Original { source: &source, module: &module, sites: &sites };
-    let rewrite = rewrite::rewrite(&original, options, version).map_err(PatchError::Rewrite)?;
+    let rewrite = rewrite::rewrite(&original, rule, version).map_err(PatchError::Rewrite)?;
     let diff = || diff::unified(present.path, present.bytes, &rewrite.bytes);
     let (proof, diff) = beside(diff, || rewrite.prove(&original));
     proof.map_err(PatchError::Rewrite)?;
@@ -132,27 +133,27 @@ fn plan_original(bytes: &[u8], present: Present, options: &PatchArgs, version: &
 
 /// A file that this tool patched: it changes only when an option does. Another version of the tool that would insert
 /// the same code is no reason.
-fn replan(present: Present, original: &[u8], marker: &Marker, options: &PatchArgs) -> Result<Plan, PatchError> {
-    let mut plan = plan_original(original, present, options, &marker.version)?;
+fn replan(present: Present, original: &[u8], marker: &Marker, rule: &Rule) -> Result<Plan, PatchError> {
+    let mut plan = plan_original(original, present, rule, &marker.version)?;
     if plan.patched.as_deref() == Some(present.bytes) {
         plan.status = FileStatus::AlreadyPatched;
         plan.patched = None;
         plan.sites.iter_mut().filter(|site| site.action == Action::Rewrite).for_each(|site| site.action = Action::Done);
         return Ok(plan);
     }
-    let mut plan = plan_original(original, present, options, VERSION)?;
+    let mut plan = plan_original(original, present, rule, VERSION)?;
     plan.notes.push(format!("patched before by nixl-retrofit {} with: {}", marker.version, marker.options));
     plan.notes.push("lines and columns are those of the original".into());
     Ok(plan)
 }
 
-fn plan_edited(present: Present, marker: &Marker, options: &PatchArgs) -> Result<Plan, PatchError> {
-    let mut plan = plan_original(present.bytes, present, options, VERSION)?;
+fn plan_edited(present: Present, marker: &Marker, rule: &Rule) -> Result<Plan, PatchError> {
+    let mut plan = plan_original(present.bytes, present, rule, VERSION)?;
     let edited = |what| PatchError::EditedSince { version: marker.version.clone(), what };
     if plan.patched.is_some() {
         return Err(edited("the call that it now has cannot be patched"));
     }
-    if marker.options != marker::options(options) {
+    if marker.options != rule.to_string() {
         return Err(edited("other options cannot be applied"));
     }
     plan.status = FileStatus::AlreadyPatched;

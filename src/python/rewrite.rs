@@ -4,12 +4,13 @@
 use rustpython_parser::ast::{Constant, Stmt};
 
 use super::agent_call::{CallEdit, ConfigurationClass, Site};
+use super::encoding::SourceText;
 use super::helper::{self, Names};
-use super::syntax::{line_end, line_start};
-use super::{end, first_offset, marker, verify};
-use crate::cli::PatchArgs;
+use super::{end, first_offset, verify};
+use crate::choice::rule::Rule;
 use crate::source::edit::{self, InsertedSpan, Insertion};
-use crate::source::encoding::SourceText;
+use crate::source::lines::{line_end, line_start};
+use crate::source::marker;
 
 /// A rewritten file, not to be written before it is proved.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub struct Original<'a> {
 ///
 /// # Errors
 /// Where the result is no text: a fault of this program.
-pub fn rewrite(original: &Original, options: &PatchArgs, version: &str) -> Result<Rewrite, verify::Mismatch> {
+pub fn rewrite(original: &Original, rule: &Rule, version: &str) -> Result<Rewrite, verify::Mismatch> {
     let text = original.source.text();
     let names = Names::unused_in(text);
     let mut classes = Classes::default();
@@ -48,8 +49,8 @@ pub fn rewrite(original: &Original, options: &PatchArgs, version: &str) -> Resul
     let place = helper_place(text, original.module, original.sites);
     let spans_of_calls = to_bytes(original.source, &in_text);
     let sha256 = marker::sha256(original.source.bytes());
-    let marker = |helper| marker::lines(version, &marker::options(options), &sha256, helper, &spans_of_calls);
-    let content = helper_content(original.source, &place, options, &names, &classes, marker);
+    let marker = |helper| marker::lines(version, &rule.to_string(), &sha256, helper, &spans_of_calls);
+    let content = helper_content(original.source, &place, rule, &names, &classes, marker);
     in_text.push(Insertion::new(place.offset, content));
     in_text.sort_by_key(|insertion| insertion.offset);
 
@@ -190,7 +191,7 @@ fn newline(text: &str, offset: usize) -> &'static str {
 fn helper_content(
     source: &SourceText,
     place: &Place,
-    options: &PatchArgs,
+    rule: &Rule,
     names: &Names,
     classes: &Classes,
     marker: impl Fn(InsertedSpan) -> String,
@@ -198,7 +199,7 @@ fn helper_content(
     let configurations = classes.0.iter().enumerate();
     let configurations =
         configurations.map(|(number, modules)| helper::configuration_function(&names.configuration(number), modules));
-    let backends = helper::backends_function(&names.backends(), options);
+    let backends = helper::backends_function(&names.backends(), rule);
     let functions: Vec<String> = std::iter::once(backends).chain(configurations).collect();
     let lead = match (place.after_text, place.before_statement) {
         (true, _) => "\n\n\n",

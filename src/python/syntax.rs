@@ -1,18 +1,18 @@
-//! From text to syntax tree, and from an offset to a line and column.
+//! From text to syntax tree.
 #![forbid(unsafe_code)]
 
 use std::iter;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use rustpython_parser::text_size::TextSize;
 use rustpython_parser::{Parse, ParseError, ast};
 
+use crate::source::lines::position;
+use crate::threads::beside;
+
 /// A part to be parsed on its own has at least that many bytes: less is not worth it.
 const PART: usize = 8 << 10;
-/// A tree can be as deep as its source is long, and is taken apart by recursion; most of this is never touched.
-pub const STACK_BYTES: usize = 512 << 20;
 
 /// Where a text is not Python.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,37 +72,6 @@ fn parse_parts(text: &str, parts: &[Range<usize>]) -> Option<ast::Suite> {
     Some(suites.into_iter().flat_map(|(_, suite)| suite).collect())
 }
 
-/// Does both at a time: `aside` in a thread with room for deep trees, where one can be started. The results are
-/// `here`'s and `aside`'s.
-pub fn beside<A: Send, H>(aside: impl Fn() -> A + Sync, here: impl FnOnce() -> H) -> (H, A) {
-    thread::scope(|scope| {
-        let work = || {
-            grow_heap();
-            aside()
-        };
-        let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
-        let here = here();
-        let aside = match thread.map(thread::ScopedJoinHandle::join) {
-            Ok(Ok(result)) => result,
-            Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            Err(_) => aside(),
-        };
-        (here, aside)
-    })
-}
-
-/// What a tree of a hundred kilobytes of source takes, about.
-const HEAP_BYTES: usize = 2 << 20;
-
-/// Lets this thread's heap grow at once: glibc gives a thread that is not the first one page at a time, each with a
-/// system call that all threads wait for. Freeing what was mapped makes it keep what is freed (mallopt(3),
-/// M_TRIM_THRESHOLD); nothing of it is touched. Worth 5 % of `check` (measured).
-pub fn grow_heap() {
-    for _ in 0..2 {
-        std::hint::black_box(Vec::<u8>::with_capacity(HEAP_BYTES));
-    }
-}
-
 /// Parts of the text, each of which begins with what looks like a definition of the outermost level, after an empty
 /// line. Only one where the text is too short to be divided.
 fn divide(text: &str) -> Vec<Range<usize>> {
@@ -126,23 +95,6 @@ fn divide(text: &str) -> Vec<Range<usize>> {
 fn begins_definition(bytes: &[u8], line: usize) -> bool {
     let begins = ["class ", "def ", "async def ", "@"].iter().any(|word| bytes[line..].starts_with(word.as_bytes()));
     begins && (bytes[..line].ends_with(b"\n\n") || bytes[..line].ends_with(b"\n\r\n"))
-}
-
-/// Line and column (characters) of an offset, both from 1.
-pub fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text.as_bytes()[..offset];
-    let line = memchr::memchr_iter(b'\n', before).count() + 1;
-    (line, String::from_utf8_lossy(&before[line_start(text, offset)..]).chars().count() + 1)
-}
-
-/// The start of the line that an offset is in.
-pub fn line_start(text: &str, offset: usize) -> usize {
-    memchr::memrchr(b'\n', &text.as_bytes()[..offset]).map_or(0, |newline| newline + 1)
-}
-
-/// The offset behind the end of the line that an offset is in.
-pub fn line_end(text: &str, offset: usize) -> usize {
-    memchr::memchr(b'\n', &text.as_bytes()[offset..]).map_or(text.len(), |newline| offset + newline + 1)
 }
 
 #[cfg(test)]

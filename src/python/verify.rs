@@ -9,9 +9,10 @@ use rustpython_parser::ast::{self, BoolOp, Expr, Ranged, Stmt};
 use rustpython_parser::text_size::{TextRange, TextSize};
 
 use super::first_offset;
-use super::marker::Marker;
-use super::syntax::{line_end, line_start, parse_at};
+use super::syntax::parse_at;
 use crate::source::edit::{self, InsertedSpan, original_offset};
+use crate::source::lines::{line_end, line_start};
+use crate::source::marker::Marker;
 
 /// In what way a rewrite is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,15 +1,17 @@
 //! What happened, as data; one renderer a format. Nothing here prints or exits.
 #![forbid(unsafe_code)]
 
+pub mod fabric;
 pub mod file;
 pub mod json;
+pub mod smoke;
+pub mod stage;
 pub mod text;
 
-use std::path::PathBuf;
-
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use file::FileReport;
+use smoke::{Smoke, SmokeStatus};
 
 /// The document that a run produces (`--output-format json` prints it as it is).
 #[derive(Debug, Serialize)]
@@ -60,176 +62,4 @@ impl Report {
         }
         self.smokes.push(smoke);
     }
-}
-
-/// What a transfer came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SmokeStatus {
-    /// The target's bytes were compared after the target was notified, and were right.
-    Passed,
-    /// Anything else that was tried.
-    Failed,
-    /// Not tried; `reason` says why.
-    Skipped,
-}
-
-/// Which code moved the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SmokeEngine {
-    /// The installed NIXL, through its C API.
-    Nixl,
-    /// UCX or libfabric themselves.
-    Native,
-}
-
-/// The library that the native engine has used, as it states itself.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct NativeLibrary {
-    /// The file that was loaded.
-    pub path: String,
-    /// Its version.
-    pub version: String,
-}
-
-/// Whether the plugin of a NIXL without a C API can be loaded: what the native engine cannot tell.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PluginCheck {
-    /// The plugin's file.
-    pub path: PathBuf,
-    /// Whether the dynamic loader accepts it.
-    pub loads: bool,
-    /// The result in a sentence, with the loader's words where it does not.
-    pub message: String,
-}
-
-/// A GPU whose memory was used, as its driver states it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gpu {
-    /// Its name.
-    pub name: String,
-    /// The CUDA version that the driver supports, `13.0` for example.
-    pub cuda: String,
-    /// The file that the driver's library was loaded from.
-    pub driver: String,
-}
-
-/// The other end of a transfer between two machines.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PeerReport {
-    /// The address and the port at its end of the control connection.
-    pub address: String,
-    /// Its machine's own name.
-    pub host: String,
-    /// Its NIXL's version.
-    pub nixl_version: Option<String>,
-}
-
-/// One smoke transfer. A field is null when it was not observed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Smoke {
-    /// Passed, failed or skipped.
-    pub status: SmokeStatus,
-    /// Why it was skipped.
-    pub reason: Option<String>,
-    /// The code that moved the bytes.
-    pub engine: Option<SmokeEngine>,
-    /// NIXL's name of the backend, `UCX` for example; of several in one agent, in their order: `LIBFABRIC,UCX`.
-    pub backend: Option<String>,
-    /// The target's backends, where its agent has others than the initiator's; else null.
-    pub peer_backend: Option<String>,
-    /// The backend that NIXL chose among those of the agents, or null where there was no NIXL or it did not get so far.
-    pub chosen_backend: Option<String>,
-    /// What carried the bytes, as the running library states it: efa, ib, tcp, shm, …
-    pub fabric: Option<String>,
-    /// The transports in the running library's own words, `tcp/eth0` for example.
-    pub transports: Vec<String>,
-    /// Whose memory the bytes were moved from and to: `dram`, or `vram:N` for the GPU with that number.
-    pub memory: Option<String>,
-    /// That GPU as its driver states it, or null.
-    pub gpu: Option<Gpu>,
-    /// Payload bytes that were moved and compared, both directions together.
-    pub bytes: u64,
-    /// Whether every byte was compared at its destination, after the notification, and was right.
-    pub verified: bool,
-    /// Median time of one small WRITE, post to completion at the initiator, in microseconds.
-    pub latency_us: Option<f64>,
-    /// Large WRITEs, in Gbit/s (10^9 bits a second).
-    pub bandwidth_gbit_s: Option<f64>,
-    /// The whole transfer, workers' start and end included, in milliseconds.
-    pub duration_ms: f64,
-    /// The part of it until both agents were connected: NIXL's own set-up, in milliseconds.
-    pub setup_ms: Option<f64>,
-    /// The installed NIXL's version, from its distribution.
-    pub nixl_version: Option<String>,
-    /// The C API library that was loaded.
-    pub nixl_library: Option<PathBuf>,
-    /// The library of the native engine, or null.
-    pub native_library: Option<NativeLibrary>,
-    /// Whether the plugin of a NIXL without a C API would have loaded, or null.
-    pub plugin: Option<PluginCheck>,
-    /// What this program added to or withheld from the workers' environment: `NAME=value`, `-NAME`.
-    pub environment: Vec<String>,
-    /// Libraries of which only a stand-in could be given to the workers: `libcuda.so.1`.
-    pub stand_ins: Vec<String>,
-    /// Between two machines: `initiator` (the end that connects) or `target`, whichever ran here.
-    pub role: Option<String>,
-    /// The other end, between two machines.
-    pub peer: Option<PeerReport>,
-    /// What a user should know although it passed.
-    pub warnings: Vec<String>,
-    /// What went wrong, or null.
-    pub failure: Option<Failure>,
-}
-
-impl Smoke {
-    /// A transfer that was not made.
-    pub fn skipped(backend: &str, reason: String) -> Self {
-        Smoke { status: SmokeStatus::Skipped, reason: Some(reason), ..Smoke::nothing_observed(backend) }
-    }
-
-    /// A transfer of which nothing is known yet: it has failed until something better is seen.
-    pub fn nothing_observed(backend: &str) -> Self {
-        Smoke {
-            status: SmokeStatus::Failed,
-            reason: None,
-            engine: None,
-            backend: Some(backend.into()),
-            peer_backend: None,
-            chosen_backend: None,
-            fabric: None,
-            transports: Vec::new(),
-            memory: None,
-            gpu: None,
-            bytes: 0,
-            verified: false,
-            latency_us: None,
-            bandwidth_gbit_s: None,
-            duration_ms: 0.0,
-            setup_ms: None,
-            nixl_version: None,
-            nixl_library: None,
-            native_library: None,
-            plugin: None,
-            environment: Vec::new(),
-            stand_ins: Vec::new(),
-            role: None,
-            peer: None,
-            warnings: Vec::new(),
-            failure: None,
-        }
-    }
-}
-
-/// Where a transfer failed, in whose words, and what to do about it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Failure {
-    /// load, agent, backend, register, metadata, connect, transfer, notify or compare; fabric, where the transfer was right
-    /// and something else carried it than was required; handshake, where two machines did not come together.
-    pub stage: String,
-    /// What happened, with the library's own last lines where there are any.
-    pub message: String,
-    /// What to do next.
-    pub advice: String,
 }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 
 use super::file::{Action, FileReport, FileStatus, SiteReport};
-use super::{Smoke, SmokeEngine, SmokeStatus};
+use super::smoke::{Smoke, SmokeEngine, SmokeStatus};
 
 /// How a text report is written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -120,7 +120,7 @@ fn title(smoke: &Smoke) -> String {
 }
 
 fn passed_lines(text: &mut String, smoke: &Smoke, backend: &str, paint: Paint) {
-    let fabric = smoke.fabric.as_deref().unwrap_or("a fabric that the library did not name");
+    let fabric = smoke.fabric.as_ref().map_or("a fabric that the library did not name".into(), ToString::to_string);
     let version = smoke.nixl_version.as_deref().map(|version| format!(", NIXL {version}")).unwrap_or_default();
     let engine = match smoke.engine {
         Some(SmokeEngine::Native) => ", native engine",

@@ -144,13 +144,6 @@ fn mix(mut word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// A seed from the operating system's random numbers.
-pub fn random_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    // The standard library keys its hasher with them; it offers no other way to them.
-    std::hash::RandomState::new().build_hasher().finish()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,8 @@
-//! A text file as bytes: encoding and newlines, edits by byte range, unified diff, atomic replacement.
+//! A text file as bytes: lines, edits by byte range, marker, unified diff, atomic replacement.
 #![forbid(unsafe_code)]
 
 pub mod diff;
 pub mod edit;
-pub mod encoding;
+pub mod lines;
+pub mod marker;
 pub mod replace;

@@ -15,9 +15,9 @@ use std::path::Path;
 use std::ptr;
 
 use super::library::{self, Scope, functions};
-use crate::report::Gpu;
-use crate::smoke::gpu::GpuTrouble;
-use crate::smoke::protocol::Cause;
+use crate::smoke::wire::cause::Cause;
+use crate::smoke::wire::cause::GpuTrouble;
+use crate::smoke::wire::worker::Gpu;
 
 /// The driver's name, by which the dynamic loader looks for it.
 pub const DRIVER: &str = "libcuda.so.1";

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
-use crate::smoke::protocol::Cause;
+use crate::smoke::wire::cause::Cause;
 
 /// Whose symbols a library's own libraries may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,15 @@
 //! The installed NIXL as an engine: one agent with the backends of its side.
 #![forbid(unsafe_code)]
 
+use super::interface::{Engine, Place, Transfer};
 use super::nixl_capi::{Agent, NixlLibrary, Peer, Request};
+use super::plugin;
 use super::region::Region;
-use super::{Engine, Operation, Place, Transfer, plugin};
-use crate::smoke::protocol::{Blob, Cause, Stage, Task, TaskBackend};
+use crate::report::stage::Stage;
+use crate::smoke::plan::operation::Operation;
+use crate::smoke::wire::blob::Blob;
+use crate::smoke::wire::cause::Cause;
+use crate::smoke::wire::worker::{Task, TaskBackend};
 
 /// An agent, and the other one once it is known.
 pub struct Nixl {

@@ -9,11 +9,12 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::ptr;
 
+use super::interface::Place;
 use super::library::{self, Scope, functions};
 use super::region::Region;
-use super::{Operation, Place};
-use crate::smoke::memory::Memory;
-use crate::smoke::protocol::Cause;
+use crate::smoke::plan::memory::Memory;
+use crate::smoke::plan::operation::Operation;
+use crate::smoke::wire::cause::Cause;
 
 /// `nixl_capi_status_t` of wrapper.h: zero is success, one is «in progress», negative values are errors.
 type Status = c_int;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::library::{self, Scope};
-use crate::smoke::protocol::Cause;
+use crate::smoke::wire::cause::Cause;
 
 /// Loads a plugin's file on its own, as NIXL does: the dynamic loader's words, or None when it loads.
 pub fn refusal(path: &Path) -> Option<String> {

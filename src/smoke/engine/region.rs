@@ -10,8 +10,8 @@ use std::ops::Range;
 use std::ptr::NonNull;
 
 use super::cuda::{Buffer, Cuda};
-use crate::smoke::memory::Memory;
-use crate::smoke::protocol::Cause;
+use crate::smoke::plan::memory::Memory;
+use crate::smoke::wire::cause::Cause;
 
 /// The huge page of most machines, a multiple of their base page: registration works on whole pages.
 const ALIGNMENT: usize = 2 << 20;

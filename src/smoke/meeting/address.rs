@@ -1,5 +1,4 @@
 //! Where one end listens, as a user writes it.
-#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::io;

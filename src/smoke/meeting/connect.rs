@@ -1,5 +1,4 @@
 //! Looking for the listening end, which may start later.
-#![forbid(unsafe_code)]
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -8,13 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::address::{Address, is_loopback};
-use super::connection::{Connection, Timed};
-use super::failure;
+use super::connection::Connection;
+use super::failure::failure;
 use super::handshake;
+use super::timed::Timed;
 use super::token::{TOKEN_VARIABLE, Token};
-use crate::report::Failure;
-use crate::smoke::plan::spoken;
-use crate::smoke::protocol::Role;
+use crate::report::smoke::Failure;
+use crate::smoke::plan::deadline::spoken;
+use crate::smoke::plan::role::Role;
 
 /// The pause between attempts.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -74,7 +74,7 @@ fn try_all(addresses: &[SocketAddr], until: Instant) -> io::Result<TcpStream> {
 fn greet(stream: TcpStream, address: &Address, token: Option<&Token>, until: Instant) -> Result<Connection, Failure> {
     let until = until.min(Instant::now() + PATIENCE);
     let met = handshake::connecting(&mut Timed::new(&stream, until), token);
-    met.and_then(|()| Ok(Connection::new(stream, Role::Initiator)?)).map_err(|refusal| {
+    met.and_then(|program| Ok(Connection::new(stream, Role::Initiator, program)?)).map_err(|refusal| {
         failure(format!("the one that listens at {address} is not the other end: {refusal}"), refusal.advice())
     })
 }

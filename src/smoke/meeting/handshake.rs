@@ -10,20 +10,18 @@
 //!
 //! A proof is HMAC-SHA256 under the token over a label, which differs by end so that no proof can be sent back, and both
 //! greetings, which hold a fresh nonce each. Without a token the key is empty: that proves nothing, and is for the loopback.
-#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::io::{self, Read, Write};
 
 use hmac::{Hmac, KeyInit, Mac};
-use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::Sha256;
 
 use super::token::Token;
 
 /// Version of everything that travels over the control connection. It changes whenever an older program would
 /// misunderstand a newer one.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 const MAGIC: &[u8; 14] = b"nixl-retrofit\n";
 /// Magic and protocol: so much is read before anything is believed.
@@ -112,11 +110,11 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// The connecting end.
+/// The connecting end; returns the version of the other end's program.
 ///
 /// # Errors
 /// Where the other end is not what it should be, or refuses.
-pub fn connecting(stream: &mut (impl Read + Write), token: Option<&Token>) -> Result<(), Refusal> {
+pub fn connecting(stream: &mut (impl Read + Write), token: Option<&Token>) -> Result<String, Refusal> {
     let ours = greeting(token)?;
     stream.write_all(&ours)?;
     let theirs = read_greeting(stream)?;
@@ -127,10 +125,11 @@ pub fn connecting(stream: &mut (impl Read + Write), token: Option<&Token>) -> Re
         [BUSY] => return Err(Refusal::Busy),
         _ => return Err(Refusal::WrongToken),
     }
-    verify(stream, proof(token, b"listening", &ours, &theirs))
+    verify(stream, proof(token, b"listening", &ours, &theirs))?;
+    Ok(program(&theirs))
 }
 
-/// The listening end; `claim` says whether this peer may be the one.
+/// The listening end; `claim` says whether this peer may be the one. Returns the version of the other end's program.
 ///
 /// # Errors
 /// Where the other end is not what it should be, or comes too late.
@@ -138,7 +137,7 @@ pub fn listening(
     stream: &mut (impl Read + Write),
     token: Option<&Token>,
     claim: impl FnOnce() -> bool,
-) -> Result<(), Refusal> {
+) -> Result<String, Refusal> {
     let theirs = read_greeting(stream)?;
     let ours = greeting(token)?;
     stream.write_all(&ours)?;
@@ -154,7 +153,8 @@ pub fn listening(
     }
     let mut answer = vec![ACCEPTED];
     answer.extend(proof(token, b"listening", &theirs, &ours).finalize().into_bytes());
-    Ok(stream.write_all(&answer)?)
+    stream.write_all(&answer)?;
+    Ok(program(&theirs))
 }
 
 fn greeting(token: Option<&Token>) -> io::Result<[u8; GREETING]> {
@@ -165,9 +165,7 @@ fn greeting(token: Option<&Token>) -> io::Result<[u8; GREETING]> {
     let version = env!("CARGO_PKG_VERSION").as_bytes();
     let length = version.len().min(PROGRAM.len());
     greeting[PROGRAM][..length].copy_from_slice(&version[..length]);
-    if getrandom(&mut greeting[NONCE], GetRandomFlags::empty())? < NONCE.len() {
-        return Err(io::Error::other("the system gives no random numbers"));
-    }
+    getrandom::fill(&mut greeting[NONCE]).map_err(io::Error::other)?;
     Ok(greeting)
 }
 
@@ -186,14 +184,18 @@ fn read_greeting(stream: &mut impl Read) -> Result<[u8; GREETING], Refusal> {
 fn check(theirs: &[u8; GREETING], token: Option<&Token>) -> Result<(), Refusal> {
     let protocol = u16::from_le_bytes([theirs[HEAD - 2], theirs[HEAD - 1]]);
     if protocol != PROTOCOL {
-        let program = theirs[PROGRAM].iter().take_while(|byte| byte.is_ascii_graphic()).map(|&byte| char::from(byte));
-        return Err(Refusal::Version { program: program.collect(), protocol });
+        return Err(Refusal::Version { program: program(theirs), protocol });
     }
     let have = theirs[FLAGS] & HAS_TOKEN != 0;
     if have != token.is_some() {
         return Err(Refusal::OneToken(have));
     }
     Ok(())
+}
+
+/// The version of the program that sent a greeting, as far as it can be shown.
+fn program(greeting: &[u8; GREETING]) -> String {
+    greeting[PROGRAM].iter().take_while(|byte| byte.is_ascii_graphic()).map(|&byte| char::from(byte)).collect()
 }
 
 fn proof(token: Option<&Token>, label: &[u8], connecting: &[u8; GREETING], listening: &[u8; GREETING]) -> Hmac<Sha256> {
@@ -226,7 +228,7 @@ mod tests {
     }
 
     /// What the connecting and the listening end come to.
-    fn meet(ours: Option<Token>, theirs: Option<Token>) -> (Result<(), Refusal>, Result<(), Refusal>) {
+    fn meet(ours: Option<Token>, theirs: Option<Token>) -> (Result<String, Refusal>, Result<String, Refusal>) {
         let (mut one, mut other) = UnixStream::pair().unwrap();
         let listener = std::thread::spawn(move || listening(&mut other, theirs.as_ref(), || true));
         let connected = connecting(&mut one, ours.as_ref());
@@ -238,7 +240,8 @@ mod tests {
     fn ends_with_the_same_token_meet() {
         for text in ["secret", &"x".repeat(4096)] {
             let (connected, listened) = meet(token(text), token(text));
-            assert!(connected.is_ok() && listened.is_ok(), "{connected:?} {listened:?}");
+            assert_eq!(connected.unwrap(), env!("CARGO_PKG_VERSION"));
+            assert_eq!(listened.unwrap(), env!("CARGO_PKG_VERSION"));
         }
         let (connected, listened) = meet(None, None);
         assert!(connected.is_ok() && listened.is_ok());
@@ -255,7 +258,7 @@ mod tests {
     }
 
     /// A peer that gives back what it is sent, and then what it is told to.
-    fn forge(answer: impl FnOnce(&mut UnixStream) + Send + 'static) -> Result<(), Refusal> {
+    fn forge(answer: impl FnOnce(&mut UnixStream) + Send + 'static) -> Result<String, Refusal> {
         let (mut one, mut other) = UnixStream::pair().unwrap();
         let forger = std::thread::spawn(move || answer(&mut other));
         let result = connecting(&mut one, token("secret").as_ref());
@@ -300,7 +303,7 @@ mod tests {
         });
         let words = result.unwrap_err().to_string();
         assert!(words.contains("nixl-retrofit 9.9.9 with version 7"), "{words}");
-        assert!(words.contains(concat!(env!("CARGO_PKG_VERSION"), " with version 1")), "{words}");
+        assert!(words.contains(concat!(env!("CARGO_PKG_VERSION"), " with version 2")), "{words}");
     }
 
     #[test]

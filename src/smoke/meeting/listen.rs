@@ -1,5 +1,4 @@
 //! Waiting for the peer.
-#![forbid(unsafe_code)]
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,13 +11,14 @@ use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::address::{Address, is_loopback};
-use super::connection::{Connection, Timed};
-use super::failure;
+use super::connection::Connection;
+use super::failure::failure;
 use super::handshake::{self, Refusal};
+use super::timed::Timed;
 use super::token::{TOKEN_VARIABLE, Token};
-use crate::report::Failure;
-use crate::smoke::plan::spoken;
-use crate::smoke::protocol::Role;
+use crate::report::smoke::Failure;
+use crate::smoke::plan::deadline::spoken;
+use crate::smoke::plan::role::Role;
 
 /// How long one peer may take to prove who it is.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -173,7 +173,7 @@ fn greet(stream: TcpStream, token: Option<&Token>, until: Instant, taken: &Atomi
         claimed = !taken.swap(true, Ordering::SeqCst);
         claimed
     });
-    let connection = met.and_then(|()| Ok(Connection::new(stream, Role::Target)?));
+    let connection = met.and_then(|program| Ok(Connection::new(stream, Role::Target, program)?));
     if claimed && connection.is_err() {
         taken.store(false, Ordering::SeqCst);
     }
@@ -201,6 +201,7 @@ fn nobody(address: SocketAddr, limit: Duration, refused: &Refused) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::stage::Stage;
     use std::io::{Read, Write};
 
     fn token(text: &str) -> Option<Token> {
@@ -214,7 +215,7 @@ mod tests {
     fn come(address: SocketAddr, text: &str) -> Result<(), Refusal> {
         let stream = TcpStream::connect(address).unwrap();
         let until = Instant::now() + Duration::from_secs(10);
-        handshake::connecting(&mut Timed::new(&stream, until), token(text).as_ref())
+        handshake::connecting(&mut Timed::new(&stream, until), token(text).as_ref()).map(drop)
     }
 
     #[test]
@@ -250,7 +251,7 @@ mod tests {
         let peer = std::thread::spawn(move || come(address, "other"));
         let failure = listener.wait(token("secret").as_ref(), Duration::from_millis(500), &mut |_| {}).unwrap_err();
         assert!(peer.join().unwrap().is_err());
-        assert_eq!(failure.stage, "handshake");
+        assert_eq!(failure.stage, Stage::Handshake);
         for words in ["within 500 ms", "1 peer was refused", "127.0.0.1:", "wrong token"] {
             assert!(failure.message.contains(words), "{words}: {}", failure.message);
         }

@@ -17,22 +17,20 @@
 //! | `handshake` | who is at the other end |
 //! | `listen`, `connect` | waiting for the peer, looking for it |
 //! | `terms` | what is transferred |
-//! | `connection` | messages with a deadline |
+//! | `message`, `verdict`, `told` | what the two ends say to each other |
+//! | `connection`, `timed` | messages with a deadline |
+//! | `failure` | a transfer that failed before it began |
 #![forbid(unsafe_code)]
 
-pub(super) mod address;
-pub(super) mod connect;
-pub(super) mod connection;
-pub(super) mod handshake;
-pub(super) mod listen;
-pub(super) mod terms;
-pub(super) mod token;
-
-use crate::report::Failure;
-
-/// The stage of a transfer that failed before its first one: the two ends did not come together.
-const STAGE: &str = "handshake";
-
-fn failure(message: String, advice: &str) -> Failure {
-    Failure { stage: STAGE.into(), message, advice: advice.into() }
-}
+pub mod address;
+pub mod connect;
+pub mod connection;
+pub mod failure;
+pub mod handshake;
+pub mod listen;
+pub mod message;
+pub mod terms;
+pub mod timed;
+pub mod token;
+pub mod told;
+pub mod verdict;

@@ -1,21 +1,16 @@
 //! What is transferred: the connecting end offers, the listening end agrees or refuses.
-#![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
-use super::connection::{Connection, Message, own_host, shown_host};
-use super::failure;
-use crate::backend::Backend;
-use crate::cli::EngineChoice;
-use crate::report::Failure;
-use crate::smoke::memory::Memory;
-use crate::smoke::native;
-use crate::smoke::payload;
-use crate::smoke::plan::{Pair, Plan};
-use crate::smoke::protocol::{EngineKind, Role};
-use crate::smoke::requirement::RequiredFabric;
+use super::connection::{Connection, own_host, shown_host};
+use super::failure::failure;
+use super::message::{Answer, Message, Offer, Offered, Terms};
+use crate::choice::backend::Backend;
+use crate::report::smoke::Failure;
+use crate::smoke::plan::Plan;
+use crate::smoke::plan::engine::{EngineChoice, EngineKind};
+use crate::smoke::plan::pair::Pair;
+use crate::smoke::plan::role::Role;
 
 /// An offer or an answer is no longer than this.
 const FRAME: usize = 16 << 10;
@@ -28,56 +23,8 @@ const MOST_TRANSFERS: usize = 8;
 const MOST_BACKENDS: usize = 8;
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// What the connecting end wants.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Offer {
-    host: String,
-    nixl_version: Option<String>,
-    /// One transfer each, in this order.
-    transfers: Vec<Offered>,
-    size: u64,
-    iterations: u32,
-    memory: Memory,
-    seed: u64,
-    timeout_ms: u64,
-    require_fabric: RequiredFabric,
-}
-
-/// One transfer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Offered {
-    /// The connecting end's.
-    initiator: Vec<String>,
-    /// The listening end's.
-    target: Vec<String>,
-    /// Whether a required fabric is demanded of it.
-    principal: bool,
-    engine: EngineKind,
-}
-
-/// What the listening end says to it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Answer {
-    /// Yes, with these limits.
-    Agreed(Terms),
-    /// No, and why.
-    Refused(String),
-}
-
-/// The listening end's part.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Terms {
-    host: String,
-    nixl_version: Option<String>,
-    /// The shorter one of both ends'.
-    timeout_ms: u64,
-    /// The stricter one of both ends'.
-    require_fabric: RequiredFabric,
-}
-
 /// What the listening end's user has asked for, and nothing that is a mere default.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Given {
     /// The backends of its own agents, if any were named.
     pub backends: Vec<Backend>,
@@ -85,6 +32,8 @@ pub struct Given {
     pub size: Option<u64>,
     /// The number of large messages.
     pub iterations: Option<u32>,
+    /// What shall move the bytes.
+    pub engine: EngineChoice,
 }
 
 /// The connecting end: offers these plans, and returns them as they were agreed upon.
@@ -97,7 +46,6 @@ pub fn offer(connection: &mut Connection, plans: Vec<Plan>) -> Result<Vec<Plan>,
         can_load(plan).map_err(refused)?;
     }
     let until = Instant::now() + PATIENCE.min(first.timeout);
-    let seed = payload::random_seed();
     let offer = Message::Offer(Offer {
         host: own_host(),
         nixl_version: first.nixl.version.clone(),
@@ -105,18 +53,18 @@ pub fn offer(connection: &mut Connection, plans: Vec<Plan>) -> Result<Vec<Plan>,
         size: first.size,
         iterations: first.iterations,
         memory: first.memory,
-        seed,
+        seed: first.seed,
         timeout_ms: milliseconds(first.timeout),
         require_fabric: first.require_fabric,
     });
     let answered = connection.send(&offer, until).and_then(|()| connection.receive(FRAME, until));
     match answered {
         Ok(Message::Answer(Answer::Agreed(terms))) => {
-            connection.seed = seed;
             know(connection, &terms.host, terms.nixl_version);
             let timeout = Duration::from_millis(terms.timeout_ms).min(first.timeout);
             let require_fabric = first.require_fabric.stricter(terms.require_fabric);
-            Ok(plans.into_iter().map(|plan| Plan { timeout, require_fabric, ..plan }).collect())
+            let seed = first.seed;
+            Ok(plans.into_iter().map(|plan| Plan { seed, timeout, require_fabric, ..plan }).collect())
         }
         Ok(Message::Answer(Answer::Refused(reason))) => Err(refused(format!("the listening end refuses: {reason}"))),
         Ok(_) => Err(silent(connection, "it answered out of turn")),
@@ -144,7 +92,6 @@ pub fn accept(connection: &mut Connection, template: &Plan, given: &Given) -> Re
             (Answer::Refused(reason), Err(refused(ours)))
         }
     };
-    connection.seed = offer.seed;
     connection.send(&Message::Answer(answer), until).map_err(|error| silent(connection, &error.to_string()))?;
     result
 }
@@ -156,7 +103,7 @@ fn know(connection: &mut Connection, host: &str, nixl_version: Option<String>) {
 
 fn offered(plan: &Plan) -> Offered {
     let [initiator, target] = Role::ALL.map(|role| names(plan.pair.of(role)));
-    Offered { initiator, target, principal: plan.principal, engine: native::engine(plan).0 }
+    Offered { initiator, target, principal: plan.principal, engine: plan.engine.kind }
 }
 
 fn names(backends: &[Backend]) -> Vec<String> {
@@ -202,11 +149,12 @@ fn agree(offer: &Offer, template: &Plan, given: &Given) -> Result<Vec<Plan>, Str
     let template = Plan {
         size: offer.size,
         iterations: offer.iterations,
+        seed: offer.seed,
         timeout: timeout.min(template.timeout),
         require_fabric: template.require_fabric.stricter(offer.require_fabric),
         ..template.clone()
     };
-    offer.transfers.iter().map(|transfer| plan(&template, transfer)).collect()
+    offer.transfers.iter().map(|transfer| plan(&template, given.engine, transfer)).collect()
 }
 
 fn check_size(size: u64, given: Option<u64>) -> Result<(), String> {
@@ -223,22 +171,22 @@ fn differs(option: &str, listening: impl std::fmt::Display, connecting: impl std
 }
 
 /// `--engine auto` follows the connecting end: the two engines do not understand each other.
-fn plan(template: &Plan, transfer: &Offered) -> Result<Plan, String> {
+fn plan(template: &Plan, choice: EngineChoice, transfer: &Offered) -> Result<Plan, String> {
     let pair = Pair { initiator: backends(&transfer.initiator)?, target: backends(&transfer.target)? };
-    let engine = match (template.engine, transfer.engine) {
+    let choice = match (choice, transfer.engine) {
         (EngineChoice::Auto, EngineKind::Nixl) => EngineChoice::Nixl,
         (EngineChoice::Auto, EngineKind::Ucp | EngineKind::Libfabric) => EngineChoice::Native,
         (given, _) => given,
     };
     let title = pair.title();
-    let plan = Plan { pair, principal: transfer.principal, engine, ..template.clone() };
-    let ours = native::engine(&plan).0;
+    let plan = template.with_pair(pair, choice, transfer.principal);
+    let ours = plan.engine.kind;
     if ours != transfer.engine {
         return Err(format!(
             "the bytes of {title} would be moved by {} at the connecting end and by {} at the listening one; say \
              --engine native, or nixl, at both",
-            name(transfer.engine),
-            name(ours)
+            transfer.engine.name(),
+            ours.name()
         ));
     }
     can_load(&plan).map(|()| plan)
@@ -253,7 +201,7 @@ fn backends(names: &[String]) -> Result<Vec<Backend>, String> {
 
 /// A NIXL without the library that the engine needs makes no transfer.
 fn can_load(plan: &Plan) -> Result<(), String> {
-    match native::engine(plan).1 {
+    match &plan.engine.library {
         Some(_) => Ok(()),
         None => Err(format!(
             "{} on {} has no C API (libnixl_capi.so, which NIXL has from 0.10.1 on); install it there, or say --engine \
@@ -261,14 +209,6 @@ fn can_load(plan: &Plan) -> Result<(), String> {
             plan.nixl.title(),
             own_host()
         )),
-    }
-}
-
-fn name(engine: EngineKind) -> &'static str {
-    match engine {
-        EngineKind::Nixl => "NIXL",
-        EngineKind::Ucp => "UCX itself",
-        EngineKind::Libfabric => "libfabric itself",
     }
 }
 
@@ -291,9 +231,11 @@ fn silent(connection: &mut Connection, error: &str) -> Failure {
 mod tests {
     use super::*;
     use crate::environment::nixl::NixlInstallation;
+    use crate::smoke::plan::fabric::RequiredFabric;
+    use crate::smoke::plan::memory::Memory;
 
     fn template() -> Plan {
-        crate::smoke::known_troubles::tests::plan(Backend::Ucx)
+        crate::smoke::plan::tests::plan(Backend::Ucx)
     }
 
     fn with_capi(mut plan: Plan) -> Plan {
@@ -327,12 +269,14 @@ mod tests {
 
     const UCX: (&str, EngineKind) = ("UCX", EngineKind::Nixl);
 
+    const NOTHING: Given = Given { backends: Vec::new(), size: None, iterations: None, engine: EngineChoice::Auto };
+
     #[test]
     fn the_connecting_end_decides_what_the_listening_one_leaves_open() {
         let offer = offer_of(&[("LIBFABRIC", EngineKind::Libfabric), UCX], 12345);
-        let plans = agreed(&offer, &Given::default()).unwrap();
-        let chosen: Vec<_> = plans.iter().map(|plan| (plan.backend(), plan.engine)).collect();
-        assert_eq!(chosen, [(Backend::Libfabric, EngineChoice::Native), (Backend::Ucx, EngineChoice::Nixl)]);
+        let plans = agreed(&offer, &NOTHING).unwrap();
+        let chosen: Vec<_> = plans.iter().map(|plan| (plan.backend(), plan.engine.kind)).collect();
+        assert_eq!(chosen, [(Backend::Libfabric, EngineKind::Libfabric), (Backend::Ucx, EngineKind::Nixl)]);
         for plan in plans {
             assert_eq!((plan.size, plan.iterations, plan.timeout.as_millis()), (12345, 4, 1000));
             assert_eq!(plan.require_fabric, RequiredFabric::Rdma);
@@ -343,7 +287,7 @@ mod tests {
     fn what_the_listening_end_was_given_must_be_the_same() {
         let offer = offer_of(&[UCX], 4096);
         let refused = |given| agreed(&offer, &given).unwrap_err();
-        let same = Given { backends: vec![Backend::Ucx], size: Some(4096), iterations: Some(4) };
+        let same = Given { backends: vec![Backend::Ucx], size: Some(4096), iterations: Some(4), ..NOTHING };
         assert!(agreed(&offer, &same).is_ok());
         let words = refused(Given { backends: vec![Backend::Libfabric], ..same.clone() });
         assert!(words.contains("--backend is LIBFABRIC at the listening end and UCX for it at"), "{words}");
@@ -352,33 +296,30 @@ mod tests {
         assert!(refused(Given { size: Some(4097), ..same.clone() }).contains("--size is 4097"));
         assert!(refused(Given { iterations: Some(5), ..same }).contains("--iterations is 5"));
         let vram = Offer { memory: Memory::Vram(0), ..offer_of(&[UCX], 4096) };
-        assert!(
-            agreed(&vram, &Given::default()).unwrap_err().contains("--memory is dram at the listening end and vram:0")
-        );
+        assert!(agreed(&vram, &NOTHING).unwrap_err().contains("--memory is dram at the listening end and vram:0"));
     }
 
     #[test]
     fn a_greedy_offer_is_refused() {
         let huge = offer_of(&[UCX], UNASKED + 1);
-        assert!(agreed(&huge, &Given::default()).unwrap_err().contains("--size"));
-        assert!(agreed(&huge, &Given { size: Some(UNASKED + 1), ..Given::default() }).is_ok());
-        assert!(agreed(&offer_of(&[UCX], 0), &Given::default()).is_err());
-        assert!(agreed(&offer_of(&[], 1), &Given::default()).is_err());
-        assert!(agreed(&offer_of(&[UCX; 9], 1), &Given::default()).is_err());
-        assert!(agreed(&offer_of(&[("GDS", EngineKind::Nixl)], 1), &Given::default()).unwrap_err().contains("GDS"));
+        assert!(agreed(&huge, &NOTHING).unwrap_err().contains("--size"));
+        assert!(agreed(&huge, &Given { size: Some(UNASKED + 1), ..NOTHING }).is_ok());
+        assert!(agreed(&offer_of(&[UCX], 0), &NOTHING).is_err());
+        assert!(agreed(&offer_of(&[], 1), &NOTHING).is_err());
+        assert!(agreed(&offer_of(&[UCX; 9], 1), &NOTHING).is_err());
+        assert!(agreed(&offer_of(&[("GDS", EngineKind::Nixl)], 1), &NOTHING).unwrap_err().contains("GDS"));
         for iterations in [0, 1_000_001] {
-            assert!(agreed(&Offer { iterations, ..offer_of(&[UCX], 1) }, &Given::default()).is_err());
+            assert!(agreed(&Offer { iterations, ..offer_of(&[UCX], 1) }, &NOTHING).is_err());
         }
     }
 
     #[test]
     fn engines_that_do_not_understand_each_other_are_refused() {
-        let mut native = with_capi(template());
-        native.engine = EngineChoice::Native;
-        let words = agree(&offer_of(&[UCX], 1), &native, &Given::default()).unwrap_err();
+        let native = Given { engine: EngineChoice::Native, ..NOTHING };
+        let words = agreed(&offer_of(&[UCX], 1), &native).unwrap_err();
         assert!(words.contains("NIXL at the connecting end and by UCX itself"), "{words}");
-        let words = agree(&offer_of(&[UCX], 1), &template(), &Given::default()).unwrap_err();
+        let words = agree(&offer_of(&[UCX], 1), &template(), &NOTHING).unwrap_err();
         assert!(words.contains("libnixl_capi.so") && words.contains("--engine native"), "{words}");
-        assert!(agreed(&offer_of(&[("UCX", EngineKind::Libfabric)], 1), &Given::default()).is_err());
+        assert!(agreed(&offer_of(&[("UCX", EngineKind::Libfabric)], 1), &NOTHING).is_err());
     }
 }

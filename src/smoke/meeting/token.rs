@@ -1,5 +1,4 @@
 //! The secret that both ends share.
-#![forbid(unsafe_code)]
 
 use std::ffi::OsString;
 use std::fmt;

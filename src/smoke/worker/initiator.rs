@@ -1,19 +1,21 @@
 //! The side that writes and reads.
 
-#![forbid(unsafe_code)]
-
 use std::collections::VecDeque;
 use std::ops::{Range, RangeInclusive};
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
-use super::{HELLO, Link, SMALL, Session, microseconds, note, wrong_bytes};
+use super::link::Link;
+use super::session::{HELLO, SMALL, Session, microseconds, note, wrong_bytes};
+use crate::report::stage::Stage;
+use crate::smoke::engine::interface::{Place, Transfer};
 use crate::smoke::engine::region::{Portion, Region};
-use crate::smoke::engine::{Operation, Place, Transfer};
-use crate::smoke::fault::Fault;
 use crate::smoke::payload::{self, Part, Stream};
-use crate::smoke::plan::Messages;
-use crate::smoke::protocol::{Cause, Measurements, PeerMessage, Stage, Task};
+use crate::smoke::plan::fault::Fault;
+use crate::smoke::plan::messages::Messages;
+use crate::smoke::plan::operation::Operation;
+use crate::smoke::wire::cause::Cause;
+use crate::smoke::wire::worker::{Measurements, PeerMessage, Task};
 
 /// Large messages under way at a time.
 const WINDOW: usize = 64;
@@ -21,6 +23,7 @@ const WINDOW: usize = 64;
 const SMALL_MESSAGES: RangeInclusive<usize> = 11..=201;
 const SMALL_TIME: Duration = Duration::from_millis(2);
 
+/// The initiator's transfer, from its first message to its comparison.
 pub(super) fn run(link: &mut Link, task: &Task, session: &Session, region: Region) -> Result<Measurements, Cause> {
     let portions = region.divide((0..session.messages.count()).map(|index| session.messages.range(index)));
     link.enter(Stage::Connect);

@@ -1,17 +1,19 @@
 //! The side whose memory is written and read.
 
-#![forbid(unsafe_code)]
-
 use std::io::Write;
 use std::time::Duration;
 
-use super::{HELLO, Link, SMALL, Session, note, vanish, wrong_bytes};
-use crate::smoke::engine::Operation;
+use super::link::{Link, vanish};
+use super::session::{HELLO, SMALL, Session, note, wrong_bytes};
+use crate::report::stage::Stage;
 use crate::smoke::engine::region::Region;
-use crate::smoke::fault::Fault;
 use crate::smoke::payload::{Part, Stream};
-use crate::smoke::protocol::{Cause, Measurements, PeerMessage, Stage, Task};
+use crate::smoke::plan::fault::Fault;
+use crate::smoke::plan::operation::Operation;
+use crate::smoke::wire::cause::Cause;
+use crate::smoke::wire::worker::{Measurements, PeerMessage, Task};
 
+/// The target's transfer, from the first notification to the last.
 pub(super) fn run(link: &mut Link, task: &Task, session: &Session, mut region: Region) -> Result<Measurements, Cause> {
     let mut mailbox = Mailbox::default();
     link.enter(Stage::Connect);

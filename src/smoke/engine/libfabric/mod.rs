@@ -24,11 +24,15 @@ use abi::{
     IoVec, MrAttr,
 };
 
+use super::interface::{Engine, Place, Transfer};
 use super::library::{self, Scope, functions};
 use super::region::Region;
-use super::{Engine, Operation, Place, Transfer};
-use crate::smoke::memory;
-use crate::smoke::protocol::{Cause, Stage, Stated};
+use crate::report::fabric::{Fabric, Fabrics};
+use crate::report::stage::Stage;
+use crate::smoke::plan::memory;
+use crate::smoke::plan::operation::Operation;
+use crate::smoke::wire::cause::{Cause, FI_ENABLE};
+use crate::smoke::wire::worker::{Carrier, Stated};
 
 /// The providers that NIXL's plugin takes, in its order.
 const PROVIDERS: [&str; 4] = ["cxi", "efa", "tcp", "sockets"];
@@ -332,17 +336,18 @@ impl Libfabric {
         let endpoint: *mut Fid = self.endpoint.cast();
         // SAFETY: the endpoint is open, bound to all it needs, and has its table.
         let status = unsafe { ((*(*endpoint).ops).control)(endpoint, abi::FI_ENABLE, ptr::null_mut()) };
-        self.check("fi_enable", status as isize)
+        self.check(FI_ENABLE, status as isize)
     }
 
-    fn carrier(&self, network_only: bool) -> (Option<String>, Vec<String>) {
+    fn carrier(&self, network_only: bool) -> Carrier {
         // SAFETY: the attributes are part of the info, and alive.
         let device = text(unsafe { (*self.info().domain_attr).name });
         let fabric = match self.provider.as_str() {
-            "sockets" => "tcp",
-            other => other,
+            "sockets" => Fabric::Tcp,
+            other => Fabric::named(other),
         };
-        (network_only.then(|| fabric.to_string()), vec![format!("{}/{device}", self.provider)])
+        let transports = vec![format!("{}/{device}", self.provider)];
+        Carrier { fabric: Fabrics::of(network_only.then_some(fabric)), transports }
     }
 
     fn mode(&self, bit: c_int) -> bool {

@@ -20,12 +20,15 @@ use abi::{
     EpParams, ErrHandler, MemAttr, MemMapParams, Params, RequestParam, SockAddr, Status, TagRecvInfo, WorkerParams,
 };
 
+use super::interface::{Engine, Place, Transfer};
 use super::library::{self, Scope, functions};
 use super::region::Region;
-use super::{Engine, Operation, Place, Transfer};
-use crate::smoke::gpu::GpuTrouble;
-use crate::smoke::memory;
-use crate::smoke::protocol::{Cause, Stage, Stated};
+use crate::report::stage::Stage;
+use crate::smoke::plan::memory;
+use crate::smoke::plan::operation::Operation;
+use crate::smoke::wire::cause::Cause;
+use crate::smoke::wire::cause::GpuTrouble;
+use crate::smoke::wire::worker::Stated;
 
 /// The tag of every notification.
 const NOTE: u64 = 0x6e6f_7465;

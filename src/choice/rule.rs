@@ -1,0 +1,157 @@
+//! The rule by which the value of an environment variable becomes a list of backends (design, section 3).
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+
+use super::backend::{self, Backend};
+
+/// How the patched code chooses its backends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The variable that is read when an agent is created.
+    pub variable: EnvVar,
+    /// The backend where the variable is unset, blank or names nothing allowed; one of `allowed`.
+    pub default: Backend,
+    /// The backends that the variable may name.
+    pub allowed: Vec<Backend>,
+    /// What happens with another name.
+    pub on_unknown: OnUnknown,
+}
+
+impl Default for Rule {
+    /// `NIXL_BACKEND`, UCX by default, UCX and LIBFABRIC allowed, a warning for any other name.
+    fn default() -> Self {
+        Rule {
+            variable: EnvVar::default(),
+            default: Backend::Ucx,
+            allowed: Backend::ALL.to_vec(),
+            on_unknown: OnUnknown::Fallback,
+        }
+    }
+}
+
+/// What a value chooses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The backends, in the variable's order and without repetitions; never empty.
+    pub backends: Vec<Backend>,
+    /// The names that are not allowed, as they were written.
+    pub unknown: Vec<String>,
+}
+
+impl Rule {
+    /// The choice for a value of the variable; `None` when it is unset.
+    pub fn choose(&self, value: Option<&str>) -> Choice {
+        let mut choice = Choice { backends: Vec::new(), unknown: Vec::new() };
+        let names = value.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
+        for name in names {
+            match name.parse::<Backend>() {
+                Ok(backend) if self.allowed.contains(&backend) => choice.backends.push(backend),
+                _ => choice.unknown.push(name.to_string()),
+            }
+        }
+        choice.backends = backend::distinct(&choice.backends);
+        if choice.backends.is_empty() {
+            choice.backends.push(self.default);
+        }
+        choice
+    }
+}
+
+/// The rule as a marker writes it.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on_unknown = match self.on_unknown {
+            OnUnknown::Fallback => "fallback",
+            OnUnknown::Error => "error",
+        };
+        let allowed = backend::list(&self.allowed);
+        write!(f, "default={} allow={allowed} on-unknown={on_unknown} env-var={}", self.default, self.variable)
+    }
+}
+
+/// What the patched code does with a backend name that is not allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnUnknown {
+    /// Log a warning and ignore the name
+    Fallback,
+    /// Raise ValueError
+    Error,
+}
+
+/// A name that a shell can set as an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvVar(String);
+
+impl EnvVar {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for EnvVar {
+    fn default() -> Self {
+        EnvVar("NIXL_BACKEND".into())
+    }
+}
+
+impl fmt::Display for EnvVar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for EnvVar {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        if first && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            return Ok(EnvVar(text.into()));
+        }
+        Err("use letters, digits and `_`, and start with a letter or `_`".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Backend::{Libfabric, Ucx};
+
+    #[test]
+    fn the_variable_is_read_as_the_contract_says() {
+        let cases: [(Option<&str>, &[Backend]); 9] = [
+            (None, &[Ucx]),
+            (Some("  "), &[Ucx]),
+            (Some("UCX"), &[Ucx]),
+            (Some("LIBFABRIC"), &[Libfabric]),
+            (Some("libfabric"), &[Libfabric]),
+            (Some("LIBFABRIC,UCX"), &[Libfabric, Ucx]),
+            (Some(" UCX , UCX"), &[Ucx]),
+            (Some("BOGUS"), &[Ucx]),
+            (Some("BOGUS,LIBFABRIC"), &[Libfabric]),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(Rule::default().choose(value).backends, expected, "{value:?}");
+        }
+        let narrow = Rule { allowed: vec![Ucx], ..Rule::default() };
+        assert_eq!(narrow.choose(Some("BOGUS,LIBFABRIC")).unknown, ["BOGUS", "LIBFABRIC"]);
+    }
+
+    #[test]
+    fn a_marker_writes_the_whole_rule() {
+        let text = "default=UCX allow=UCX,LIBFABRIC on-unknown=fallback env-var=NIXL_BACKEND";
+        assert_eq!(Rule::default().to_string(), text);
+    }
+
+    #[test]
+    fn variable_names_are_a_shells() {
+        assert!("NIXL_BACKEND".parse::<EnvVar>().is_ok());
+        for wrong in ["", "1X", "A-B", "A B", "É"] {
+            assert!(wrong.parse::<EnvVar>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What this process was started with, read once.
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::environment::variables::Variables;
+
+/// This process's program and environment variables.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The program's file, which a smoke transfer starts once more for each worker.
+    pub program: PathBuf,
+    /// The environment variables.
+    pub variables: Arc<Variables>,
+}
+
+impl Process {
+    /// Reads them.
+    pub fn current() -> Process {
+        // Where the program's file was replaced while it runs, the kernel still has it under this name.
+        let replaced = || PathBuf::from("/proc/self/exe");
+        Process {
+            program: env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(replaced),
+            variables: Arc::new(Variables::of_process()),
+        }
+    }
+}

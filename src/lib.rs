@@ -1,0 +1,30 @@
+//! Makes an installed NVIDIA Dynamo honour `NIXL_BACKEND`, and proves with a real transfer that the backend works.
+//!
+//! This library is the program `nixl-retrofit`, for its own binary, benchmarks and fuzz targets. It is no API: any of it
+//! may change with any release.
+
+mod advice;
+mod choice;
+mod cli;
+mod commands;
+mod environment;
+mod exit_status;
+mod patching;
+mod python;
+mod report;
+mod smoke;
+mod source;
+mod threads;
+
+use std::convert::Infallible;
+use std::process::ExitCode;
+
+pub use cli::Cli;
+pub use exit_status::ExitStatus;
+
+/// Runs the program that a command line asks for.
+///
+/// `exit` ends the process: commands that read Python source call it from the thread that did the work.
+pub fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitCode {
+    commands::run(cli, exit).into()
+}

@@ -1,0 +1,228 @@
+//! Why a GPU's memory cannot be used, and what to do about it.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use crate::choice::backend::Backend;
+use crate::environment::elf::loader::{self, Loader};
+use crate::report::stage::Stage;
+use crate::smoke::observe::ucx;
+use crate::smoke::plan::Plan;
+use crate::smoke::plan::memory::Memory;
+use crate::smoke::wire::cause::GpuTrouble;
+
+/// `CUDA_ERROR_INVALID_DEVICE`, `_NO_DEVICE`, `_STUB_LIBRARY`, `_OPERATING_SYSTEM`, `_SYSTEM_NOT_READY`,
+/// `_SYSTEM_DRIVER_MISMATCH`, `_COMPAT_NOT_SUPPORTED_ON_DEVICE` and `_UNKNOWN` of NVIDIA's cuda.h.
+mod status {
+    pub const STUB_LIBRARY: i32 = 34;
+    pub const NO_DEVICE: i32 = 100;
+    pub const OPERATING_SYSTEM: i32 = 304;
+    pub const SYSTEM_NOT_READY: i32 = 802;
+    pub const SYSTEM_DRIVER_MISMATCH: i32 = 803;
+    pub const COMPAT_NOT_SUPPORTED: i32 = 804;
+    pub const UNKNOWN: i32 = 999;
+}
+
+impl GpuTrouble {
+    /// What happened.
+    pub fn describe(&self, plan: &Plan) -> String {
+        match self {
+            GpuTrouble::NoDriver(words) => format!(
+                "--memory {}: there is no NVIDIA driver here: libcuda.so.1 cannot be loaded ({words}); searched: {}. What \
+                 stands in for it in transfers of host memory is never used for this",
+                plan.memory,
+                places(plan).join(", "),
+            ),
+            GpuTrouble::Incomplete { driver, name } => {
+                format!("--memory {}: {driver} is no whole NVIDIA driver: it lacks the function {name}", plan.memory)
+            }
+            GpuTrouble::NoSuchDevice { wanted, count } => {
+                let there = match count {
+                    0 => "the driver shows none".into(),
+                    1 => "the driver shows one, the number 0".into(),
+                    _ => format!("the driver shows {count}, the numbers 0 to {}", count - 1),
+                };
+                let visible = plan.variables.assignments(&["CUDA_VISIBLE_DEVICES"]);
+                let visible = visible.first().map(|value| format!(" ({value})")).unwrap_or_default();
+                format!("--memory {}: there is no GPU with the number {wanted}; {there}{visible}", plan.memory)
+            }
+            GpuTrouble::Full { wanted, free, total } => {
+                let room = match total {
+                    0 => String::new(),
+                    total => format!("; {} of its {} are free", mebibytes(*free), mebibytes(*total)),
+                };
+                format!("the GPU has no room for {}{room}", mebibytes(*wanted))
+            }
+            GpuTrouble::TakenForHost => "UCX takes the GPU's memory for the host's: it has no CUDA support here".into(),
+            GpuTrouble::Call { status: status::STUB_LIBRARY, driver, .. } => format!(
+                "--memory {}: {driver} is the CUDA toolkit's stub of the driver, made for linking, and no driver",
+                plan.memory
+            ),
+            GpuTrouble::Call { function, status, name, words, driver } => {
+                let name = if name.is_empty() { status.to_string() } else { format!("{status} ({name}: {words})") };
+                format!("the NVIDIA driver {driver} failed: {function} returned {name}")
+            }
+        }
+    }
+
+    /// What to do next.
+    pub fn advise(&self) -> String {
+        let status = match self {
+            GpuTrouble::NoDriver(_) | GpuTrouble::Incomplete { .. } => return NO_DRIVER.into(),
+            GpuTrouble::NoSuchDevice { .. } => {
+                return "Name a GPU that nvidia-smi -L lists (--memory vram:N; CUDA_VISIBLE_DEVICES renumbers them), or give \
+                        the container more of them (docker run --gpus all)."
+                    .into();
+            }
+            GpuTrouble::Full { .. } => {
+                return "Move less with --size (each of the two sides takes that much of the GPU's memory), choose another GPU \
+                        (--memory vram:N), or end what holds the memory (nvidia-smi lists it)."
+                    .into();
+            }
+            GpuTrouble::TakenForHost => return UCX_WITHOUT_CUDA.into(),
+            GpuTrouble::Call { status, .. } => *status,
+        };
+        match status {
+            status::STUB_LIBRARY => format!("Take the folder of stubs out of LD_LIBRARY_PATH and --library-path. {NO_DRIVER}"),
+            status::NO_DEVICE => "The driver's library is there and no GPU is: give the container its GPUs (docker run --gpus \
+                                  all), see that CUDA_VISIBLE_DEVICES is not empty or -1, and that nvidia-smi lists one."
+                .into(),
+            status::OPERATING_SYSTEM | status::UNKNOWN => {
+                "The driver's library cannot reach the kernel's driver: see that nvidia-smi works, that this user may open \
+                 /dev/nvidia* (docker run --gpus all), and that the module nvidia_uvm is loaded on the host \
+                 (nvidia-modprobe -u)."
+                    .into()
+            }
+            status::SYSTEM_NOT_READY => "The GPUs are not ready for use: on machines with NVSwitch, start NVIDIA's fabric manager \
+                                         on the host (systemctl status nvidia-fabricmanager)."
+                .into(),
+            status::SYSTEM_DRIVER_MISMATCH | status::COMPAT_NOT_SUPPORTED => {
+                "libcuda.so.1 and the kernel's driver are of different versions: the container's own copy (a driver package, \
+                 or the folder /usr/local/cuda/compat) comes before the host's. Remove it from the image or from \
+                 LD_LIBRARY_PATH."
+                    .into()
+            }
+            _ => "See whether nvidia-smi works here, and what the kernel says (dmesg | grep -i nvrm).".into(),
+        }
+    }
+}
+
+const NO_DRIVER: &str = "The driver belongs to the host, not to the image, and a container build (docker build) never has it: \
+    test GPU memory in a run on a machine with a GPU, with the NVIDIA container toolkit (docker run --gpus all), or leave \
+    --memory at dram.";
+
+/// Where the dynamic loader of a worker looks for the driver.
+fn places(plan: &Plan) -> Vec<String> {
+    let variable = plan.variables.get("LD_LIBRARY_PATH").map(loader::split_path).unwrap_or_default();
+    Loader::new(plan.library_path.iter().cloned().chain(variable).collect()).places()
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64)
+}
+
+/// What to do when a library failed over GPU memory, `words` being its last ones; None for the machine's own memory.
+pub fn advise_library(plan: &Plan, words: &[String]) -> Option<String> {
+    let Memory::Vram(_) = plan.memory else { return None };
+    let has = |part: &str| words.iter().any(|line| line.contains(part));
+    Some(match plan.backend() {
+        Backend::Ucx if has("detected as host") => UCX_WITHOUT_CUDA.into(),
+        Backend::Ucx => format!("{REGISTRATION} {UCX_WITHOUT_CUDA} Run again with UCX_LOG_LEVEL=debug."),
+        Backend::Libfabric => format!(
+            "{REGISTRATION} This libfabric must have been built with CUDA (fi_info -p efa -c FI_HMEM lists the provider then): \
+             on AWS use that of the EFA installer (--library-path /opt/amazon/efa/lib). Run again with FI_LOG_LEVEL=info."
+        ),
+    })
+}
+
+const REGISTRATION: &str = "GPUDirect RDMA, with which a network card reaches the GPU's memory, needs the kernel module \
+    nvidia_peermem on the host (modprobe nvidia_peermem), or dma-buf: the open kernel modules of NVIDIA's driver and a kernel \
+    with dma-buf for RDMA (5.12 or newer).";
+
+const UCX_WITHOUT_CUDA: &str = "UCX knows GPU memory through its module libuct_cuda.so alone, and does without in silence where \
+    that cannot be loaded: it needs libcuda.so.1 and libnvidia-ml.so.1, which the NVIDIA container toolkit brings with \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility (or all), and UCX_TLS must allow cuda.";
+
+/// What a provider of libfabric must have besides, for a sentence; empty for the machine's own memory.
+pub fn demand(plan: &Plan) -> &'static str {
+    match plan.memory {
+        Memory::Dram => "",
+        Memory::Vram(_) => " and GPU memory (FI_HMEM)",
+    }
+}
+
+/// What to do when a library ended its process over GPU memory; None for the machine's own memory, and before it is used.
+pub fn advise_dead(plan: &Plan, stage: Stage, status: ExitStatus) -> Option<String> {
+    // SIGABRT, SIGBUS and SIGSEGV.
+    let crashed = matches!(status.signal(), Some(6 | 7 | 11));
+    if stage < Stage::Register || !crashed {
+        return None;
+    }
+    advise_library(plan, &[])
+}
+
+/// What a user should know about a transfer of GPU memory that passed, told by what the library has stated.
+pub fn doubts(plan: &Plan, statements: impl Fn() -> String) -> Option<String> {
+    let Memory::Vram(_) = plan.memory else { return None };
+    ucx::names_host_memory(&statements()).then(|| {
+        format!(
+            "UCX took the memory of {} for the host's: it has no CUDA support here, and no real GPU's memory can be moved so",
+            plan.memory
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smoke::plan::tests::plan;
+
+    fn failed(status: i32) -> GpuTrouble {
+        let (name, words) = ("CUDA_ERROR_X".into(), "in words".into());
+        GpuTrouble::Call { function: "cuInit".into(), status, name, words, driver: "/d/libcuda.so.1".into() }
+    }
+
+    #[test]
+    fn what_the_driver_says_has_its_advice() {
+        for (status, advice) in [
+            (34, "docker run --gpus all"),
+            (100, "CUDA_VISIBLE_DEVICES"),
+            (304, "/dev/nvidia*"),
+            (802, "fabricmanager"),
+            (803, "compat"),
+            (804, "compat"),
+            (999, "nvidia_uvm"),
+            (1, "nvidia-smi"),
+        ] {
+            let trouble = failed(status);
+            assert!(trouble.advise().contains(advice), "{status}: {}", trouble.advise());
+            assert!(trouble.describe(&plan(Backend::Ucx)).contains("/d/libcuda.so.1"), "{status}");
+        }
+        assert!(failed(34).describe(&plan(Backend::Ucx)).contains("stub"));
+        let words = failed(999).describe(&plan(Backend::Ucx));
+        assert!(words.contains("cuInit returned 999 (CUDA_ERROR_X: in words)"), "{words}");
+    }
+
+    #[test]
+    fn registration_of_gpu_memory_has_advice_of_its_own() {
+        let gpu = |backend| Plan { memory: Memory::Vram(0), ..plan(backend) };
+        let host = vec!["E1 ucx_utils.cpp:674] VRAM memory is detected as host by UCX.".to_string()];
+        let advice = advise_library(&gpu(Backend::Ucx), &host).unwrap();
+        assert!(advice.contains("libnvidia-ml.so.1") && !advice.contains("nvidia_peermem"), "{advice}");
+        assert!(advise_library(&gpu(Backend::Ucx), &[]).unwrap().contains("nvidia_peermem"));
+        assert!(advise_library(&gpu(Backend::Libfabric), &[]).unwrap().contains("dma-buf"));
+        assert_eq!(advise_library(&plan(Backend::Ucx), &host), None);
+    }
+
+    #[test]
+    fn only_a_crash_over_registered_gpu_memory_is_explained_by_it() {
+        let gpu = Plan { memory: Memory::Vram(0), ..plan(Backend::Ucx) };
+        let (crash, killed) = (ExitStatus::from_raw(11), ExitStatus::from_raw(9));
+        assert!(advise_dead(&gpu, Stage::Connect, crash).unwrap().contains("libuct_cuda.so"));
+        for (plan, stage, status) in
+            [(&gpu, Stage::Connect, killed), (&gpu, Stage::Load, crash), (&plan(Backend::Ucx), Stage::Connect, crash)]
+        {
+            assert_eq!(advise_dead(plan, stage, status), None, "{stage} {status}");
+        }
+    }
+}

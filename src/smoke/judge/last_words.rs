@@ -1,0 +1,141 @@
+//! Troubles of libraries and fabrics that are known by a worker's last words, and what to do about them.
+
+use crate::advice::machine::memory_lock;
+use crate::choice::backend::Backend;
+use crate::environment::fabric_devices::{FabricDevices, interfaces};
+use crate::smoke::plan::Plan;
+
+/// What this machine offers to a fabric.
+struct Machine {
+    devices: FabricDevices,
+    interfaces: Vec<String>,
+}
+
+/// What to do, told by a worker's last words.
+pub fn advise_words(plan: &Plan, words: &[String]) -> Option<String> {
+    advise_on(plan, words, &|| Machine { devices: FabricDevices::look(), interfaces: interfaces() })
+}
+
+fn advise_on(plan: &Plan, words: &[String], machine: &dyn Fn() -> Machine) -> Option<String> {
+    let has = |part: &str| words.iter().any(|line| line.contains(part));
+    if has("request to allocate mask for invalid number") {
+        return Some(
+            "That is libnuma's message: something in this libfabric asks it for what it cannot give, and the process is ended \
+             for it (Debian 13's libfabric1 does this below NIXL 1.5.0, whatever FI_PROVIDER says). Use another \
+             libfabric, that of the EFA installer for example: --library-path /opt/amazon/efa/lib."
+                .into(),
+        );
+    }
+    if let Some(advice) = advise_sandboxed(words) {
+        return Some(advice);
+    }
+    if !plan.pair.has(Backend::Libfabric) {
+        return None;
+    }
+    if has("Cannot allocate memory") || has("RLIMIT_MEMLOCK") || has("memlock") {
+        return Some(memory_lock());
+    }
+    let Machine { devices, interfaces } = machine();
+    if !devices.efa().is_empty() && !devices.forbidden.is_empty() {
+        return Some(format!(
+            "There are EFA devices ({}), and this user may not open {}: run as a user who may, or give the container the \
+             devices with permission to read and write (docker run --device).",
+            devices.efa().join(", "),
+            devices.forbidden.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+        ));
+    }
+    if interfaces.is_empty() || has("fi_enable failed") && has("Bad file descriptor") {
+        return Some(
+            "There is no usable network interface but the loopback, which libfabric's tcp provider does not take: run this \
+             with a network (docker run without --network none), or on a machine with EFA give the container its devices."
+                .into(),
+        );
+    }
+    if has("fi_getinfo failed") || has("No network devices found") {
+        let restricted = plan
+            .variables
+            .get("FI_PROVIDER")
+            .map(|value| format!(" This environment restricts it with FI_PROVIDER={}.", value.to_string_lossy()))
+            .unwrap_or_default();
+        return Some(format!(
+            "libfabric offers no provider that this NIXL takes (cxi, efa, tcp, sockets).{restricted} Run again with \
+             FI_LOG_LEVEL=warn, and see that libfabric's provider modules (lib*-fi.so) are found (FI_PROVIDER_PATH)."
+        ));
+    }
+    None
+}
+
+/// Calls that container runtimes and sandboxes refuse: those of set_mempolicy(2) by Docker's default filter without
+/// CAP_SYS_NICE, those of process_vm_readv(2) without CAP_SYS_PTRACE or by Yama.
+fn advise_sandboxed(words: &[String]) -> Option<String> {
+    let refused = |line: &&String| line.contains("not permitted") || line.contains("not implemented");
+    let refuses =
+        |calls: &[&str]| words.iter().filter(refused).any(|line| calls.iter().any(|call| line.contains(call)));
+    if refuses(&["mempolicy", "mbind", "move_pages", "migrate_pages", "numa"]) {
+        return Some(
+            "A sandbox refuses the calls that place memory on a NUMA node: give the container CAP_SYS_NICE (docker run \
+             --cap-add SYS_NICE; in Kubernetes securityContext.capabilities.add), or another seccomp profile."
+                .into(),
+        );
+    }
+    let has_no_cma = words.iter().any(|line| line.contains("transport 'cma' is not available"));
+    if has_no_cma || refuses(&["process_vm_", "ptrace", "cma"]) {
+        return Some(
+            "A sandbox refuses to let one process read another one's memory, which UCX's cma transport does: give the \
+             container CAP_SYS_PTRACE (docker run --cap-add SYS_PTRACE), see kernel.yama.ptrace_scope, or do without \
+             (UCX_TLS=^cma)."
+                .into(),
+        );
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smoke::plan::tests::plan;
+
+    fn advice(words: &str, efa: Option<bool>, interfaces: &[&str]) -> Option<String> {
+        let machine = || Machine {
+            devices: FabricDevices::with_efa(efa),
+            interfaces: interfaces.iter().map(|name| name.to_string()).collect(),
+        };
+        advise_on(&plan(Backend::Libfabric), &[words.to_string()], &machine)
+    }
+
+    #[test]
+    fn the_machine_explains_what_words_do_not() {
+        let nothing = "E1123 0:0 1 libfabric_common.cpp:111] No network devices found with any provider";
+        assert!(advice(nothing, None, &[]).unwrap().contains("loopback"));
+        assert!(advice(nothing, None, &["eth0"]).unwrap().contains("FI_LOG_LEVEL"));
+        let forbidden = advice(nothing, Some(false), &["eth0"]).unwrap();
+        assert!(
+            forbidden.contains("rdmap0s6") && forbidden.contains("may not open /dev/infiniband/uverbs0"),
+            "{forbidden}"
+        );
+        assert!(!advice(nothing, Some(true), &["eth0"]).unwrap().contains("may not open"));
+        assert_eq!(advice("something else", Some(true), &["eth0"]), None);
+    }
+
+    #[test]
+    fn last_words_are_recognized() {
+        let words = |text: &str| vec![text.to_string()];
+        let policy = words("set_mempolicy: Operation not permitted");
+        assert!(advise_words(&plan(Backend::Ucx), &policy).unwrap().contains("SYS_NICE"));
+        let cma = words("cma_ep.c:87  UCX  ERROR process_vm_writev(pid=7) returned -1: Operation not permitted");
+        assert!(advise_words(&plan(Backend::Ucx), &cma).unwrap().contains("SYS_PTRACE"));
+        let asked =
+            words("ucp_context.c:1508 UCX  WARN  transport 'cma' is not available, please use one or more of: tcp");
+        assert!(advise_words(&plan(Backend::Ucx), &asked).unwrap().contains("SYS_PTRACE"));
+        assert_eq!(advise_words(&plan(Backend::Ucx), &words("process_vm_writev is fine")), None);
+        let numa = words("request to allocate mask for invalid number: Invalid argument");
+        assert!(advise_words(&plan(Backend::Libfabric), &numa).unwrap().contains("libnuma"));
+        let locked = words("E1123 0:0 1 libfabric_rail.cpp:1] fi_mr_reg failed: Cannot allocate memory");
+        assert!(advise_words(&plan(Backend::Libfabric), &locked).unwrap().contains("memlock=-1"));
+        assert_eq!(advise_words(&plan(Backend::Ucx), &locked), None);
+        let enable = words(
+            "E1123 01:56:38.612558   13157 libfabric_rail.cpp:606] fi_enable failed for rail 0: Bad file descriptor",
+        );
+        assert!(advise_words(&plan(Backend::Libfabric), &enable).unwrap().contains("loopback"));
+    }
+}

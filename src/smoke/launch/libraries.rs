@@ -1,0 +1,146 @@
+//! The libraries that a backend's plugin needs and that NIXL's wheels do not bring: where they are, and what is given to
+//! the workers so that they are found.
+//!
+//! The order of the search: what the plugin's RPATH leads to, `--library-path`, LD_LIBRARY_PATH, the loader's own places
+//! (ldconfig); then, for libfabric, libcudart and libhwloc alone, the usual places of
+//! [`loader::usual_places`](crate::environment::elf::loader::usual_places), whose folders come last in the workers'
+//! LD_LIBRARY_PATH. NVIDIA's driver library is taken from the loader's places, else it is the CUDA toolkit's stub, else
+//! the stand-in that this program carries.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use super::stand_in::StandIn;
+use crate::environment::elf::loader::{self, Loader};
+use crate::environment::elf::needs::Needs;
+use crate::environment::variables::Variables;
+
+/// NVIDIA's driver library.
+const DRIVER: &str = "libcuda.so.1";
+/// Folders that the dynamic loader searches first (ld.so(8)).
+pub const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
+/// Libraries that the dynamic loader loads before all others (ld.so(8)).
+const PRELOAD: &str = "LD_PRELOAD";
+
+/// What was found, and what the workers are given.
+#[derive(Debug, Default)]
+pub struct Libraries {
+    /// Folders that the user named.
+    first: Vec<PathBuf>,
+    /// Loaded before everything else: the stub, or the stand-in.
+    preload: Option<PathBuf>,
+    /// Keeps the stand-in alive.
+    _stand_in: Option<StandIn>,
+    /// For the report: what stands in for what.
+    pub stand_ins: Vec<String>,
+    /// What the plugin needs and does not get.
+    pub needs: Needs,
+    /// Every folder that was searched, in order, in words.
+    pub searched: Vec<String>,
+}
+
+impl Libraries {
+    /// Looks for everything that `plugin` needs. `library_path` are the folders that the user named, `variable` is the
+    /// present LD_LIBRARY_PATH, `import_path` the folders that the environment's Python imports from.
+    pub fn find(
+        plugin: Option<&Path>,
+        library_path: &[PathBuf],
+        variable: Option<&OsStr>,
+        import_path: &[PathBuf],
+    ) -> Libraries {
+        let mut libraries = Libraries { first: library_path.to_vec(), ..Libraries::default() };
+        let own = variable.map(loader::split_path).unwrap_or_default();
+        let loader = Loader::new(library_path.iter().cloned().chain(own).collect());
+        let Some((plugin, contents)) = plugin.map(Path::to_path_buf).and_then(loader::loadable) else {
+            return libraries;
+        };
+        let usual = loader::usual_places(import_path);
+        libraries.searched = loader.places();
+        libraries.searched.extend(usual.iter().map(|place| place.display().to_string()));
+        libraries.needs = Needs::of(plugin, contents, &loader, &usual);
+        let needs_driver = libraries.needs.missing.iter().any(|missing| missing.name == DRIVER);
+        if needs_driver && libraries.stand_in_for_driver() {
+            libraries.needs.missing.retain(|missing| missing.name != DRIVER);
+        }
+        libraries
+    }
+
+    /// The same without anything in the driver's place: a library that does without the driver shall be seen as it is.
+    pub fn without_stand_in(self) -> Libraries {
+        Libraries { preload: None, _stand_in: None, stand_ins: Vec::new(), ..self }
+    }
+
+    /// What a user should know about libraries that the workers found and a workload will not.
+    pub fn warnings(&self) -> Vec<String> {
+        let warning = |folder: &PathBuf| {
+            format!(
+                "libraries were taken from {}, where the loader does not search by itself: a workload needs that folder in \
+                 LD_LIBRARY_PATH, or known to ldconfig",
+                folder.display()
+            )
+        };
+        self.needs.outside.iter().map(warning).collect()
+    }
+
+    /// What changes in a process's variables: name and new value.
+    pub fn variables(&self, present: &Variables) -> Vec<(&'static str, OsString)> {
+        let mut changes = Vec::new();
+        if !self.first.is_empty() || !self.needs.outside.is_empty() {
+            let own = present.non_empty(LIBRARY_PATH).map(OsStr::to_owned);
+            let folders = self.first.iter().map(|folder| folder.as_os_str().to_owned()).chain(own);
+            changes.push((LIBRARY_PATH, join(folders.chain(self.needs.outside.iter().map(|folder| folder.into())))));
+        }
+        if let Some(library) = &self.preload {
+            let own = present.non_empty(PRELOAD).map(OsStr::to_owned);
+            changes.push((PRELOAD, join(own.into_iter().chain([library.into()]))));
+        }
+        changes
+    }
+
+    fn stand_in_for_driver(&mut self) -> bool {
+        if let Some(stub) = loader::cuda_stub() {
+            self.stand_ins.push(format!("{DRIVER} (the CUDA toolkit's stub {})", stub.display()));
+            self.preload = Some(stub);
+            return true;
+        }
+        let Ok(stand_in) = StandIn::new() else { return false };
+        self.stand_ins.push(DRIVER.into());
+        self.preload = Some(stand_in.path());
+        self._stand_in = Some(stand_in);
+        true
+    }
+}
+
+fn join(parts: impl Iterator<Item = OsString>) -> OsString {
+    parts.collect::<Vec<OsString>>().join(OsStr::new(":"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_keep_what_the_user_has_set() {
+        let libraries = Libraries {
+            first: vec!["/named".into()],
+            needs: Needs { outside: vec!["/usual".into()], ..Needs::default() },
+            preload: Some("/proc/1/fd/3".into()),
+            ..Libraries::default()
+        };
+        let set = |name: &str, value: &str| Variables::from_iter([(name, value)]);
+        let changes = libraries.variables(&set("LD_LIBRARY_PATH", "/own:/other"));
+        assert_eq!(changes[0], ("LD_LIBRARY_PATH", "/named:/own:/other:/usual".into()));
+        assert_eq!(changes[1], ("LD_PRELOAD", "/proc/1/fd/3".into()));
+        assert!(libraries.warnings()[0].contains("/usual"));
+        assert_eq!(libraries.variables(&set("LD_LIBRARY_PATH", ""))[0].1, "/named:/usual");
+        assert_eq!(libraries.variables(&set("LD_PRELOAD", "/x.so"))[1].1, "/x.so:/proc/1/fd/3");
+        assert!(Libraries::default().variables(&set("LD_LIBRARY_PATH", "/own")).is_empty());
+    }
+
+    #[test]
+    fn without_a_plugin_only_the_users_folders_count() {
+        let libraries = Libraries::find(Some(Path::new("/nonexistent")), &["/named".into()], None, &[]);
+        assert_eq!(libraries.variables(&Variables::default()), [("LD_LIBRARY_PATH", OsString::from("/named"))]);
+        assert!(libraries.needs.missing.is_empty() && libraries.stand_ins.is_empty());
+    }
+}

@@ -1,0 +1,28 @@
+//! How this program starts itself once more, as a worker.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::variables::WorkerVariables;
+
+/// The hidden subcommand that a worker process is started with.
+pub const WORKER_COMMAND: &str = "__smoke-worker";
+
+/// What a worker process is started with.
+pub struct WorkerCommand {
+    /// This program's file.
+    pub program: PathBuf,
+    /// The worker's environment variables.
+    pub variables: WorkerVariables,
+}
+
+impl WorkerCommand {
+    /// A command for one worker; its standard streams are the caller's to set.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg0(env!("CARGO_PKG_NAME")).arg(WORKER_COMMAND);
+        self.variables.apply(&mut command);
+        command
+    }
+}

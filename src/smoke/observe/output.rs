@@ -1,0 +1,175 @@
+//! What a worker prints, kept within bounds: the beginning, the end, and every statement about transports.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{libfabric, ucx};
+
+/// Bytes kept of the beginning, and as many of the end.
+const KEPT: usize = 64 << 10;
+/// Bytes kept of the statements about transports.
+const STATEMENTS: usize = 512 << 10;
+/// A line longer than this is cut when it is looked at.
+const LINE: usize = 4096;
+
+/// One output of a process, read by a thread of its own until its end.
+#[derive(Clone)]
+pub struct Capture {
+    shared: Arc<(Mutex<Kept>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Kept {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    statements: Vec<u8>,
+    line: Vec<u8>,
+    ended: bool,
+}
+
+impl Capture {
+    /// Starts to read.
+    pub fn start(mut stream: impl Read + Send + 'static) -> std::io::Result<Capture> {
+        let capture = Capture { shared: Arc::default() };
+        let ours = capture.clone();
+        std::thread::Builder::new().name("smoke-output".into()).spawn(move || {
+            let mut buffer = [0; 16 << 10];
+            loop {
+                match stream.read(&mut buffer) {
+                    Ok(count) if count > 0 => ours.kept().add(&buffer[..count]),
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    _ => break,
+                }
+            }
+            ours.kept().ended = true;
+            ours.shared.1.notify_all();
+        })?;
+        Ok(capture)
+    }
+
+    /// Waits until the output has ended, but not longer than that: a process left behind may keep it open.
+    pub fn wait(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        let mut kept = self.kept();
+        while !kept.ended {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            kept = self.shared.1.wait_timeout(kept, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// What was kept, as text.
+    pub fn text(&self) -> String {
+        let kept = self.kept();
+        let mut bytes = kept.head.clone();
+        bytes.extend(&kept.tail);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The lines that state something about transports.
+    pub fn statements(&self) -> String {
+        String::from_utf8_lossy(&self.kept().statements).into_owned()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn add(&mut self, bytes: &[u8]) {
+        self.look_for_statements(bytes);
+        let (front, rest) = bytes.split_at(bytes.len().min(KEPT - self.head.len()));
+        self.head.extend_from_slice(front);
+        self.tail.extend(rest);
+        let excess = self.tail.len().saturating_sub(KEPT);
+        self.tail.drain(..excess);
+    }
+
+    fn look_for_statements(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            let room = LINE.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.last() != Some(&b'\n') {
+                continue;
+            }
+            let fits = self.statements.len() + self.line.len() <= STATEMENTS;
+            if fits && (ucx::is_statement(&self.line) || libfabric::is_statement(&self.line)) {
+                self.statements.extend_from_slice(&self.line);
+            }
+            self.line.clear();
+        }
+    }
+}
+
+/// The last lines worth quoting: complaints if there are any, else whatever is not a mere piece of information.
+pub fn last_words(text: &str, most: usize) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| is_prose(line)).collect();
+    let complaints: Vec<&str> = lines.iter().copied().filter(|line| is_complaint(line)).collect();
+    let chosen = if complaints.is_empty() { lines } else { complaints };
+    let mut words: Vec<String> = Vec::new();
+    for line in chosen.iter().skip(chosen.len().saturating_sub(most)) {
+        // What a terminal would obey stays out of a report.
+        let cut: String = line.chars().filter(|character| !character.is_control()).take(500).collect();
+        if words.last() != Some(&cut) {
+            words.push(cut);
+        }
+    }
+    words
+}
+
+/// No table, no chatter.
+fn is_prose(line: &str) -> bool {
+    let table = ucx::is_statement(line.as_bytes()) || line.ends_with("-+");
+    let information = line.contains(" UCX  INFO ") || has_level(line, 'I');
+    !line.trim().is_empty() && !table && (!information || is_complaint(line))
+}
+
+/// NIXL's log lines begin with the level's letter and the date: `I1123 00:44:05.651833`.
+fn has_level(line: &str, level: char) -> bool {
+    line.strip_prefix(level).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+fn is_complaint(line: &str) -> bool {
+    ['E', 'W', 'F'].into_iter().any(|level| has_level(line, level))
+        || [" UCX  ERROR ", " UCX  WARN ", " UCX  FATAL "].iter().any(|mark| line.contains(mark))
+        || ["ailed", "rror", "annot ", "denied", "nvalid", "ssertion", "terminate called"]
+            .iter()
+            .any(|mark| line.contains(mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_kept_within_bounds_and_its_ends_are_readable() {
+        let mut flood = b"the first line\n".to_vec();
+        for number in 0..200_000 {
+            flood.extend(format!("line {number} of many\n").into_bytes());
+            if number == 100_000 {
+                flood.extend(b"[1.5] [vm:1:0] ucp_worker.c:1 UCX INFO a intra-node cfg#1 rma(tcp/lo)\n");
+            }
+        }
+        flood.extend(b"the last line\n");
+        let capture = Capture::start(std::io::Cursor::new(flood)).unwrap();
+        capture.wait(Duration::from_secs(10));
+        let text = capture.text();
+        assert!(text.len() <= 2 * KEPT);
+        assert!(text.starts_with("the first line\n") && text.ends_with("the last line\n"));
+        assert!(capture.statements().contains("cfg#1"));
+    }
+
+    #[test]
+    fn complaints_are_quoted_before_chatter() {
+        let text = "I1123 00:44:05.888519 4906 a.cpp:1] Discovered backend plugin: UCX\n\
+                    E1123 00:44:05.888519 4906 a.cpp:2] createBackend: backend 'UCX' encountered error\n\
+                    I1123 00:44:05.888519 4906 a.cpp:3] Loading static plugin: NOP\n";
+        assert_eq!(last_words(text, 3).len(), 1);
+        assert_eq!(last_words("one\n\ntwo\nthree\nI1123 00:44:05.888519 4906 a.cpp:3] chatter\n", 2), ["two", "three"]);
+    }
+}

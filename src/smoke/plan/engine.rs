@@ -1,0 +1,86 @@
+//! What moves the bytes.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::choice::backend::Backend;
+use crate::environment::nixl::NixlInstallation;
+
+/// UCX of the system, by the name that the dynamic loader looks for.
+const LIBUCP: &str = "libucp.so.0";
+/// libfabric, by the name that the dynamic loader looks for: no NIXL brings it.
+const LIBFABRIC: &str = "libfabric.so.1";
+
+/// What shall move the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineChoice {
+    /// The installed NIXL where it has a C API, else native
+    Auto,
+    /// The installed NIXL, through its C API
+    Nixl,
+    /// The library below the backend: UCX or libfabric
+    Native,
+}
+
+/// The library that moves the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// The installed NIXL, through its C API.
+    Nixl,
+    /// UCX itself.
+    Ucp,
+    /// libfabric itself.
+    Libfabric,
+}
+
+impl EngineKind {
+    /// Its name in a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            EngineKind::Nixl => "NIXL",
+            EngineKind::Ucp => "UCX itself",
+            EngineKind::Libfabric => "libfabric itself",
+        }
+    }
+}
+
+/// What moves the bytes, once it is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// The kind of library.
+    pub kind: EngineKind,
+    /// The path of the library, or its name for the dynamic loader. `None` is a NIXL without the C API that it should
+    /// have.
+    pub library: Option<PathBuf>,
+}
+
+impl Engine {
+    /// Decides, for agents that prefer `backend`.
+    ///
+    /// `auto` never passes over a C API that is missing although that NIXL came with one: something has removed it.
+    pub fn decide(choice: EngineChoice, nixl: &NixlInstallation, backend: Backend) -> Engine {
+        let uses_nixl = match choice {
+            EngineChoice::Nixl => true,
+            EngineChoice::Native => false,
+            EngineChoice::Auto => nixl.capi.is_some() || nixl.should_have_capi(),
+        };
+        if uses_nixl {
+            return Engine { kind: EngineKind::Nixl, library: nixl.capi.clone() };
+        }
+        match backend {
+            // The one that NIXL's own plugin is linked with; whether the system's works says nothing about that.
+            Backend::Ucx => {
+                Engine { kind: EngineKind::Ucp, library: nixl.bundled("libucp").or_else(|| Some(LIBUCP.into())) }
+            }
+            Backend::Libfabric => Engine { kind: EngineKind::Libfabric, library: Some(LIBFABRIC.into()) },
+        }
+    }
+
+    /// Whether the installed NIXL moves the bytes.
+    pub fn is_nixl(&self) -> bool {
+        self.kind == EngineKind::Nixl
+    }
+}

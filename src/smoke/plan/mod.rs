@@ -1,0 +1,113 @@
+//! What to transfer: everything that is decided before a worker starts.
+#![forbid(unsafe_code)]
+
+pub mod deadline;
+pub mod engine;
+pub mod fabric;
+pub mod fault;
+pub mod memory;
+pub mod messages;
+pub mod operation;
+pub mod options;
+pub mod pair;
+pub mod plugins;
+pub mod role;
+pub mod seed;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::choice::backend::Backend;
+use crate::environment::nixl::NixlInstallation;
+use crate::environment::variables::Variables;
+use engine::{Engine, EngineChoice};
+use fabric::RequiredFabric;
+use fault::Fault;
+use memory::Memory;
+use pair::Pair;
+use plugins::PluginFolder;
+
+/// What to transfer, with what, and how long it may take. Nothing in it is looked up again.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// This program's file, which is started once more for each worker.
+    pub program: PathBuf,
+    /// The NIXL to load.
+    pub nixl: NixlInstallation,
+    /// What moves the bytes.
+    pub engine: Engine,
+    /// NIXL's plugin folder.
+    pub plugins: Option<PluginFolder>,
+    /// The backends that the agents are created with.
+    pub pair: Pair,
+    /// Whose memory the payload lies in.
+    pub memory: Memory,
+    /// Payload in each direction, in bytes.
+    pub size: u64,
+    /// Large messages in each direction, at most: each is a multiple of eight bytes, the last one excepted.
+    pub iterations: u32,
+    /// Both sides' payload follows from it.
+    pub seed: u64,
+    /// Deadline of the whole transfer.
+    pub timeout: Duration,
+    /// Folders to look for libraries in, before LD_LIBRARY_PATH.
+    pub library_path: Vec<PathBuf>,
+    /// The folders that the environment's Python imports from: wheels with libraries lie there.
+    pub import_path: Vec<PathBuf>,
+    /// The environment variables that the workers start from.
+    pub variables: Arc<Variables>,
+    /// Whether this is what the patched code would do: the required fabric is demanded of nothing else.
+    pub principal: bool,
+    /// What must have carried the bytes.
+    pub require_fabric: RequiredFabric,
+    /// A fault that a worker commits on purpose, for tests.
+    pub fault: Option<Fault>,
+}
+
+impl Plan {
+    /// The backend that the initiator prefers; with one backend, that one.
+    pub fn backend(&self) -> Backend {
+        self.pair.preferred()
+    }
+
+    /// The same plan for other agents, and the engine that they need.
+    pub fn with_pair(&self, pair: Pair, choice: EngineChoice, principal: bool) -> Plan {
+        let engine = Engine::decide(choice, &self.nixl, pair.preferred());
+        Plan { pair, engine, principal, ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A plan of NIXL 1.5.1 with nothing special about it.
+    pub fn plan(backend: Backend) -> Plan {
+        let nixl = NixlInstallation {
+            name: "nixl-cu13".into(),
+            version: Some("1.5.1".into()),
+            capi: None,
+            plugin_dir: None,
+            library_dirs: Vec::new(),
+        };
+        Plan {
+            program: PathBuf::new(),
+            engine: Engine::decide(EngineChoice::Auto, &nixl, backend),
+            nixl,
+            plugins: None,
+            pair: Pair::alike(&[backend]),
+            principal: true,
+            memory: Memory::Dram,
+            size: 1,
+            iterations: 1,
+            seed: 1,
+            timeout: Duration::from_secs(1),
+            library_path: Vec::new(),
+            import_path: Vec::new(),
+            variables: Arc::default(),
+            require_fabric: RequiredFabric::Any,
+            fault: None,
+        }
+    }
+}

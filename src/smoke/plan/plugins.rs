@@ -1,0 +1,46 @@
+//! Where NIXL looks for its backends' plugins.
+
+use std::path::{Path, PathBuf};
+
+use crate::environment::nixl::{self, NixlInstallation};
+use crate::environment::variables::Variables;
+
+/// The variable that overrides NIXL's own folder.
+pub const PLUGIN_DIR_VARIABLE: &str = "NIXL_PLUGIN_DIR";
+
+/// Who named the plugin folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The command line; the workers must be told.
+    Option,
+    /// The environment variable.
+    Variable,
+    /// Nobody: the installed NIXL has it.
+    Installation,
+}
+
+/// NIXL's plugin folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// Who named it.
+    pub named_by: NamedBy,
+}
+
+impl PluginFolder {
+    /// Decides; `None` where no folder is known.
+    pub fn decide(option: Option<&Path>, variables: &Variables, nixl: &NixlInstallation) -> Option<PluginFolder> {
+        let folder = |path: &Path, named_by| PluginFolder { path: path.to_path_buf(), named_by };
+        let variable = variables.non_empty(PLUGIN_DIR_VARIABLE).map(Path::new);
+        option
+            .map(|path| folder(path, NamedBy::Option))
+            .or_else(|| variable.map(|path| folder(path, NamedBy::Variable)))
+            .or_else(|| nixl.plugin_dir.as_deref().map(|path| folder(path, NamedBy::Installation)))
+    }
+
+    /// The file of a backend's plugin.
+    pub fn file(&self, backend: &str) -> PathBuf {
+        nixl::plugin_file(&self.path, backend)
+    }
+}

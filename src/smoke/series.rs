@@ -1,0 +1,202 @@
+//! Several transfers: which ones a choice of backends asks for, and what they come to together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::plan::engine::{Engine, EngineChoice};
+use super::plan::memory::Memory;
+use super::plan::options::TransferOptions;
+use super::plan::pair::Pair;
+use super::plan::plugins::PluginFolder;
+use super::plan::{Plan, seed};
+use crate::choice::backend::{self, Backend};
+use crate::environment::nixl::{self, NixlInstallation};
+use crate::environment::variables::Variables;
+use crate::report::smoke::{Failure, Smoke, SmokeStatus};
+use crate::report::stage::Stage;
+
+/// Where a transfer is made.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// As a user would name it.
+    pub label: String,
+    /// The folders that its Python imports from.
+    pub import_path: Vec<PathBuf>,
+    /// This program's file.
+    pub program: PathBuf,
+    /// The environment variables.
+    pub variables: Arc<Variables>,
+}
+
+/// One transfer to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// The agents' backends.
+    pub pair: Pair,
+    /// Whether it is what the patched code would do, so that the required fabric is demanded of it.
+    pub principal: bool,
+}
+
+/// Each backend alone; then what only agents with several of them show, the reader of Dynamo's media loader among it.
+pub fn trials(backends: &[Backend], peer: &[Backend]) -> Vec<Trial> {
+    if !peer.is_empty() {
+        let pair = Pair { initiator: backends.to_vec(), target: backend::distinct(peer) };
+        return vec![Trial { pair, principal: true }];
+    }
+    let alone = backends.iter().enumerate();
+    let mut trials: Vec<Trial> =
+        alone.map(|(number, backend)| Trial { pair: Pair::alike(&[*backend]), principal: number == 0 }).collect();
+    if backends.len() > 1 {
+        trials.push(Trial { pair: Pair::alike(backends), principal: true });
+    }
+    if backends.len() > 1 && backends.contains(&Backend::Ucx) {
+        let pair = Pair { initiator: backends.to_vec(), target: vec![Backend::Ucx] };
+        trials.push(Trial { pair, principal: false });
+    }
+    trials
+}
+
+/// The transfers that were asked for, each with all that it needs.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// In the order in which they are made.
+    pub plans: Vec<Plan>,
+    /// Whether a NIXL without a C API, for which the engine's library is missing too, is no failure.
+    may_skip: bool,
+}
+
+impl Series {
+    /// Plans the transfers for these backends.
+    ///
+    /// # Errors
+    /// Why none can be made, in words for a report.
+    pub fn plan(place: &Place, options: &TransferOptions, backends: &[Backend]) -> Result<Series, String> {
+        let nixl = usable(place, options)?;
+        let seed = seed::random().map_err(|error| format!("the system gives no random numbers: {error}"))?;
+        let may_skip = nixl.capi.is_none() && options.memory == Memory::Dram;
+        let first = Pair::alike(backends);
+        let template = Plan {
+            program: place.program.clone(),
+            engine: Engine::decide(options.engine, &nixl, first.preferred()),
+            plugins: PluginFolder::decide(options.plugin_dir.as_deref(), &place.variables, &nixl),
+            nixl,
+            pair: first,
+            principal: true,
+            memory: options.memory,
+            size: options.size(),
+            iterations: options.iterations(),
+            seed,
+            timeout: options.timeout,
+            library_path: options.library_path.iter().map(|folder| absolute(folder)).collect(),
+            import_path: place.import_path.clone(),
+            variables: Arc::clone(&place.variables),
+            require_fabric: options.require_fabric,
+            fault: options.fault,
+        };
+        let plan = |trial: Trial| template.with_pair(trial.pair, options.engine, trial.principal);
+        let plans = trials(backends, &options.peer_backends).into_iter().map(plan).collect();
+        Ok(Series { plans, may_skip })
+    }
+
+    /// Makes each transfer as `make` does; `report` takes each result. Returns whether none failed.
+    ///
+    /// Unless `required`, a transfer is skipped for which there is neither a C API nor a library.
+    pub fn run(&self, required: bool, make: &mut dyn FnMut(&Plan) -> Smoke, report: &mut dyn FnMut(Smoke)) -> bool {
+        let make = |plan: &Plan| {
+            let mut smoke = make(plan);
+            // Never skip silently when VRAM was requested.
+            if !required && self.may_skip {
+                skip_unless_loaded(&mut smoke);
+            }
+            smoke
+        };
+        try_all(&self.plans, make, report)
+    }
+}
+
+/// Makes each transfer as `make` does. Agents with several backends are not tried where a transfer before has failed.
+/// Returns whether none failed.
+pub fn try_all(plans: &[Plan], mut make: impl FnMut(&Plan) -> Smoke, report: &mut dyn FnMut(Smoke)) -> bool {
+    let mut failed: Option<String> = None;
+    for plan in plans {
+        let smoke = match &failed {
+            Some(first) if !plan.pair.is_one() => not_tried(&plan.pair, first),
+            _ => make(plan),
+        };
+        if smoke.status == SmokeStatus::Failed {
+            failed.get_or_insert_with(|| plan.pair.title());
+        }
+        report(smoke);
+    }
+    failed.is_none()
+}
+
+fn not_tried(pair: &Pair, failed: &str) -> Smoke {
+    let reason = format!("not tried, because {failed} has failed before");
+    Smoke { peer_backend: pair.peer(), ..Smoke::skipped(&backend::list(&pair.initiator), reason) }
+}
+
+/// Without NIXL's C API there may be no library to make a transfer with. `--smoke auto` goes on without one, and says why.
+fn skip_unless_loaded(smoke: &mut Smoke) {
+    if let Some(failure) = smoke.failure.take_if(|failure| failure.stage == Stage::Load) {
+        smoke.status = SmokeStatus::Skipped;
+        smoke.reason = Some(failure.message);
+    }
+}
+
+/// The NIXL that this environment's Python would use, if a transfer can be made with that engine.
+///
+/// # Errors
+/// Why not, in words for a report.
+pub fn usable(place: &Place, options: &TransferOptions) -> Result<NixlInstallation, String> {
+    let found = nixl::find(&place.import_path).into_iter().next();
+    let Some(nixl) = found else {
+        let searched: Vec<String> = place.import_path.iter().map(|folder| folder.display().to_string()).collect();
+        return Err(format!("no NIXL is installed for {}; searched: {}", place.label, searched.join(", ")));
+    };
+    if nixl.capi.is_some() || options.engine != EngineChoice::Nixl && options.peer_backends.is_empty() {
+        return Ok(nixl);
+    }
+    let version = nixl.version.as_deref().unwrap_or("of an unknown version");
+    Err(format!(
+        "{} {version} has no libnixl_capi.so, the C API that --engine nixl and --peer-backend go through; NIXL's wheels have it from 0.10.1 on",
+        nixl.name
+    ))
+}
+
+/// Absolute, because workers may run elsewhere.
+fn absolute(folder: &Path) -> PathBuf {
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf())
+}
+
+/// Where no transfer can be made: a failure if `required`, skipped if not.
+pub fn not_made(backends: &[Backend], reason: String, required: bool) -> Smoke {
+    let mut smoke = Smoke::skipped(&backend::list(backends), reason.clone());
+    if required {
+        smoke.status = SmokeStatus::Failed;
+        smoke.failure = Some(Failure {
+            stage: Stage::Load,
+            message: reason,
+            advice: "install NIXL in this environment (--engine nixl needs 0.10.1 or newer), or use --smoke auto to go on without a transfer".into(),
+        });
+    }
+    smoke
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Backend::{Libfabric, Ucx};
+
+    fn titles(backends: &[Backend], peer: &[Backend]) -> Vec<(String, bool)> {
+        trials(backends, peer).into_iter().map(|trial| (trial.pair.title(), trial.principal)).collect()
+    }
+
+    #[test]
+    fn several_backends_are_tried_alone_together_and_against_ucx() {
+        let expected = [("LIBFABRIC", true), ("UCX", false), ("LIBFABRIC,UCX", true), ("LIBFABRIC,UCX to UCX", false)];
+        assert_eq!(titles(&[Libfabric, Ucx], &[]), expected.map(|(title, principal)| (title.into(), principal)));
+        assert_eq!(titles(&[Ucx], &[]), [("UCX".into(), true)]);
+        assert_eq!(titles(&[Libfabric], &[Ucx]), [("LIBFABRIC to UCX".into(), true)]);
+    }
+}

@@ -1,0 +1,151 @@
+//! One transfer, from its plan to its report.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::ending::{Ending, Outcome};
+use super::engine::schedule::run_promptly;
+use super::judge::{fabric, failure, gpu, verdict};
+use super::launch::libraries::{LIBRARY_PATH, Libraries};
+use super::launch::variables::WorkerVariables;
+use super::launch::worker_command::WorkerCommand;
+use super::meeting::connection::Connection;
+use super::meeting::token::TOKEN_VARIABLE;
+use super::plan::Plan;
+use super::plan::deadline::spoken;
+use super::plan::memory::Memory;
+use super::plan::plugins::NamedBy;
+use super::supervise::sides::Supervisor;
+use super::supervise::{plugin_check, settlement};
+use crate::choice::backend::{self, Backend};
+use crate::environment::fabric_devices::FabricDevices;
+use crate::report::smoke::{Gpu, NativeLibrary, Smoke, SmokeEngine, SmokeStatus};
+
+/// How long the look at a plugin may take between two machines.
+const PLUGIN_CHECK: Duration = Duration::from_secs(5);
+
+/// Why there is no such transfer without NIXL.
+const NEEDS_AGENTS: &str = "several backends in one agent, and which one is chosen, are NIXL's business: the native engine \
+    has no agents, and tests each backend alone";
+
+/// Runs one transfer and reports it; `progress` hears of each stage as it begins.
+///
+/// Where the C API of a NIXL from before it is asked for, the report says `skipped`, and why.
+pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
+    conduct(plan, None, progress)
+}
+
+/// The same between two machines: one worker is here, the other one at the connection's other end. Both ends report the
+/// same; where they cannot tell each other any more, `connection.lost` is set.
+pub fn run_between(plan: &Plan, connection: &mut Connection, progress: &mut dyn FnMut(&str)) -> Smoke {
+    conduct(plan, Some(connection), progress)
+}
+
+fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn FnMut(&str)) -> Smoke {
+    let begin = Instant::now();
+    let libraries = find_libraries(plan);
+    let worker = worker_command(plan, &libraries);
+    let mut smoke = blank(plan, &worker.variables, &libraries);
+    if let Some(connection) = &connection {
+        settlement::introduce(&mut smoke, connection);
+    }
+    let Some(library) = &plan.engine.library else {
+        verdict::no_library(plan, &mut smoke);
+        return smoke;
+    };
+    if !plan.engine.is_nixl() && !plan.pair.is_one() {
+        smoke.status = SmokeStatus::Skipped;
+        smoke.reason = Some(NEEDS_AGENTS.into());
+        return smoke;
+    }
+    smoke.engine = Some(if plan.engine.is_nixl() { SmokeEngine::Nixl } else { SmokeEngine::Native });
+    smoke.memory = Some(plan.memory.to_string());
+    smoke.nixl_library = plan.engine.is_nixl().then(|| library.clone());
+    let mut supervisor = Supervisor::new(begin + plan.timeout, run_promptly);
+    let result =
+        supervisor.start(plan, library, &worker, connection.as_deref()).and_then(|()| supervisor.supervise(progress));
+    supervisor.end_workers();
+    smoke.setup_ms = supervisor.connected.map(|at| milliseconds(at - begin));
+    let own_warnings = std::mem::take(&mut smoke.warnings);
+    conclude(&mut smoke, plan, &libraries, &mut supervisor, &result);
+    smoke.duration_ms = milliseconds(begin.elapsed());
+    if let Some(connection) = connection {
+        smoke = supervisor.settle(plan, connection, smoke, result.as_ref().err());
+    }
+    smoke.warnings.splice(0..0, own_warnings);
+    if let Some(stated) = supervisor.stated.take() {
+        smoke.native_library = Some(NativeLibrary { path: stated.library, version: stated.version });
+    }
+    // The peer is not blocked by this check.
+    let limit = if smoke.peer.is_some() { Instant::now() + PLUGIN_CHECK } else { begin + plan.timeout };
+    smoke.plugin = plugin_check::check_plugin(plan, &worker, limit, run_promptly);
+    let refused = smoke.plugin.iter().filter(|plugin| !plugin.loads).map(|plugin| plugin.message.clone());
+    smoke.warnings.extend(refused);
+    smoke
+}
+
+/// Puts into the report what the ended workers came to.
+fn conclude(
+    smoke: &mut Smoke,
+    plan: &Plan,
+    libraries: &Libraries,
+    supervisor: &mut Supervisor,
+    result: &Result<Outcome, Ending>,
+) {
+    let statement = supervisor.statement(plan);
+    smoke.fabric = statement.fabric;
+    smoke.transports = statement.transports;
+    smoke.gpu = supervisor.gpu.take().map(|gpu| Gpu { name: gpu.name, cuda: gpu.cuda, driver: gpu.driver });
+    match result {
+        Ok(Outcome::Measured { initiator, target }) => {
+            verdict::passed(smoke, plan, initiator, target);
+            smoke.warnings.extend(gpu::doubts(plan, || supervisor.statements()));
+        }
+        Ok(Outcome::Decided) => {}
+        Err(ending) => {
+            let mut failure = failure::failure(plan, libraries, ending, &|role| supervisor.last_words(role));
+            supervisor.locate(&mut failure, ending, &spoken(plan.timeout));
+            smoke.failure = Some(failure);
+        }
+    }
+    fabric::hold(smoke, plan, &FabricDevices::look);
+}
+
+fn find_libraries(plan: &Plan) -> Libraries {
+    let variable = plan.variables.get(LIBRARY_PATH);
+    // LIBFABRIC's plugin has the larger dependency set.
+    let greediest = if plan.pair.has(Backend::Libfabric) { Backend::Libfabric } else { Backend::Ucx };
+    let plugin = plan.plugins.as_ref().map(|plugins| plugins.file(greediest.name()));
+    let libraries = Libraries::find(plugin.as_deref(), &plan.library_path, variable, &plan.import_path);
+    // The native engines do without the driver; GPU memory does not exist without it.
+    let may_stand_in = plan.engine.is_nixl() && plan.memory == Memory::Dram;
+    if may_stand_in { libraries } else { libraries.without_stand_in() }
+}
+
+fn worker_command(plan: &Plan, libraries: &Libraries) -> WorkerCommand {
+    let named = plan.plugins.as_ref().filter(|plugins| plugins.named_by == NamedBy::Option);
+    let named = named.map(|plugins| plugins.path.as_path());
+    let mut variables = WorkerVariables::new(Arc::clone(&plan.variables), TOKEN_VARIABLE, named);
+    for backend in Backend::ALL.into_iter().filter(|backend| plan.pair.has(*backend)) {
+        variables.add_backend(backend);
+    }
+    variables.add_variables(libraries.variables(&plan.variables));
+    WorkerCommand { program: plan.program.clone(), variables }
+}
+
+fn blank(plan: &Plan, variables: &WorkerVariables, libraries: &Libraries) -> Smoke {
+    let mut warnings = variables.warnings().to_vec();
+    warnings.extend(libraries.warnings());
+    Smoke {
+        nixl_version: plan.nixl.version.clone(),
+        environment: variables.describe(),
+        stand_ins: libraries.stand_ins.clone(),
+        warnings,
+        peer_backend: plan.pair.peer(),
+        ..Smoke::nothing_observed(&backend::list(&plan.pair.initiator))
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
