@@ -4,6 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
+/// The stand-in's source.
 const SOURCE: &str = "src/smoke/launch/cuda_stand_in/libcuda.rs";
 
 fn main() {
@@ -26,6 +27,7 @@ fn main() {
     assert!(status.success(), "rustc could not compile {SOURCE}");
 }
 
+/// A variable that Cargo sets for build scripts.
 fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|error| panic!("cargo sets {name}: {error}"))
 }

@@ -271,20 +271,20 @@ impl MachinesArgs {
 /// `apply`.
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
+    /// What to work on.
     #[arg(value_name = "TARGET", help = TARGET_HELP)]
-    #[allow(missing_docs)]
     pub targets: Vec<PathBuf>,
+    /// What the rewritten code does.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub patch: PatchArgs,
     /// The transfer afterwards: auto skips it, and says why, where there is no NIXL
     #[arg(long, value_enum, default_value_t = SmokeWhen::Auto, value_name = "WHEN")]
     pub smoke: SmokeWhen,
+    /// How the transfer is made.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub transfer: TransferArgs,
+    /// How results are written.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub output: OutputArgs,
 }
 
@@ -302,42 +302,42 @@ pub enum SmokeWhen {
 /// `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
+    /// What to work on.
     #[arg(value_name = "TARGET", help = TARGET_HELP)]
-    #[allow(missing_docs)]
     pub targets: Vec<PathBuf>,
+    /// What the rewritten code does.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub patch: PatchArgs,
+    /// How results are written.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub output: OutputArgs,
 }
 
 /// `revert`.
 #[derive(Debug, Args)]
 pub struct RevertArgs {
+    /// What to work on.
     #[arg(value_name = "TARGET", help = TARGET_HELP)]
-    #[allow(missing_docs)]
     pub targets: Vec<PathBuf>,
+    /// How results are written.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub output: OutputArgs,
 }
 
 /// `smoke`.
 #[derive(Debug, Args)]
 pub struct SmokeArgs {
+    /// Whose NIXL to use.
     #[arg(value_name = "TARGET", help = SMOKE_TARGET_HELP)]
-    #[allow(missing_docs)]
     pub target: Option<PathBuf>,
+    /// The transfer between two machines.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub machines: MachinesArgs,
+    /// How the transfer is made.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub transfer: TransferArgs,
+    /// How results are written.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub output: OutputArgs,
 }
 

@@ -1,5 +1,4 @@
 //! What `apply`, `check` and `revert` share: targets become planned files, and planned files become committed ones.
-#![forbid(unsafe_code)]
 
 use std::env;
 use std::fs;
@@ -23,7 +22,7 @@ const STANDARD_INPUT: &str = "-";
 const STANDARD_INPUT_NAME: &str = "<stdin>";
 
 /// One module, and what is to be done with it.
-pub struct Planned {
+pub(crate) struct Planned {
     /// Where it was found.
     pub module: Module,
     /// The environment that it was found in.
@@ -40,7 +39,7 @@ pub struct Planned {
 ///
 /// # Errors
 /// Where it stands beside others.
-pub fn is_standard_input(targets: &[PathBuf]) -> Result<bool> {
+pub(crate) fn is_standard_input(targets: &[PathBuf]) -> Result<bool> {
     let named = targets.iter().any(|target| target.as_os_str() == STANDARD_INPUT);
     if named && targets.len() > 1 {
         bail!("- (standard input) cannot stand beside other TARGETs");
@@ -52,7 +51,7 @@ pub fn is_standard_input(targets: &[PathBuf]) -> Result<bool> {
 ///
 /// # Errors
 /// Where it cannot be read.
-pub fn read_standard_input() -> Result<Vec<u8>> {
+pub(crate) fn read_standard_input() -> Result<Vec<u8>> {
     let mut content = Vec::new();
     io::stdin().lock().read_to_end(&mut content).context("standard input cannot be read")?;
     Ok(content)
@@ -75,7 +74,7 @@ fn environments(targets: &[PathBuf], program: &str, variables: &Variables) -> Re
 ///
 /// # Errors
 /// The first TARGET that cannot be processed: then nothing may be written.
-pub fn plan(
+pub(crate) fn plan(
     targets: &[PathBuf],
     rule: &Rule,
     variables: &Variables,
@@ -129,7 +128,7 @@ fn check_helper(environment: &mut Environment, rule: &Rule) -> Result<Option<Str
 ///
 /// # Errors
 /// Where it is not understood.
-pub fn plan_text(content: &[u8], rule: &Rule) -> Result<(FileReport, Option<Vec<u8>>)> {
+pub(crate) fn plan_text(content: &[u8], rule: &Rule) -> Result<(FileReport, Option<Vec<u8>>)> {
     let path = Path::new(STANDARD_INPUT_NAME);
     let plan = patch::plan(path, content, rule).map_err(|error| located(path, &error))?;
     let report =
@@ -141,7 +140,7 @@ pub fn plan_text(content: &[u8], rule: &Rule) -> Result<(FileReport, Option<Vec<
 ///
 /// # Errors
 /// Where a file cannot be written or replaced.
-pub fn commit(planned: Vec<Planned>) -> Result<Vec<(FileReport, Environment)>> {
+pub(crate) fn commit(planned: Vec<Planned>) -> Result<Vec<(FileReport, Environment)>> {
     let staged = planned.iter().map(stage).collect::<Result<Vec<StagedChange>>>()?;
     let mut committed = Vec::new();
     for (change, planned) in staged.into_iter().zip(planned) {
@@ -167,7 +166,7 @@ fn stage(planned: &Planned) -> Result<StagedChange> {
 ///
 /// # Errors
 /// Where a file is not patched by this program, was edited since, or cannot be replaced.
-pub fn revert(targets: &[PathBuf], variables: &Variables) -> Result<Vec<FileReport>> {
+pub(crate) fn revert(targets: &[PathBuf], variables: &Variables) -> Result<Vec<FileReport>> {
     let staged =
         environments(targets, "", variables)?.iter().map(stage_revert).collect::<Result<Vec<(StagedChange, _)>>>()?;
     let mut reverted = Vec::new();
@@ -192,7 +191,7 @@ fn stage_revert(environment: &Environment) -> Result<(StagedChange, FileReport)>
 ///
 /// # Errors
 /// Where it is not patched by this program, or was edited since.
-pub fn revert_text(content: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn revert_text(content: &[u8]) -> Result<Vec<u8>> {
     patch::revert(content).map_err(|error| located(Path::new(STANDARD_INPUT_NAME), &error))
 }
 

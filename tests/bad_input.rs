@@ -1,4 +1,5 @@
 //! What cannot be done is said in words of its own, with exit status 2, and nothing is changed.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The frame: help, formats, colours, quiet and verbose, completions.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Every TARGET that can be named, and what is found there.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -1,5 +1,7 @@
 //! What the rewritten code does when it runs: real Python, with a stand-in for NIXL that records.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod common;
 
 use std::fs;

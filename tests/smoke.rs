@@ -1,4 +1,5 @@
 //! The smoke transfer through real NIXL wheels, as it passes and in every way it can be made to fail.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -6,6 +6,8 @@
 //! NIXL 0.10.1 only warns of that, later ones and the native engine refuse. How UCX and libfabric move a real GPU's memory
 //! is seen on a real GPU alone.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod common;
 
 use std::process::Command;

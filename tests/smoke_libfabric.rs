@@ -2,6 +2,7 @@
 //!
 //! Each run has a network namespace to itself: with a pair of interfaces libfabric's tcp provider can be used, with the
 //! loopback alone it cannot. That needs root; without it these tests fail and say so.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -1,5 +1,7 @@
 //! The smoke transfer through UCX and libfabric themselves, on real NIXL wheels, as it passes and as it fails.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod common;
 
 use std::fs;

@@ -5,6 +5,7 @@
 //! seen to move the bytes by cma, past the network that is under test.
 //!
 //! Namespaces need root; without it these tests fail and say so.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

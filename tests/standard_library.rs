@@ -1,5 +1,6 @@
 //! The rewrite on several hundred files that nobody wrote for it: the standard library of the machine's own Python, its
 //! test suite's odd encodings and syntax included, each with a call to rewrite at its end.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What writing does to an installed tree, and what it leaves alone.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -6,7 +6,7 @@ use crate::environment::elf::needs::{Missing, Needs, TooOld};
 use crate::environment::nixl::NixlInstallation;
 
 /// What is wrong with the libraries that the plugin needs; empty when nothing is.
-pub fn describe_libraries(nixl: &NixlInstallation, needs: &Needs, searched: &[String]) -> String {
+pub(crate) fn describe_libraries(nixl: &NixlInstallation, needs: &Needs, searched: &[String]) -> String {
     let mut text = String::new();
     for Missing { name, wanted_by } in &needs.missing {
         text.push_str(&format!("; {} needs {name}, which is nowhere", title(nixl, wanted_by)));
@@ -38,7 +38,7 @@ fn title(nixl: &NixlInstallation, library: &Path) -> String {
 }
 
 /// What to do about them; None when nothing is wrong with them.
-pub fn advise_libraries(needs: &Needs) -> Option<String> {
+pub(crate) fn advise_libraries(needs: &Needs) -> Option<String> {
     if let Some(old) = needs.too_old.first() {
         return Some(advise_too_old(old));
     }

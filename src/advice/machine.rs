@@ -3,7 +3,7 @@
 use rustix::process::{Resource, getrlimit};
 
 /// What to do when memory cannot be registered.
-pub fn memory_lock() -> String {
+pub(crate) fn memory_lock() -> String {
     let limit = getrlimit(Resource::Memlock).current;
     let text = limit.map_or("unlimited".into(), |bytes| format!("{} KiB", bytes >> 10));
     format!(

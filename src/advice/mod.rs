@@ -1,5 +1,5 @@
 //! Findings: what is wrong on this machine or in this image, and the cure.
 #![forbid(unsafe_code)]
 
-pub mod libraries;
-pub mod machine;
+pub(crate) mod libraries;
+pub(crate) mod machine;

@@ -1,5 +1,4 @@
 //! The NIXL backends that a choice may name.
-#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::str::FromStr;
@@ -44,7 +43,7 @@ impl FromStr for Backend {
 }
 
 /// The same without repetitions, in the order of their first appearance.
-pub fn distinct(backends: &[Backend]) -> Vec<Backend> {
+pub(crate) fn distinct(backends: &[Backend]) -> Vec<Backend> {
     let mut distinct: Vec<Backend> = Vec::new();
     for backend in backends {
         if !distinct.contains(backend) {
@@ -55,7 +54,7 @@ pub fn distinct(backends: &[Backend]) -> Vec<Backend> {
 }
 
 /// Their names as the variable holds them: `LIBFABRIC,UCX`.
-pub fn list(backends: &[Backend]) -> String {
+pub(crate) fn list(backends: &[Backend]) -> String {
     let names: Vec<&str> = backends.iter().map(|backend| backend.name()).collect();
     names.join(",")
 }

@@ -12,7 +12,7 @@ use crate::report::Report;
 use crate::report::file::FileStatus;
 
 /// Patches, then proves.
-pub fn run(args: &ApplyArgs, process: &Process) -> Result<ExitStatus> {
+pub(super) fn run(args: &ApplyArgs, process: &Process) -> Result<ExitStatus> {
     let mut report = Report::new("apply");
     let stdin = patching::is_standard_input(&args.targets);
     let console = Console::new(&args.output, &process.variables, matches!(stdin, Ok(true)));

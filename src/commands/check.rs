@@ -10,7 +10,7 @@ use crate::patching;
 use crate::report::Report;
 
 /// Shows what `apply` would change; writes nothing.
-pub fn run(args: &CheckArgs, process: &Process) -> Result<ExitStatus> {
+pub(super) fn run(args: &CheckArgs, process: &Process) -> Result<ExitStatus> {
     let mut report = Report::new("check");
     let outcome = check(args, process, &mut report);
     Console::new(&args.output, &process.variables, false).finish(report, outcome)

@@ -10,7 +10,7 @@ use crate::cli::Cli;
 use crate::exit_status::ExitStatus;
 
 /// Prints the script.
-pub fn run(shell: Shell) -> Result<ExitStatus> {
+pub(super) fn run(shell: Shell) -> Result<ExitStatus> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), env!("CARGO_PKG_NAME"), &mut script);
     io::stdout().write_all(&script)?;

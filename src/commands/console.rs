@@ -13,7 +13,7 @@ use crate::report::text::TextOptions;
 use crate::report::{Report, json, text};
 
 /// Prints for one run.
-pub struct Console<'a> {
+pub(super) struct Console<'a> {
     options: &'a OutputArgs,
     variables: &'a Variables,
     /// Standard output carries a source text; the report goes to standard error.
@@ -23,7 +23,7 @@ pub struct Console<'a> {
 
 impl<'a> Console<'a> {
     /// A console with these options.
-    pub fn new(options: &'a OutputArgs, variables: &'a Variables, source_on_stdout: bool) -> Self {
+    pub(super) fn new(options: &'a OutputArgs, variables: &'a Variables, source_on_stdout: bool) -> Self {
         Console { options, variables, source_on_stdout, shown_files: Cell::new(0) }
     }
 
@@ -31,7 +31,7 @@ impl<'a> Console<'a> {
     ///
     /// # Errors
     /// Where standard output is closed or full.
-    pub fn show_files(&self, report: &Report) -> Result<()> {
+    pub(super) fn show_files(&self, report: &Report) -> Result<()> {
         if self.options.output_format != OutputFormat::Text || self.options.quiet {
             return Ok(());
         }
@@ -44,7 +44,7 @@ impl<'a> Console<'a> {
     ///
     /// # Errors
     /// Where standard output is closed or full.
-    pub fn finish(&self, mut report: Report, outcome: Result<ExitStatus>) -> Result<ExitStatus> {
+    pub(super) fn finish(&self, mut report: Report, outcome: Result<ExitStatus>) -> Result<ExitStatus> {
         let status = match outcome {
             Ok(status) => status,
             Err(error) => {
@@ -71,13 +71,13 @@ impl<'a> Console<'a> {
     ///
     /// # Errors
     /// Where standard output is closed or full.
-    pub fn source(&self, bytes: &[u8]) -> Result<()> {
+    pub(super) fn source(&self, bytes: &[u8]) -> Result<()> {
         io::stdout().write_all(bytes)?;
         Ok(io::stdout().flush()?)
     }
 
     /// A line that is replaced by the next one, on a terminal only; an empty one clears it.
-    pub fn progress(&self, line: &str) {
+    pub(super) fn progress(&self, line: &str) {
         if self.options.quiet || !io::stderr().is_terminal() {
             return;
         }
@@ -86,7 +86,7 @@ impl<'a> Console<'a> {
     }
 
     /// A line of the log.
-    pub fn log(&self, line: &str) {
+    pub(super) fn log(&self, line: &str) {
         if self.options.quiet {
             return;
         }
@@ -95,7 +95,7 @@ impl<'a> Console<'a> {
     }
 
     /// What is being done now: progress, and with -v a line of the log.
-    pub fn step(&self, line: &str) {
+    pub(super) fn step(&self, line: &str) {
         if self.options.verbose > 0 {
             self.log(line);
         } else {

@@ -1,5 +1,6 @@
 //! The subcommands, one a file: each wires the rooms of the house together. Only here is anything printed.
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stderr, reason = "this room prints, and no other")]
 
 mod apply;
 mod check;
@@ -23,7 +24,7 @@ use crate::threads;
 use process::Process;
 
 /// Runs the program; returns its exit status, where it does not end it with `exit`.
-pub fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
+pub(crate) fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
     let process = Process::current();
     let outcome = match cli.command {
         Command::Apply(args) => with_large_stack(move || apply::run(&args, &process), exit),

@@ -8,7 +8,7 @@ use crate::environment::variables::Variables;
 
 /// This process's program and environment variables.
 #[derive(Clone, Debug)]
-pub struct Process {
+pub(super) struct Process {
     /// The program's file, which a smoke transfer starts once more for each worker.
     pub program: PathBuf,
     /// The environment variables.
@@ -17,7 +17,7 @@ pub struct Process {
 
 impl Process {
     /// Reads them.
-    pub fn current() -> Process {
+    pub(super) fn current() -> Process {
         // Where the program's file was replaced while it runs, the kernel still has it under this name.
         let replaced = || PathBuf::from("/proc/self/exe");
         Process {

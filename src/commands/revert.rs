@@ -10,7 +10,7 @@ use crate::patching;
 use crate::report::Report;
 
 /// Restores what `apply` changed.
-pub fn run(args: &RevertArgs, process: &Process) -> Result<ExitStatus> {
+pub(super) fn run(args: &RevertArgs, process: &Process) -> Result<ExitStatus> {
     let mut report = Report::new("revert");
     let stdin = patching::is_standard_input(&args.targets);
     let console = Console::new(&args.output, &process.variables, matches!(stdin, Ok(true)));

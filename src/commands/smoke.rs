@@ -13,7 +13,7 @@ use crate::report::Report;
 use crate::smoke::series;
 
 /// Runs the transfer with the environment's NIXL.
-pub fn run(args: &SmokeArgs, process: &Process) -> Result<ExitStatus> {
+pub(super) fn run(args: &SmokeArgs, process: &Process) -> Result<ExitStatus> {
     let console = Console::new(&args.output, &process.variables, false);
     let mut report = Report::new("smoke");
     let outcome = smoke(args, process, &console, &mut report);

@@ -15,7 +15,7 @@ use crate::smoke::series::{self, Place, Series};
 use crate::smoke::transfer;
 
 /// Where a transfer is made for an environment.
-pub fn place(environment: &Environment, process: &Process) -> Place {
+pub(super) fn place(environment: &Environment, process: &Process) -> Place {
     Place {
         label: environment.label.clone(),
         import_path: environment.folders(),
@@ -25,7 +25,7 @@ pub fn place(environment: &Environment, process: &Process) -> Place {
 }
 
 /// The backends to test: those named, or those that the rule chooses now.
-pub fn backends(options: &TransferOptions, rule: &Rule, variables: &Variables) -> Vec<Backend> {
+pub(super) fn backends(options: &TransferOptions, rule: &Rule, variables: &Variables) -> Vec<Backend> {
     if !options.backends.is_empty() {
         return backend::distinct(&options.backends);
     }
@@ -34,7 +34,7 @@ pub fn backends(options: &TransferOptions, rule: &Rule, variables: &Variables) -
 }
 
 /// Makes the transfers. Where none can be made, that is a failure if `required`, and said to be skipped if not.
-pub fn run(
+pub(super) fn run(
     place: &Place,
     options: &TransferOptions,
     rule: &Rule,

@@ -25,7 +25,7 @@ use crate::smoke::transfer as smoke_transfer;
 ///
 /// # Errors
 /// Where this end could not even try: no token where one is needed, an address that cannot be had.
-pub fn run(
+pub(super) fn run(
     place: &Place,
     options: &TransferOptions,
     machines: &MachinesArgs,

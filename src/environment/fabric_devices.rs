@@ -1,5 +1,4 @@
 //! The RDMA devices of this machine, as the kernel lists them, and whether this process may use them.
-#![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ const AMAZON: u16 = 0x1d0f;
 
 /// One RDMA device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RdmaDevice {
+pub(crate) struct RdmaDevice {
     /// The kernel's name: `rdmap0s6`, `mlx5_0`.
     pub name: String,
     /// PCI vendor.
@@ -20,7 +19,7 @@ pub struct RdmaDevice {
 
 /// All of them, and the device files that programs reach them through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FabricDevices {
+pub(crate) struct FabricDevices {
     /// From `/sys/class/infiniband`.
     pub devices: Vec<RdmaDevice>,
     /// `/dev/infiniband/uverbs*`.
@@ -31,7 +30,7 @@ pub struct FabricDevices {
 
 impl FabricDevices {
     /// Looks at this machine.
-    pub fn look() -> FabricDevices {
+    pub(crate) fn look() -> FabricDevices {
         Self::look_in(Path::new("/sys/class/infiniband"), Path::new("/dev/infiniband"))
     }
 
@@ -46,7 +45,7 @@ impl FabricDevices {
 
     /// A machine without an EFA device, or with one that may be used or not.
     #[cfg(test)]
-    pub fn with_efa(usable: Option<bool>) -> FabricDevices {
+    pub(crate) fn with_efa(usable: Option<bool>) -> FabricDevices {
         let Some(usable) = usable else { return FabricDevices::default() };
         let file = vec![PathBuf::from("/dev/infiniband/uverbs0")];
         let (usable, forbidden) = if usable { (file, Vec::new()) } else { (Vec::new(), file) };
@@ -55,13 +54,13 @@ impl FabricDevices {
     }
 
     /// The EFA devices' names.
-    pub fn efa(&self) -> Vec<&str> {
+    pub(crate) fn efa(&self) -> Vec<&str> {
         let efa = self.devices.iter().filter(|device| device.vendor == Some(AMAZON));
         efa.map(|device| device.name.as_str()).collect()
     }
 
     /// What was looked for and found, for a sentence.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let efa = self.efa();
         let others = self.devices.iter().filter(|device| device.vendor != Some(AMAZON)).map(|device| &device.name);
         let files = self.usable.iter().chain(&self.forbidden).map(|path| path.display().to_string());
@@ -97,7 +96,7 @@ fn vendor(device: &Path) -> Option<u16> {
 /// The network interfaces of this process's network namespace that are not the loopback (proc_net(5), `dev`).
 ///
 /// Not from /sys/class/net, which shows the namespace that it was mounted in.
-pub fn interfaces() -> Vec<String> {
+pub(crate) fn interfaces() -> Vec<String> {
     parse_interfaces(&fs::read_to_string("/proc/self/net/dev").unwrap_or_default())
 }
 

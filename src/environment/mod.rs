@@ -1,8 +1,8 @@
 //! What is installed here: Pythons and what they import, NIXL installations, shared libraries, fabric devices.
 #![forbid(unsafe_code)]
 
-pub mod elf;
-pub mod fabric_devices;
-pub mod nixl;
-pub mod python;
-pub mod variables;
+pub(crate) mod elf;
+pub(crate) mod fabric_devices;
+pub(crate) mod nixl;
+pub(crate) mod python;
+pub(crate) mod variables;

@@ -1,5 +1,4 @@
 //! The NIXL that an environment's Python would use: its libraries and its plugins.
-#![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,7 +13,7 @@ const SYSTEM_LIBRARIES: [&str; 4] = ["lib/x86_64-linux-gnu", "lib/aarch64-linux-
 
 /// One NIXL on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NixlInstallation {
+pub(crate) struct NixlInstallation {
     /// The distribution's name (`nixl-cu13`), or the folder for one that no distribution owns.
     pub name: String,
     /// Its version, where one is recorded.
@@ -29,7 +28,7 @@ pub struct NixlInstallation {
 
 impl NixlInstallation {
     /// Name and version, for a sentence.
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         match &self.version {
             Some(version) => format!("{} {version}", self.name),
             None => format!("the NIXL in {}", self.name),
@@ -37,13 +36,13 @@ impl NixlInstallation {
     }
 
     /// Whether a NIXL of that version has the C API when it is whole.
-    pub fn should_have_capi(&self) -> bool {
+    pub(crate) fn should_have_capi(&self) -> bool {
         self.version.as_deref().is_some_and(should_have_capi)
     }
 
     /// A library that came with it, by the beginning of its name: auditwheel makes `libucp-6f3a1c52.so.0.0.0` of
     /// `libucp.so.0`.
-    pub fn bundled(&self, stem: &str) -> Option<PathBuf> {
+    pub(crate) fn bundled(&self, stem: &str) -> Option<PathBuf> {
         let entries = self.library_dirs.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
         let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_bundled(path, stem)).collect();
         files.sort();
@@ -64,7 +63,7 @@ fn should_have_capi(version: &str) -> bool {
 }
 
 /// The plugins in a folder by their files, `UCX` for `libplugin_UCX.so`; None when there is no such folder.
-pub fn plugins(dir: &Path) -> Option<Vec<String>> {
+pub(crate) fn plugins(dir: &Path) -> Option<Vec<String>> {
     let entries = fs::read_dir(dir).ok()?;
     let mut names: Vec<String> = entries
         .flatten()
@@ -78,7 +77,7 @@ pub fn plugins(dir: &Path) -> Option<Vec<String>> {
 }
 
 /// A backend's plugin, by NIXL's naming.
-pub fn plugin_file(folder: &Path, backend: &str) -> PathBuf {
+pub(crate) fn plugin_file(folder: &Path, backend: &str) -> PathBuf {
     folder.join(format!("libplugin_{backend}.so"))
 }
 
@@ -87,7 +86,7 @@ pub fn plugin_file(folder: &Path, backend: &str) -> PathBuf {
 /// `search_path` are the directories of the Python's import path, in order. First comes the wheel for the CUDA version
 /// that the installed torch was built with, as in NIXL's own choice; then the other wheels, an older `nixl` that holds
 /// its libraries itself, the system's, and the one that TensorRT-LLM brings.
-pub fn find(search_path: &[PathBuf]) -> Vec<NixlInstallation> {
+pub(crate) fn find(search_path: &[PathBuf]) -> Vec<NixlInstallation> {
     find_with_system(search_path, Path::new(SYSTEM))
 }
 

@@ -6,36 +6,36 @@ use std::ffi::{OsStr, OsString};
 
 /// A snapshot of environment variables, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Variables(BTreeMap<OsString, OsString>);
+pub(crate) struct Variables(BTreeMap<OsString, OsString>);
 
 impl Variables {
     /// This process's.
-    pub fn of_process() -> Variables {
+    pub(crate) fn of_process() -> Variables {
         Variables(env::vars_os().collect())
     }
 
     /// The value, where the variable is set.
-    pub fn get(&self, name: &str) -> Option<&OsStr> {
+    pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
     /// The value, where the variable is set and not empty.
-    pub fn non_empty(&self, name: &str) -> Option<&OsStr> {
+    pub(crate) fn non_empty(&self, name: &str) -> Option<&OsStr> {
         self.get(name).filter(|value| !value.is_empty())
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
     /// All names.
-    pub fn names(&self) -> impl Iterator<Item = &OsStr> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &OsStr> {
         self.0.keys().map(OsString::as_os_str)
     }
 
     /// `NAME=value` for those of `names` that are set.
-    pub fn assignments(&self, names: &[&str]) -> Vec<String> {
+    pub(crate) fn assignments(&self, names: &[&str]) -> Vec<String> {
         let assignment = |name: &&str| Some(format!("{name}={}", self.get(name)?.to_string_lossy()));
         names.iter().filter_map(assignment).collect()
     }

@@ -2,7 +2,6 @@
 //!
 //! Source of the signatures: `_api.py` of NIXL 0.1.1 to 1.5.1, `nixl_agent(agent_name, nixl_conf=None,
 //! instantiate_all=False)`; `nixl_agent_config`'s `backends` is its second to sixth parameter, by version.
-#![forbid(unsafe_code)]
 
 use rustpython_parser::ast::{Constant, Expr, ExprCall, Stmt};
 
@@ -18,7 +17,7 @@ const POSITIONS_BEFORE_BACKENDS: usize = 3;
 
 /// A call that creates an agent.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub(crate) struct Site {
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
@@ -33,7 +32,7 @@ pub struct Site {
 
 /// How a call chooses the agent's backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// Not at all: NIXL's default.
     Bare,
     /// By a configuration without `backends`.
@@ -48,18 +47,35 @@ pub enum Shape {
 
 /// What is put into a call. Offsets are in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CallEdit {
+pub(crate) enum CallEdit {
     /// A configuration as one more argument of the agent's call.
-    AddConfiguration { offset: usize, keyword: Option<&'static str>, class: ConfigurationClass },
+    AddConfiguration {
+        /// Where.
+        offset: usize,
+        /// The argument's name, where it cannot be positional.
+        keyword: Option<&'static str>,
+        /// The configuration's class.
+        class: ConfigurationClass,
+    },
     /// `backends` as one more argument of the configuration's call.
-    AddBackends { offset: usize, first: bool },
+    AddBackends {
+        /// Where.
+        offset: usize,
+        /// Whether it is the only argument.
+        first: bool,
+    },
     /// A configuration where the argument is None.
-    OrConfiguration { offset: usize, class: ConfigurationClass },
+    OrConfiguration {
+        /// Where.
+        offset: usize,
+        /// The configuration's class.
+        class: ConfigurationClass,
+    },
 }
 
 /// How the configuration's class is reached from the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigurationClass {
+pub(crate) enum ConfigurationClass {
     /// By this expression: `nixl_api.nixl_agent_config`.
     Expression(String),
     /// The file has no name for it: it is imported, when the agent is created, from the first of these modules that is
@@ -68,7 +84,7 @@ pub enum ConfigurationClass {
 }
 
 /// All calls in a module that create an agent, in their order.
-pub fn find(text: &str, module: &[Stmt]) -> Vec<Site> {
+pub(crate) fn find(text: &str, module: &[Stmt]) -> Vec<Site> {
     let bindings = Bindings::of(module);
     let finder = Finder { text, bindings: &bindings, resolver: Resolver::new(&bindings) };
     let mut sites: Vec<(usize, Site)> =

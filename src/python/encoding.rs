@@ -2,7 +2,6 @@
 //!
 //! Source: the Python language reference, «Encoding declarations» (PEP 263): a UTF-8 byte-order mark, or a cookie in
 //! a comment on the first or second line, or UTF-8.
-#![forbid(unsafe_code)]
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +11,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A source file, decoded.
 #[derive(Debug)]
-pub struct SourceText<'a> {
+pub(crate) struct SourceText<'a> {
     bytes: &'a [u8],
     text: Cow<'a, str>,
     encoding: Encoding,
@@ -30,11 +29,18 @@ enum Encoding {
 
 /// Why bytes cannot be read as Python source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DecodeError {
+pub(crate) enum DecodeError {
     /// A byte that no source text holds: this is some other kind of file.
     NotText,
     /// Bytes that are not what the file says, or not UTF-8 where it says nothing; the line counts from 1.
-    Invalid { line: usize, encoding: String, byte: u8 },
+    Invalid {
+        /// Counted from 1.
+        line: usize,
+        /// The encoding that was tried.
+        encoding: String,
+        /// The first byte that is wrong.
+        byte: u8,
+    },
     /// A cookie that names something unknown.
     UnknownEncoding(String),
 }
@@ -60,7 +66,7 @@ impl<'a> SourceText<'a> {
     ///
     /// # Errors
     /// Where the bytes are not text, or not in the encoding that the file declares.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         if memchr::memchr(0, bytes).is_some() {
             return Err(DecodeError::NotText);
         }
@@ -78,17 +84,17 @@ impl<'a> SourceText<'a> {
     }
 
     /// The text, without a byte-order mark.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
     /// The file's bytes.
-    pub fn bytes(&self) -> &'a [u8] {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// The offset in the bytes of an offset in the text. The latter must lie between two characters.
-    pub fn byte_offset(&self, text_offset: usize) -> usize {
+    pub(crate) fn byte_offset(&self, text_offset: usize) -> usize {
         match self.encoding {
             Encoding::Utf8 => text_offset,
             Encoding::Utf8WithMark => text_offset + BYTE_ORDER_MARK.len(),

@@ -3,7 +3,6 @@
 //! It relies on nothing but the standard library and works on Python 3.9 and newer. It imports what it needs itself, so
 //! that it does not matter what the module imports, or under which name. All of it is ASCII: it means the same in
 //! every encoding that Python source can have.
-#![forbid(unsafe_code)]
 
 use crate::choice::backend::Backend;
 use crate::choice::rule::{OnUnknown, Rule};
@@ -15,13 +14,13 @@ const CONFIGURATION_FUNCTION: &str = "_nixl_retrofit_agent_config";
 
 /// The names that the inserted functions get in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
+pub(crate) struct Names {
     suffix: String,
 }
 
 impl Names {
     /// Names that do not occur in the text.
-    pub fn unused_in(text: &str) -> Self {
+    pub(crate) fn unused_in(text: &str) -> Self {
         let taken = |suffix: &str| {
             [BACKENDS_FUNCTION, CONFIGURATION_FUNCTION].iter().any(|name| text.contains(&format!("{name}{suffix}")))
         };
@@ -33,19 +32,19 @@ impl Names {
     }
 
     /// The function that returns the list of backends.
-    pub fn backends(&self) -> String {
+    pub(crate) fn backends(&self) -> String {
         format!("{BACKENDS_FUNCTION}{}", self.suffix)
     }
 
     /// The function that makes a configuration, of the class in the `number`th list of modules.
-    pub fn configuration(&self, number: usize) -> String {
+    pub(crate) fn configuration(&self, number: usize) -> String {
         let letter = if number == 0 { String::new() } else { format!("_of_{number}") };
         format!("{CONFIGURATION_FUNCTION}{}{letter}", self.suffix)
     }
 }
 
 /// The helper's source, with `\n` at the end of each line.
-pub fn backends_function(name: &str, rule: &Rule) -> String {
+pub(crate) fn backends_function(name: &str, rule: &Rule) -> String {
     let variable = rule.variable.as_str();
     let default = rule.default.name();
     let allowed = quoted_list(&rule.allowed);
@@ -92,7 +91,7 @@ pub fn backends_function(name: &str, rule: &Rule) -> String {
 }
 
 /// The source of a function that makes a configuration of the class in the first of `modules` that is there.
-pub fn configuration_function(name: &str, modules: &[String]) -> String {
+pub(crate) fn configuration_function(name: &str, modules: &[String]) -> String {
     format!(
         r#"def {name}(**arguments):
     """A nixl_agent_config of the module that nixl_agent comes from, imported when an agent is created."""

@@ -1,5 +1,4 @@
 //! The inserted helper, run on its own in the target's interpreter, for every kind of value that the variable can have.
-#![forbid(unsafe_code)]
 
 use super::helper;
 use crate::choice::backend;
@@ -19,7 +18,7 @@ const VALUES: [Option<&str>; 9] = [
 ];
 
 /// A Python program that prints what the helper returns for each value, one a line.
-pub fn program(rule: &Rule) -> String {
+pub(crate) fn program(rule: &Rule) -> String {
     let function = helper::backends_function("backends", rule);
     let variable = rule.variable.as_str();
     let values: Vec<String> =
@@ -45,7 +44,7 @@ for value in ({values},):
 ///
 /// # Errors
 /// The first value for which the helper returned something else, in words.
-pub fn compare(output: &str, rule: &Rule) -> Result<(), String> {
+pub(crate) fn compare(output: &str, rule: &Rule) -> Result<(), String> {
     let lines: Vec<&str> = output.lines().collect();
     for (number, value) in VALUES.iter().enumerate() {
         let expected = expected(*value, rule);
@@ -62,7 +61,7 @@ pub fn compare(output: &str, rule: &Rule) -> Result<(), String> {
 }
 
 /// How many values are tried.
-pub fn count() -> usize {
+pub(crate) fn count() -> usize {
     VALUES.len()
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Assignments, imports, unpacked results of local functions and attributes of `self` are followed; all that cannot be
 //! followed is said to be unknown, with a reason.
-#![forbid(unsafe_code)]
 
 use rustc_hash::FxHashSet;
 
@@ -16,11 +15,16 @@ const DEPTH: usize = 24;
 
 /// One possible meaning of an expression.
 #[derive(Clone, Debug)]
-pub enum Meaning<'a> {
+pub(crate) enum Meaning<'a> {
     /// A module, by its full name.
     Module(String),
     /// A name imported from a module, or an attribute of a module.
-    Member { module: String, name: String },
+    Member {
+        /// The module's full name.
+        module: String,
+        /// Its member's name.
+        name: String,
+    },
     /// A function of this file, by the scope of its body.
     Function(ScopeId),
     /// An expression that stands for itself: a call, a literal, …
@@ -33,12 +37,12 @@ pub enum Meaning<'a> {
 
 impl Meaning<'_> {
     /// The NIXL module, where this is NIXL's agent class.
-    pub fn nixl_agent_module(&self) -> Option<&str> {
+    pub(crate) fn nixl_agent_module(&self) -> Option<&str> {
         self.nixl_member("nixl_agent")
     }
 
     /// The NIXL module, where this is NIXL's class for an agent's configuration.
-    pub fn nixl_config_module(&self) -> Option<&str> {
+    pub(crate) fn nixl_config_module(&self) -> Option<&str> {
         self.nixl_member("nixl_agent_config")
     }
 
@@ -52,7 +56,7 @@ impl Meaning<'_> {
 
 /// Whether a module is NIXL's Python binding: `nixl` (the meta package), `nixl_cu12`, `nixl_cu13`, `nixl_rocm`, or
 /// `_api` in one of them.
-pub fn is_nixl(module: &str) -> bool {
+pub(crate) fn is_nixl(module: &str) -> bool {
     let (package, rest) = module.split_once('.').unwrap_or((module, "_api"));
     let known = package == "nixl" || package == "nixl_rocm" || package.strip_prefix("nixl_cu").is_some_and(is_number);
     known && rest == "_api"
@@ -71,31 +75,31 @@ fn member<'a>(module: &str, name: &str) -> Meaning<'a> {
 
 /// A read of an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EnvironmentRead {
+pub(crate) struct EnvironmentRead {
     /// The variable's name, where it is a constant.
     pub variable: Option<String>,
 }
 
 /// Follows names through one module.
-pub struct Resolver<'b, 'a> {
+pub(crate) struct Resolver<'b, 'a> {
     bindings: &'b Bindings<'a>,
 }
 
 impl<'b, 'a> Resolver<'b, 'a> {
     /// A resolver for a module's bindings.
-    pub fn new(bindings: &'b Bindings<'a>) -> Self {
+    pub(crate) fn new(bindings: &'b Bindings<'a>) -> Self {
         Resolver { bindings }
     }
 
     /// Everything that an expression can stand for.
-    pub fn meanings(&self, placed: Placed<'a, Expr>) -> Vec<Meaning<'a>> {
+    pub(crate) fn meanings(&self, placed: Placed<'a, Expr>) -> Vec<Meaning<'a>> {
         let mut found = Vec::new();
         self.collect(placed, DEPTH, &mut FxHashSet::default(), &mut found);
         found
     }
 
     /// Everything that a name with these bindings can stand for.
-    pub fn meanings_of_bindings(&self, name: &str, bindings: &[&Binding<'a>]) -> Vec<Meaning<'a>> {
+    pub(crate) fn meanings_of_bindings(&self, name: &str, bindings: &[&Binding<'a>]) -> Vec<Meaning<'a>> {
         let mut found = Vec::new();
         bindings.iter().for_each(|binding| self.binding(name, binding, DEPTH, &mut FxHashSet::default(), &mut found));
         found
@@ -243,7 +247,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
     }
 
     /// What a call of a local function gives, or the expression itself.
-    pub fn returned(&self, plain: Placed<'a, Expr>) -> Vec<Placed<'a, Expr>> {
+    pub(crate) fn returned(&self, plain: Placed<'a, Expr>) -> Vec<Placed<'a, Expr>> {
         self.results(plain, DEPTH)
     }
 
@@ -284,7 +288,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
     }
 
     /// The values that `NAME.backends = …` gives a configuration held in a variable, in the variable's own scope.
-    pub fn assigned_backends(&self, placed: Placed<'a, Expr>) -> Vec<Binding<'a>> {
+    pub(crate) fn assigned_backends(&self, placed: Placed<'a, Expr>) -> Vec<Binding<'a>> {
         let Some(name) = placed.node.as_name_expr() else { return Vec::new() };
         let key = (name.id.as_str(), "backends");
         let scopes = std::iter::successors(Some(placed.scope), |&id| self.bindings.scope(id).parent);
@@ -303,12 +307,12 @@ impl<'b, 'a> Resolver<'b, 'a> {
 
     /// The first read of an environment variable in an expression, or in what its names were assigned from, under
     /// conditions included: hand patches spread it over several statements.
-    pub fn environment_read(&self, placed: Placed<'a, Expr>) -> Option<EnvironmentRead> {
+    pub(crate) fn environment_read(&self, placed: Placed<'a, Expr>) -> Option<EnvironmentRead> {
         self.read_in(placed, DEPTH, &mut FxHashSet::default())
     }
 
     /// A read in the conditions around a place.
-    pub fn environment_test(&self, scope: ScopeId, path: PathId) -> Option<EnvironmentRead> {
+    pub(crate) fn environment_test(&self, scope: ScopeId, path: PathId) -> Option<EnvironmentRead> {
         self.bindings.tests(path).find_map(|test| self.environment_read(Placed { node: test, scope, path }))
     }
 

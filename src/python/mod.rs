@@ -1,16 +1,16 @@
 //! Python seen through rustpython-parser: bindings, agent calls, the rewrite.
 #![forbid(unsafe_code)]
 
-pub mod agent_call;
-pub mod bindings;
-pub mod encoding;
-pub mod helper;
-pub mod helper_check;
-pub mod meaning;
-pub mod patch;
-pub mod rewrite;
-pub mod syntax;
-pub mod verify;
+pub(crate) mod agent_call;
+pub(crate) mod bindings;
+pub(crate) mod encoding;
+pub(crate) mod helper;
+pub(crate) mod helper_check;
+pub(crate) mod meaning;
+pub(crate) mod patch;
+pub(crate) mod rewrite;
+pub(crate) mod syntax;
+pub(crate) mod verify;
 mod walk;
 
 use rustpython_parser::ast::{Ranged, Stmt};

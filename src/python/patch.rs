@@ -1,5 +1,4 @@
 //! One file: what it is now, and what it would become.
-#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -21,7 +20,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What is to be done with a file.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// What the file is, before anything is written.
     pub status: FileStatus,
     /// Its calls.
@@ -36,13 +35,18 @@ pub struct Plan {
 
 /// Why a file cannot be dealt with.
 #[derive(Debug)]
-pub enum PatchError {
+pub(crate) enum PatchError {
     /// Its bytes are no Python source.
     Decode(DecodeError),
     /// Its text is no Python.
     Syntax(SyntaxError),
     /// It was patched by this tool, and edited afterwards.
-    EditedSince { version: String, what: &'static str },
+    EditedSince {
+        /// The version that patched it.
+        version: String,
+        /// What cannot be done for that reason.
+        what: &'static str,
+    },
     /// It is not patched by this tool.
     NotPatched,
     /// The rewrite is wrong: a fault of this program.
@@ -88,7 +92,7 @@ struct Present<'a> {
 ///
 /// # Errors
 /// Where the file is not understood, or was edited after it was patched and would have to change again.
-pub fn plan(path: &Path, bytes: &[u8], rule: &Rule) -> Result<Plan, PatchError> {
+pub(crate) fn plan(path: &Path, bytes: &[u8], rule: &Rule) -> Result<Plan, PatchError> {
     let present = Present { path, bytes };
     let Some(marker) = Marker::find(bytes) else { return plan_original(bytes, present, rule, VERSION) };
     match marker.original(bytes) {
@@ -101,7 +105,7 @@ pub fn plan(path: &Path, bytes: &[u8], rule: &Rule) -> Result<Plan, PatchError> 
 ///
 /// # Errors
 /// Where it is not patched, or was edited since.
-pub fn revert(bytes: &[u8]) -> Result<Vec<u8>, PatchError> {
+pub(crate) fn revert(bytes: &[u8]) -> Result<Vec<u8>, PatchError> {
     let marker = Marker::find(bytes).ok_or(PatchError::NotPatched)?;
     let edited =
         PatchError::EditedSince { version: marker.version.clone(), what: "the original bytes cannot be restored" };

@@ -1,5 +1,4 @@
 //! From calls that ignore the environment to calls that heed it: what is inserted, and where.
-#![forbid(unsafe_code)]
 
 use rustpython_parser::ast::{Constant, Stmt};
 
@@ -14,7 +13,7 @@ use crate::source::marker;
 
 /// A rewritten file, not to be written before it is proved.
 #[derive(Debug)]
-pub struct Rewrite {
+pub(crate) struct Rewrite {
     /// The new bytes.
     pub bytes: Vec<u8>,
     text: String,
@@ -24,7 +23,7 @@ pub struct Rewrite {
 
 /// What a rewrite begins from.
 #[derive(Clone, Copy)]
-pub struct Original<'a> {
+pub(crate) struct Original<'a> {
     /// The file.
     pub source: &'a SourceText<'a>,
     /// Its tree.
@@ -37,7 +36,7 @@ pub struct Original<'a> {
 ///
 /// # Errors
 /// Where the result is no text: a fault of this program.
-pub fn rewrite(original: &Original, rule: &Rule, version: &str) -> Result<Rewrite, verify::Mismatch> {
+pub(crate) fn rewrite(original: &Original, rule: &Rule, version: &str) -> Result<Rewrite, verify::Mismatch> {
     let text = original.source.text();
     let names = Names::unused_in(text);
     let mut classes = Classes::default();
@@ -74,7 +73,7 @@ impl Rewrite {
     /// # Errors
     /// Where it does not parse, or its tree is not the original's but for what was inserted: a fault of this program,
     /// found before anything is written.
-    pub fn prove(&self, original: &Original) -> Result<(), verify::Mismatch> {
+    pub(crate) fn prove(&self, original: &Original) -> Result<(), verify::Mismatch> {
         verify::verify(original.source.text(), original.module, &self.text, &self.spans)?;
         verify::reverts(original.source.bytes(), &self.sha256, &self.bytes)
     }

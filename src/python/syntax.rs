@@ -1,5 +1,4 @@
 //! From text to syntax tree.
-#![forbid(unsafe_code)]
 
 use std::iter;
 use std::ops::Range;
@@ -16,7 +15,7 @@ const PART: usize = 8 << 10;
 
 /// Where a text is not Python.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyntaxError {
+pub(crate) struct SyntaxError {
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
@@ -39,7 +38,7 @@ impl SyntaxError {
 ///
 /// # Errors
 /// Where it is not Python: the parser's own words, with their place.
-pub fn parse(text: &str) -> Result<ast::Suite, SyntaxError> {
+pub(crate) fn parse(text: &str) -> Result<ast::Suite, SyntaxError> {
     let parts = divide(text);
     let module = if parts.len() > 1 { parse_parts(text, &parts) } else { None };
     module.map_or_else(|| parse_at(text, 0).map_err(|error| SyntaxError::new(text, &error)), Ok)
@@ -49,7 +48,7 @@ pub fn parse(text: &str) -> Result<ast::Suite, SyntaxError> {
 ///
 /// # Errors
 /// The parser's own.
-pub fn parse_at(text: &str, offset: usize) -> Result<ast::Suite, ParseError> {
+pub(crate) fn parse_at(text: &str, offset: usize) -> Result<ast::Suite, ParseError> {
     // The parser's offsets have 32 bits; a longer text cannot be Python for it, which it says itself.
     ast::Suite::parse_starts_at(text, "", TextSize::new(u32::try_from(offset).unwrap_or(u32::MAX)))
 }

@@ -1,5 +1,4 @@
 //! The proof, in memory, that a rewrite did what it should and nothing else.
-#![forbid(unsafe_code)]
 
 use std::convert::Infallible;
 use std::fmt;
@@ -16,7 +15,7 @@ use crate::source::marker::Marker;
 
 /// In what way a rewrite is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mismatch {
+pub(crate) enum Mismatch {
     /// It is no text.
     NotText,
     /// It does not parse.
@@ -51,7 +50,7 @@ impl std::error::Error for Mismatch {}
 ///
 /// # Errors
 /// Where it is not so.
-pub fn verify(text: &str, original: &[Stmt], patched: &str, spans: &[InsertedSpan]) -> Result<(), Mismatch> {
+pub(crate) fn verify(text: &str, original: &[Stmt], patched: &str, spans: &[InsertedSpan]) -> Result<(), Mismatch> {
     let mut without = WithoutInsertions { spans };
     for region in regions(text, original, spans) {
         let (start, end) = (patched_offset(region.start, spans, false), patched_offset(region.end, spans, true));
@@ -113,7 +112,7 @@ fn patched_offset(original: usize, spans: &[InsertedSpan], behind: bool) -> usiz
 ///
 /// # Errors
 /// Where it does not.
-pub fn reverts(original: &[u8], sha256: &str, patched: &[u8]) -> Result<(), Mismatch> {
+pub(crate) fn reverts(original: &[u8], sha256: &str, patched: &[u8]) -> Result<(), Mismatch> {
     let marker = Marker::find(patched).filter(|marker| marker.sha256 == sha256);
     let back = marker.and_then(|marker| edit::remove(patched, &marker.inserted));
     if back.as_deref() == Some(original) { Ok(()) } else { Err(Mismatch::Revert) }

@@ -1,12 +1,11 @@
 //! The expressions inside an expression.
-#![forbid(unsafe_code)]
 
 use rustpython_parser::ast::{Arguments, Expr};
 
 /// Calls `visit` for each expression directly inside `expression` that is evaluated in the same scope.
 ///
 /// Lambdas and comprehensions open scopes of their own; nothing of theirs is visited here.
-pub fn children<'a>(expression: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
+pub(super) fn children<'a>(expression: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
     match expression {
         Expr::BoolOp(node) => node.values.iter().for_each(visit),
         Expr::NamedExpr(node) => [&node.target, &node.value].into_iter().for_each(|child| visit(child)),
@@ -49,13 +48,13 @@ pub fn children<'a>(expression: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
 }
 
 /// The default values of parameters: evaluated where the function is defined.
-pub fn defaults(arguments: &Arguments) -> impl Iterator<Item = &Expr> {
+pub(super) fn defaults(arguments: &Arguments) -> impl Iterator<Item = &Expr> {
     let with_default = arguments.posonlyargs.iter().chain(&arguments.args).chain(&arguments.kwonlyargs);
     with_default.filter_map(|argument| argument.default.as_deref())
 }
 
 /// The names of all parameters, in their order, with their annotations.
-pub fn parameters(arguments: &Arguments) -> impl Iterator<Item = &rustpython_parser::ast::Arg> {
+pub(super) fn parameters(arguments: &Arguments) -> impl Iterator<Item = &rustpython_parser::ast::Arg> {
     let positional = arguments.posonlyargs.iter().chain(&arguments.args).map(|argument| &argument.def);
     let keyword = arguments.kwonlyargs.iter().map(|argument| &argument.def);
     positional.chain(arguments.vararg.as_deref()).chain(keyword).chain(arguments.kwarg.as_deref())

@@ -1,5 +1,4 @@
 //! What became of a file.
-#![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 /// One file that was looked at.
 #[derive(Clone, Debug, Serialize)]
-pub struct FileReport {
+pub(crate) struct FileReport {
     /// Where it is, as it was found.
     pub path: PathBuf,
     /// The distribution that installed it.
@@ -29,7 +28,7 @@ pub struct FileReport {
 
 impl FileReport {
     /// A report of which only this much is known.
-    pub fn new(path: &Path, status: FileStatus) -> Self {
+    pub(crate) fn new(path: &Path, status: FileStatus) -> Self {
         FileReport {
             path: path.to_path_buf(),
             distribution: None,
@@ -46,7 +45,7 @@ impl FileReport {
 /// What a file is, or has become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FileStatus {
+pub(crate) enum FileStatus {
     /// Rewritten now.
     Patched,
     /// `apply` would rewrite it.
@@ -67,7 +66,7 @@ pub enum FileStatus {
 
 /// One call that creates an agent.
 #[derive(Clone, Debug, Serialize)]
-pub struct SiteReport {
+pub(crate) struct SiteReport {
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
@@ -87,7 +86,7 @@ pub struct SiteReport {
 /// How a call chooses the agent's backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum SiteShape {
+pub(crate) enum SiteShape {
     /// Without a configuration.
     Bare,
     /// With a configuration that has no `backends`.
@@ -103,7 +102,7 @@ pub enum SiteShape {
 /// What is done with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Action {
+pub(crate) enum Action {
     /// It is, or would be, rewritten.
     Rewrite,
     /// It was rewritten before.

@@ -1,5 +1,4 @@
 //! The report as one JSON document.
-#![forbid(unsafe_code)]
 
 use super::Report;
 
@@ -7,6 +6,6 @@ use super::Report;
 ///
 /// # Errors
 /// None in practice: every key is a string.
-pub fn render(report: &Report) -> serde_json::Result<String> {
+pub(crate) fn render(report: &Report) -> serde_json::Result<String> {
     Ok(serde_json::to_string_pretty(report)? + "\n")
 }

@@ -1,12 +1,12 @@
 //! What happened, as data; one renderer a format. Nothing here prints or exits.
 #![forbid(unsafe_code)]
 
-pub mod fabric;
-pub mod file;
-pub mod json;
-pub mod smoke;
-pub mod stage;
-pub mod text;
+pub(crate) mod fabric;
+pub(crate) mod file;
+pub(crate) mod json;
+pub(crate) mod smoke;
+pub(crate) mod stage;
+pub(crate) mod text;
 
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use smoke::{Smoke, SmokeStatus};
 
 /// The document that a run produces (`--output-format json` prints it as it is).
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// Version of this document's keys.
     pub schema: u32,
     /// Always `nixl-retrofit`.
@@ -41,7 +41,7 @@ const SCHEMA: u32 = 1;
 
 impl Report {
     /// A report without files or transfers.
-    pub fn new(command: &'static str) -> Self {
+    pub(crate) fn new(command: &'static str) -> Self {
         Report {
             schema: SCHEMA,
             tool: env!("CARGO_PKG_NAME"),
@@ -56,7 +56,7 @@ impl Report {
     }
 
     /// Adds a transfer; the last one that ran is `smoke`.
-    pub fn add_smoke(&mut self, smoke: Smoke) {
+    pub(crate) fn add_smoke(&mut self, smoke: Smoke) {
         if smoke.status != SmokeStatus::Skipped || self.smoke.is_none() {
             self.smoke = Some(smoke.clone());
         }

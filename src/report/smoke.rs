@@ -10,7 +10,7 @@ use super::stage::Stage;
 /// What a transfer came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SmokeStatus {
+pub(crate) enum SmokeStatus {
     /// The target's bytes were compared after the target was notified, and were right.
     Passed,
     /// Anything else that was tried.
@@ -22,7 +22,7 @@ pub enum SmokeStatus {
 /// Which code moved the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SmokeEngine {
+pub(crate) enum SmokeEngine {
     /// The installed NIXL, through its C API.
     Nixl,
     /// UCX or libfabric themselves.
@@ -31,7 +31,7 @@ pub enum SmokeEngine {
 
 /// The library that the native engine has used, as it states itself.
 #[derive(Clone, Debug, Serialize)]
-pub struct NativeLibrary {
+pub(crate) struct NativeLibrary {
     /// The file that was loaded.
     pub path: String,
     /// Its version.
@@ -40,7 +40,7 @@ pub struct NativeLibrary {
 
 /// Whether the plugin of a NIXL without a C API can be loaded: what the native engine cannot tell.
 #[derive(Clone, Debug, Serialize)]
-pub struct PluginCheck {
+pub(crate) struct PluginCheck {
     /// The plugin's file.
     pub path: PathBuf,
     /// Whether the dynamic loader accepts it.
@@ -51,7 +51,7 @@ pub struct PluginCheck {
 
 /// A GPU whose memory was used, as its driver states it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Gpu {
+pub(crate) struct Gpu {
     /// Its name.
     pub name: String,
     /// The CUDA version that the driver supports, `13.0` for example.
@@ -62,7 +62,7 @@ pub struct Gpu {
 
 /// The other end of a transfer between two machines.
 #[derive(Clone, Debug, Serialize)]
-pub struct PeerReport {
+pub(crate) struct PeerReport {
     /// The address and the port at its end of the control connection.
     pub address: String,
     /// Its machine's own name.
@@ -73,7 +73,7 @@ pub struct PeerReport {
 
 /// One smoke transfer. A field is null when it was not observed.
 #[derive(Clone, Debug, Serialize)]
-pub struct Smoke {
+pub(crate) struct Smoke {
     /// Passed, failed or skipped.
     pub status: SmokeStatus,
     /// Why it was skipped.
@@ -130,12 +130,12 @@ pub struct Smoke {
 
 impl Smoke {
     /// A transfer that was not made.
-    pub fn skipped(backend: &str, reason: String) -> Self {
+    pub(crate) fn skipped(backend: &str, reason: String) -> Self {
         Smoke { status: SmokeStatus::Skipped, reason: Some(reason), ..Smoke::nothing_observed(backend) }
     }
 
     /// A transfer of which nothing is known yet: it has failed until something better is seen.
-    pub fn nothing_observed(backend: &str) -> Self {
+    pub(crate) fn nothing_observed(backend: &str) -> Self {
         Smoke {
             status: SmokeStatus::Failed,
             reason: None,
@@ -169,7 +169,7 @@ impl Smoke {
 
 /// Where a transfer failed, in whose words, and what to do about it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// Where.
     pub stage: Stage,
     /// What happened, with the library's own last lines where there are any.

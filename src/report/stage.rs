@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A stage of a transfer. A worker passes those from `Load` to `Compare` in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Between two machines: finding each other and agreeing.
     Handshake,
     /// Loading the engine's library.
@@ -34,7 +34,7 @@ pub enum Stage {
 
 impl Stage {
     /// Its name in reports.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Stage::Handshake => "handshake",
             Stage::Load => "load",
@@ -51,7 +51,7 @@ impl Stage {
     }
 
     /// What is being done there, in words.
-    pub fn activity(self) -> &'static str {
+    pub(crate) fn activity(self) -> &'static str {
         match self {
             Stage::Handshake => "negotiating with the peer",
             Stage::Load => "loading the library",

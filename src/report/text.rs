@@ -1,6 +1,5 @@
 //! The report for people. The diff stays one that `patch -p1` and `git apply` accept: what is said besides stands
 //! behind it, in lines that no patch begins with.
-#![forbid(unsafe_code)]
 
 use std::fmt::Write;
 
@@ -11,7 +10,7 @@ use super::smoke::{Smoke, SmokeEngine, SmokeStatus};
 
 /// How a text report is written.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct TextOptions {
+pub(crate) struct TextOptions {
     /// Whether with colours.
     pub color: bool,
     /// Whether with the details.
@@ -19,7 +18,7 @@ pub struct TextOptions {
 }
 
 /// What became of files, as bytes: a diff keeps its file's encoding.
-pub fn render_files(files: &[FileReport], options: TextOptions) -> Vec<u8> {
+pub(crate) fn render_files(files: &[FileReport], options: TextOptions) -> Vec<u8> {
     let paint = Paint { color: options.color };
     let mut output = Vec::new();
     // What a file failed with is the error that the run ends with, and is said there, once.
@@ -31,7 +30,7 @@ pub fn render_files(files: &[FileReport], options: TextOptions) -> Vec<u8> {
 }
 
 /// What became of transfers.
-pub fn render_smokes(smokes: &[Smoke], options: TextOptions) -> Vec<u8> {
+pub(crate) fn render_smokes(smokes: &[Smoke], options: TextOptions) -> Vec<u8> {
     let paint = Paint { color: options.color };
     smokes.iter().flat_map(|smoke| smoke_lines(smoke, options, paint).into_bytes()).collect()
 }

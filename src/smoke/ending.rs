@@ -10,7 +10,7 @@ use crate::report::stage::Stage;
 
 /// How a transfer ended that did not pass.
 #[derive(Debug)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// No worker could be started.
     NotStarted(String),
     /// A worker gave up, with a reason.
@@ -28,7 +28,7 @@ pub enum Ending {
 }
 
 /// How a transfer ended otherwise.
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// What both workers have measured.
     Measured {
         /// The initiator's.

@@ -22,16 +22,16 @@
 //! | `ending` | how a transfer ended: what `supervise` hands to `judge` |
 //! | `transfer`, `series` | one transfer, several transfers |
 
-pub mod ending;
-pub mod engine;
-pub mod judge;
-pub mod launch;
-pub mod meeting;
-pub mod observe;
-pub mod payload;
-pub mod plan;
-pub mod series;
-pub mod supervise;
-pub mod transfer;
-pub mod wire;
-pub mod worker;
+pub(crate) mod ending;
+pub(crate) mod engine;
+pub(crate) mod judge;
+pub(crate) mod launch;
+pub(crate) mod meeting;
+pub(crate) mod observe;
+pub(crate) mod payload;
+pub(crate) mod plan;
+pub(crate) mod series;
+pub(crate) mod supervise;
+pub(crate) mod transfer;
+pub(crate) mod wire;
+pub(crate) mod worker;

@@ -3,11 +3,10 @@
 //! Word `i` of a stream is a hash of the stream's key and `i`, so that any position can be made or checked on its own:
 //! a flipped byte, a block in the wrong place and what an earlier message left behind all differ from what is expected.
 //! Before a transfer, its sink holds the complement of what shall arrive, so that every single byte that does not is wrong.
-#![forbid(unsafe_code)]
 
 /// Which part of a transfer a stream belongs to; each has its own bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// The small messages.
     Small,
     /// A large message, which is written and then read back.
@@ -16,14 +15,14 @@ pub enum Part {
 
 /// One message's bytes, as a function of the seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stream {
+pub(crate) struct Stream {
     key: u64,
     flip: u64,
 }
 
 /// How received bytes differ from the expected ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mismatch {
+pub(crate) struct Mismatch {
     /// The first wrong byte.
     pub offset: usize,
     /// What should be there.
@@ -43,7 +42,7 @@ const BLOCK: usize = 4096;
 
 impl Stream {
     /// The stream of one part of the transfer with that seed.
-    pub fn new(seed: u64, part: Part) -> Stream {
+    pub(crate) fn new(seed: u64, part: Part) -> Stream {
         let label = match part {
             Part::Small => 0,
             Part::Large(index) => 1 + index as u64,
@@ -52,17 +51,17 @@ impl Stream {
     }
 
     /// The stream of the complement.
-    pub fn complement(self) -> Stream {
+    pub(crate) fn complement(self) -> Stream {
         Stream { flip: !self.flip, ..self }
     }
 
     /// Writes the stream's bytes.
-    pub fn fill(self, bytes: &mut [u8]) {
+    pub(crate) fn fill(self, bytes: &mut [u8]) {
         self.fill_from(bytes, 0);
     }
 
     /// Compares every byte; None when all are right.
-    pub fn mismatch(self, bytes: &[u8]) -> Option<Mismatch> {
+    pub(crate) fn mismatch(self, bytes: &[u8]) -> Option<Mismatch> {
         let wrong =
             bytes.chunks(BLOCK).enumerate().position(|(block, bytes)| !self.is_right(bytes, first_word(block)))?;
         self.describe(bytes, wrong * BLOCK)
@@ -116,7 +115,7 @@ impl Stream {
 }
 
 /// Turns a message's bytes into their complement.
-pub fn complement(bytes: &mut [u8]) {
+pub(crate) fn complement(bytes: &mut [u8]) {
     for byte in bytes {
         *byte = !*byte;
     }

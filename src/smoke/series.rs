@@ -17,7 +17,7 @@ use crate::report::stage::Stage;
 
 /// Where a transfer is made.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// As a user would name it.
     pub label: String,
     /// The folders that its Python imports from.
@@ -30,7 +30,7 @@ pub struct Place {
 
 /// One transfer to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trial {
+pub(crate) struct Trial {
     /// The agents' backends.
     pub pair: Pair,
     /// Whether it is what the patched code would do, so that the required fabric is demanded of it.
@@ -38,7 +38,7 @@ pub struct Trial {
 }
 
 /// Each backend alone; then what only agents with several of them show, the reader of Dynamo's media loader among it.
-pub fn trials(backends: &[Backend], peer: &[Backend]) -> Vec<Trial> {
+pub(crate) fn trials(backends: &[Backend], peer: &[Backend]) -> Vec<Trial> {
     if !peer.is_empty() {
         let pair = Pair { initiator: backends.to_vec(), target: backend::distinct(peer) };
         return vec![Trial { pair, principal: true }];
@@ -58,7 +58,7 @@ pub fn trials(backends: &[Backend], peer: &[Backend]) -> Vec<Trial> {
 
 /// The transfers that were asked for, each with all that it needs.
 #[derive(Clone, Debug)]
-pub struct Series {
+pub(crate) struct Series {
     /// In the order in which they are made.
     pub plans: Vec<Plan>,
     /// Whether a NIXL without a C API, for which the engine's library is missing too, is no failure.
@@ -70,7 +70,7 @@ impl Series {
     ///
     /// # Errors
     /// Why none can be made, in words for a report.
-    pub fn plan(place: &Place, options: &TransferOptions, backends: &[Backend]) -> Result<Series, String> {
+    pub(crate) fn plan(place: &Place, options: &TransferOptions, backends: &[Backend]) -> Result<Series, String> {
         let nixl = usable(place, options)?;
         let seed = seed::random().map_err(|error| format!("the system gives no random numbers: {error}"))?;
         let may_skip = nixl.capi.is_none() && options.memory == Memory::Dram;
@@ -101,7 +101,12 @@ impl Series {
     /// Makes each transfer as `make` does; `report` takes each result. Returns whether none failed.
     ///
     /// Unless `required`, a transfer is skipped for which there is neither a C API nor a library.
-    pub fn run(&self, required: bool, make: &mut dyn FnMut(&Plan) -> Smoke, report: &mut dyn FnMut(Smoke)) -> bool {
+    pub(crate) fn run(
+        &self,
+        required: bool,
+        make: &mut dyn FnMut(&Plan) -> Smoke,
+        report: &mut dyn FnMut(Smoke),
+    ) -> bool {
         let make = |plan: &Plan| {
             let mut smoke = make(plan);
             // Never skip silently when VRAM was requested.
@@ -116,7 +121,7 @@ impl Series {
 
 /// Makes each transfer as `make` does. Agents with several backends are not tried where a transfer before has failed.
 /// Returns whether none failed.
-pub fn try_all(plans: &[Plan], mut make: impl FnMut(&Plan) -> Smoke, report: &mut dyn FnMut(Smoke)) -> bool {
+pub(crate) fn try_all(plans: &[Plan], mut make: impl FnMut(&Plan) -> Smoke, report: &mut dyn FnMut(Smoke)) -> bool {
     let mut failed: Option<String> = None;
     for plan in plans {
         let smoke = match &failed {
@@ -148,7 +153,7 @@ fn skip_unless_loaded(smoke: &mut Smoke) {
 ///
 /// # Errors
 /// Why not, in words for a report.
-pub fn usable(place: &Place, options: &TransferOptions) -> Result<NixlInstallation, String> {
+pub(crate) fn usable(place: &Place, options: &TransferOptions) -> Result<NixlInstallation, String> {
     let found = nixl::find(&place.import_path).into_iter().next();
     let Some(nixl) = found else {
         let searched: Vec<String> = place.import_path.iter().map(|folder| folder.display().to_string()).collect();
@@ -170,7 +175,7 @@ fn absolute(folder: &Path) -> PathBuf {
 }
 
 /// Where no transfer can be made: a failure if `required`, skipped if not.
-pub fn not_made(backends: &[Backend], reason: String, required: bool) -> Smoke {
+pub(crate) fn not_made(backends: &[Backend], reason: String, required: bool) -> Smoke {
     let mut smoke = Smoke::skipped(&backend::list(backends), reason.clone());
     if required {
         smoke.status = SmokeStatus::Failed;

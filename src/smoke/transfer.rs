@@ -31,13 +31,13 @@ const NEEDS_AGENTS: &str = "several backends in one agent, and which one is chos
 /// Runs one transfer and reports it; `progress` hears of each stage as it begins.
 ///
 /// Where the C API of a NIXL from before it is asked for, the report says `skipped`, and why.
-pub fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
+pub(crate) fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
     conduct(plan, None, progress)
 }
 
 /// The same between two machines: one worker is here, the other one at the connection's other end. Both ends report the
 /// same; where they cannot tell each other any more, `connection.lost` is set.
-pub fn run_between(plan: &Plan, connection: &mut Connection, progress: &mut dyn FnMut(&str)) -> Smoke {
+pub(crate) fn run_between(plan: &Plan, connection: &mut Connection, progress: &mut dyn FnMut(&str)) -> Smoke {
     conduct(plan, Some(connection), progress)
 }
 

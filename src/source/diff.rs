@@ -1,5 +1,4 @@
 //! The change as a unified diff that `patch -p1` and `git apply` accept.
-#![forbid(unsafe_code)]
 
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use similar::TextDiff;
 const CONTEXT: usize = 3;
 
 /// The unified diff from `old` to `new`, as bytes: the file's own encoding and newlines are kept. Empty when equal.
-pub fn unified(path: &Path, old: &[u8], new: &[u8]) -> Vec<u8> {
+pub(crate) fn unified(path: &Path, old: &[u8], new: &[u8]) -> Vec<u8> {
     if old == new {
         return Vec::new();
     }

@@ -1,11 +1,10 @@
 //! Edits by byte range. Everything outside an edit stays the bytes that it was.
-#![forbid(unsafe_code)]
 
 use std::fmt;
 
 /// Text put in at an offset of the original; nothing is ever taken away.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Insertion {
+pub(crate) struct Insertion {
     /// Offset in the original, in bytes.
     pub offset: usize,
     /// What is put in there.
@@ -14,19 +13,19 @@ pub struct Insertion {
 
 impl Insertion {
     /// An insertion of `content` at `offset`.
-    pub fn new(offset: usize, content: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn new(offset: usize, content: impl Into<Vec<u8>>) -> Self {
         Insertion { offset, content: content.into() }
     }
 
     /// Where it is, without what it says.
-    pub fn span(&self) -> InsertedSpan {
+    pub(crate) fn span(&self) -> InsertedSpan {
         InsertedSpan { offset: self.offset, length: self.content.len() }
     }
 }
 
 /// Where an insertion was made: enough to take it out again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct InsertedSpan {
+pub(crate) struct InsertedSpan {
     /// Offset in the original, in bytes.
     pub offset: usize,
     /// Length of what was put in, in bytes.
@@ -40,7 +39,7 @@ impl fmt::Display for InsertedSpan {
 }
 
 /// The original with the insertions made. They must be sorted by offset and lie inside the original.
-pub fn insert(original: &[u8], insertions: &[Insertion]) -> Vec<u8> {
+pub(crate) fn insert(original: &[u8], insertions: &[Insertion]) -> Vec<u8> {
     let added: usize = insertions.iter().map(|insertion| insertion.content.len()).sum();
     let mut result = Vec::with_capacity(original.len() + added);
     let mut copied = 0;
@@ -54,7 +53,7 @@ pub fn insert(original: &[u8], insertions: &[Insertion]) -> Vec<u8> {
 }
 
 /// The text without what was inserted, or None where the spans do not fit it.
-pub fn remove(patched: &[u8], spans: &[InsertedSpan]) -> Option<Vec<u8>> {
+pub(crate) fn remove(patched: &[u8], spans: &[InsertedSpan]) -> Option<Vec<u8>> {
     let mut result = Vec::with_capacity(patched.len());
     let mut position = 0usize;
     for span in spans {
@@ -67,7 +66,7 @@ pub fn remove(patched: &[u8], spans: &[InsertedSpan]) -> Option<Vec<u8>> {
 }
 
 /// The offset in the original of an offset in the patched text; inside an insertion, the insertion's own.
-pub fn original_offset(patched_offset: usize, spans: &[InsertedSpan]) -> usize {
+pub(crate) fn original_offset(patched_offset: usize, spans: &[InsertedSpan]) -> usize {
     let mut inserted = 0;
     for span in spans {
         let start = span.offset + inserted;

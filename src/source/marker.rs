@@ -6,7 +6,6 @@
 //! ```
 //!
 //! `inserted` lists, in the original's bytes, where something was put in and how much.
-#![forbid(unsafe_code)]
 
 use sha2::{Digest, Sha256};
 
@@ -15,13 +14,13 @@ use super::edit::{self, InsertedSpan};
 const FIRST: &str = "# >>> nixl-retrofit ";
 const SECOND: &str = "# >>> original sha256=";
 /// The line after what is inserted at module level.
-pub const LAST: &str = "# <<< nixl-retrofit";
+pub(crate) const LAST: &str = "# <<< nixl-retrofit";
 /// Digits of the helper's length, which is written before it is known.
 const LENGTH_DIGITS: usize = 6;
 
 /// A marker, as read from a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Marker {
+pub(crate) struct Marker {
     /// The version of the tool that wrote it.
     pub version: String,
     /// The options, as the marker writes them.
@@ -33,13 +32,19 @@ pub struct Marker {
 }
 
 /// A digest in hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The marker's lines, each with `\n`. `spans` are those of the calls; the helper's own is `helper`, and its length is
 /// a number of fixed width, since the marker is part of it.
-pub fn lines(version: &str, options: &str, sha256: &str, helper: InsertedSpan, spans: &[InsertedSpan]) -> String {
+pub(crate) fn lines(
+    version: &str,
+    options: &str,
+    sha256: &str,
+    helper: InsertedSpan,
+    spans: &[InsertedSpan],
+) -> String {
     let helper_span = (helper, format!("{}+{:0width$}", helper.offset, helper.length, width = LENGTH_DIGITS));
     let mut all: Vec<(InsertedSpan, String)> = spans.iter().map(|span| (*span, span.to_string())).collect();
     all.push(helper_span);
@@ -50,7 +55,7 @@ pub fn lines(version: &str, options: &str, sha256: &str, helper: InsertedSpan, s
 
 impl Marker {
     /// The marker in a file, if there is one.
-    pub fn find(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn find(bytes: &[u8]) -> Option<Self> {
         memchr::memmem::find_iter(bytes, FIRST.as_bytes())
             .filter(|&at| at == 0 || bytes[at - 1] == b'\n' || bytes[at - 1] == b'\r')
             .find_map(|at| Marker::read(&bytes[at..]))
@@ -69,7 +74,7 @@ impl Marker {
     }
 
     /// The original bytes, where taking out what was inserted gives a file with the original's SHA-256.
-    pub fn original(&self, patched: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn original(&self, patched: &[u8]) -> Option<Vec<u8>> {
         edit::remove(patched, &self.inserted).filter(|original| sha256(original) == self.sha256)
     }
 }

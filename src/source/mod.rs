@@ -1,8 +1,8 @@
 //! A text file as bytes: lines, edits by byte range, marker, unified diff, atomic replacement.
 #![forbid(unsafe_code)]
 
-pub mod diff;
-pub mod edit;
-pub mod lines;
-pub mod marker;
-pub mod replace;
+pub(crate) mod diff;
+pub(crate) mod edit;
+pub(crate) mod lines;
+pub(crate) mod marker;
+pub(crate) mod replace;

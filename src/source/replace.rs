@@ -2,7 +2,6 @@
 //!
 //! A new file is written beside the old one, brought to disk, and renamed over it: other names of the old file (an
 //! installer's cache hard-links it) keep the old bytes. Owner, mode and extended attributes come along.
-#![forbid(unsafe_code)]
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -19,7 +18,7 @@ const TEMPORARY_PREFIX: &str = ".nixl-retrofit-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// A new file that lies ready, on disk, beside the one it shall replace.
-pub struct Staged {
+pub(crate) struct Staged {
     path: PathBuf,
     expected: Vec<u8>,
     content: Vec<u8>,
@@ -32,7 +31,7 @@ pub struct Staged {
 ///
 /// # Errors
 /// Where the folder cannot be written, is full or read-only, or the owner cannot be kept.
-pub fn stage(path: &Path, expected: &[u8], content: &[u8]) -> Result<Staged> {
+pub(crate) fn stage(path: &Path, expected: &[u8], content: &[u8]) -> Result<Staged> {
     let path = fs::canonicalize(path).with_context(|| format!("{}: cannot be found", path.display()))?;
     let folder = Folder::lock(path.parent().unwrap_or(Path::new("/")))?;
     let temporary = write_beside(&path, &folder.path, content)
@@ -45,7 +44,7 @@ impl Staged {
     ///
     /// # Errors
     /// Where the old file was changed meanwhile, or the rename fails; the old file is then still there.
-    pub fn commit(self) -> Result<()> {
+    pub(crate) fn commit(self) -> Result<()> {
         let now = fs::read(&self.path).with_context(|| format!("{}: cannot be read", self.path.display()))?;
         if now == self.content {
             // Another run of this program came first, and did the same.

@@ -12,12 +12,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Where the module lies below a site-packages folder.
-pub const SOURCE: &str = "dynamo/nixl_connect/__init__.py";
+pub(crate) const SOURCE: &str = "dynamo/nixl_connect/__init__.py";
 /// RECORD of the miniature.
-pub const RECORD: &str = "ai_dynamo_runtime-9.9.9.dist-info/RECORD";
+pub(crate) const RECORD: &str = "ai_dynamo_runtime-9.9.9.dist-info/RECORD";
 
 /// The built program; no variable of the machine's own environment chooses anything for it.
-pub fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::cargo_bin("nixl-retrofit").expect("the program is built");
     let variables = std::env::vars_os().map(|(name, _)| name);
     for name in variables.filter(|name| {
@@ -30,12 +30,12 @@ pub fn program() -> Command {
 }
 
 /// Runs the program with these arguments.
-pub fn run<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
+pub(crate) fn run<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
     program().args(arguments).output().expect("the program starts")
 }
 
 /// Runs it with JSON output; returns the exit status and the document.
-pub fn run_json<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> (i32, Value) {
+pub(crate) fn run_json<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> (i32, Value) {
     let output = program().args(arguments).args(["--output-format", "json"]).output().expect("the program starts");
     let document = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}\n{}", stdout(&output), stderr(&output)));
@@ -43,34 +43,34 @@ pub fn run_json<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A
 }
 
 /// The exit status.
-pub fn status(output: &Output) -> i32 {
+pub(crate) fn status(output: &Output) -> i32 {
     output.status.code().unwrap_or_else(|| panic!("ended by a signal: {:?}", output.status))
 }
 
 /// Standard output as text.
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Standard error as text.
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// The repository's fixtures.
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
 /// A copy of the miniature site-packages folder.
-pub fn site_packages() -> TempDir {
+pub(crate) fn site_packages() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     copy_tree(&fixture("site-packages"), folder.path());
     folder
 }
 
 /// Copies a tree of files.
-pub fn copy_tree(from: &Path, to: &Path) {
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
         let target = to.join(entry.file_name());
@@ -83,7 +83,7 @@ pub fn copy_tree(from: &Path, to: &Path) {
 }
 
 /// A virtual environment without pip, with the miniature in it; returns its site-packages folder too.
-pub fn virtual_environment() -> (TempDir, PathBuf) {
+pub(crate) fn virtual_environment() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let site = empty_virtual_environment(folder.path());
     copy_tree(&fixture("site-packages"), &site);
@@ -91,21 +91,21 @@ pub fn virtual_environment() -> (TempDir, PathBuf) {
 }
 
 /// Makes a virtual environment without anything in it; returns its site-packages folder.
-pub fn empty_virtual_environment(folder: &Path) -> PathBuf {
+pub(crate) fn empty_virtual_environment(folder: &Path) -> PathBuf {
     python(&["-m", "venv", "--without-pip", &folder.to_string_lossy()]);
     let lib = fs::read_dir(folder.join("lib")).unwrap().flatten().next().expect("lib/pythonX.Y");
     lib.path().join("site-packages")
 }
 
 /// Runs the machine's Python; its standard output.
-pub fn python(arguments: &[&str]) -> String {
+pub(crate) fn python(arguments: &[&str]) -> String {
     let output = Command::new("python3").args(arguments).output().expect("python3 is needed for this test");
     assert!(output.status.success(), "python3 {arguments:?}: {}", stderr(&output));
     stdout(&output)
 }
 
 /// All files below a folder with their bytes, in a fixed order.
-pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap().flatten() {
         if entry.path().is_dir() {
@@ -119,7 +119,7 @@ pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 /// Whether RECORD's line for the module has the file's hash and size, computed by Python as installers do.
-pub fn record_agrees(site: &Path) -> bool {
+pub(crate) fn record_agrees(site: &Path) -> bool {
     let script = "import base64, csv, hashlib, sys\n\
         site, source, record = sys.argv[1:]\n\
         data = open(site + '/' + source, 'rb').read()\n\
@@ -130,7 +130,7 @@ pub fn record_agrees(site: &Path) -> bool {
 }
 
 /// A shell's background job ignores SIGINT, and what it starts inherits that: the tests may run in one.
-pub fn with_default_interrupt(command: &Command) -> Command {
+pub(crate) fn with_default_interrupt(command: &Command) -> Command {
     let mut wrapped = Command::new("env");
     wrapped.arg("--default-signal=INT").arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
@@ -143,7 +143,7 @@ pub fn with_default_interrupt(command: &Command) -> Command {
 }
 
 /// What tests/lab.sh prints: one path. What is missing is made.
-pub fn lab(arguments: &[&str]) -> PathBuf {
+pub(crate) fn lab(arguments: &[&str]) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab.sh");
     let output = Command::new("bash").arg(script).args(arguments).output().expect("bash starts");
     assert!(output.status.success(), "tests/lab.sh {arguments:?}: {}", stderr(&output));
@@ -151,27 +151,27 @@ pub fn lab(arguments: &[&str]) -> PathBuf {
 }
 
 /// The environment with that NIXL and no Dynamo.
-pub fn nixl(version: &str) -> PathBuf {
+pub(crate) fn nixl(version: &str) -> PathBuf {
     lab(&["env", version, "none"])
 }
 
 /// Whether this machine has NVIDIA's driver; then nothing can be said of machines without one.
-pub fn has_driver() -> bool {
+pub(crate) fn has_driver() -> bool {
     let known = Command::new("ldconfig").arg("-p").output().expect("ldconfig starts");
     stdout(&known).contains("libcuda.so.1 ")
 }
 
 /// The variable that marks every process which one run has started.
-pub const MARK: &str = "NIXL_RETROFIT_TEST_RUN";
+pub(crate) const MARK: &str = "NIXL_RETROFIT_TEST_RUN";
 
 /// A mark that no other run has.
-pub fn new_mark() -> String {
+pub(crate) fn new_mark() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Living processes that carry the mark in their environment.
-pub fn processes(mark: &str) -> Vec<u32> {
+pub(crate) fn processes(mark: &str) -> Vec<u32> {
     let wanted = format!("{MARK}={mark}");
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -184,7 +184,7 @@ pub fn processes(mark: &str) -> Vec<u32> {
 }
 
 /// Waits until it is so, for twenty seconds at most.
-pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(20);
     while !condition() {
         assert!(Instant::now() < until, "waited in vain for {what}");

@@ -5,13 +5,13 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Whether the name and the kind of file are those of a shared library.
-pub fn is_library(path: &Path) -> bool {
+pub(crate) fn is_library(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.is_file() && (name.ends_with(".so") || name.contains(".so."))
 }
 
 /// What is wrong with a library's file; None when nothing is, or it cannot be looked at.
-pub fn damage(path: &Path) -> Option<String> {
+pub(crate) fn damage(path: &Path) -> Option<String> {
     let mut file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     if length == 0 {

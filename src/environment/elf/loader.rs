@@ -1,5 +1,4 @@
 //! Where the dynamic loader would find a library, without loading it (ld.so(8), «DESCRIPTION»).
-#![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -26,19 +25,19 @@ const DEFAULT: [&str; 8] = [
 const MACHINE: u16 = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
 
 /// The loader's search, for a process with a certain LD_LIBRARY_PATH.
-pub struct Loader {
+pub(crate) struct Loader {
     library_path: Vec<PathBuf>,
     cache: HashMap<String, Vec<PathBuf>>,
 }
 
 impl Loader {
     /// With the folders of that LD_LIBRARY_PATH.
-    pub fn new(library_path: Vec<PathBuf>) -> Loader {
+    pub(crate) fn new(library_path: Vec<PathBuf>) -> Loader {
         Loader { library_path, cache: fs::read(CACHE).map(|bytes| parse_cache(&bytes)).unwrap_or_default() }
     }
 
     /// Where `name` is found for the library at `wanted_by`; `inherited` are the RPATH folders of those that loaded it.
-    pub fn find(
+    pub(crate) fn find(
         &self,
         name: &str,
         wanted_by: &Path,
@@ -56,26 +55,26 @@ impl Loader {
     }
 
     /// Where it searches for a library that no RPATH leads to, for a sentence.
-    pub fn places(&self) -> Vec<String> {
+    pub(crate) fn places(&self) -> Vec<String> {
         let folders = self.library_path.iter().map(|folder| folder.display().to_string());
         folders.chain(["the folders that ldconfig knows".to_string()]).collect()
     }
 }
 
 /// The folders of an RPATH or RUNPATH, for the library at that path.
-pub fn expand(folders: &[String], library: &Path) -> Vec<PathBuf> {
+pub(crate) fn expand(folders: &[String], library: &Path) -> Vec<PathBuf> {
     let origin = library.parent().unwrap_or(Path::new("/")).display().to_string();
     folders.iter().map(|folder| folder.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin).into()).collect()
 }
 
 /// The library at that path, when this machine can load it: the loader, too, passes over one for another machine.
-pub fn loadable(path: PathBuf) -> Option<(PathBuf, SharedLibrary)> {
+pub(crate) fn loadable(path: PathBuf) -> Option<(PathBuf, SharedLibrary)> {
     let library = SharedLibrary::read(&path).ok().filter(|library| library.machine == MACHINE)?;
     Some((path, library))
 }
 
 /// Splits a LD_LIBRARY_PATH; an empty folder in it means the current one (ld.so(8)).
-pub fn split_path(value: &OsStr) -> Vec<PathBuf> {
+pub(crate) fn split_path(value: &OsStr) -> Vec<PathBuf> {
     let folders = value.as_bytes().split(|&byte| byte == b':' || byte == b';').map(OsStr::from_bytes);
     if value.is_empty() {
         return Vec::new();
@@ -85,7 +84,7 @@ pub fn split_path(value: &OsStr) -> Vec<PathBuf> {
 
 /// Places where libraries that NIXL needs usually lie without the loader's knowledge, in the order of their search:
 /// the EFA installer's, the CUDA toolkit's, and those of wheels below the folders that Python imports from.
-pub fn usual_places(import_path: &[PathBuf]) -> Vec<PathBuf> {
+pub(crate) fn usual_places(import_path: &[PathBuf]) -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = vec!["/opt/amazon/efa/lib".into(), "/opt/amazon/efa/lib64".into()];
     places.extend(cuda_toolkits().into_iter().map(|toolkit| toolkit.join("lib64")));
     for site_packages in import_path {
@@ -98,7 +97,7 @@ pub fn usual_places(import_path: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// The CUDA toolkit's stub of NVIDIA's driver library, which goes by the driver library's own name inside.
-pub fn cuda_stub() -> Option<PathBuf> {
+pub(crate) fn cuda_stub() -> Option<PathBuf> {
     let stubs = cuda_toolkits().into_iter().map(|toolkit| toolkit.join("lib64/stubs/libcuda.so"));
     let mut loadable = stubs.filter_map(loadable);
     loadable.find(|(_, library)| library.soname.as_deref() == Some("libcuda.so.1")).map(|(path, _)| path)

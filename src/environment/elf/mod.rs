@@ -1,6 +1,6 @@
 //! Shared libraries: what one needs and offers, where the dynamic loader finds it, and whether its file is whole.
 
-pub mod damage;
-pub mod loader;
-pub mod needs;
-pub mod shared_library;
+pub(crate) mod damage;
+pub(crate) mod loader;
+pub(crate) mod needs;
+pub(crate) mod shared_library;

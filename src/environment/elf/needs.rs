@@ -8,7 +8,7 @@ use super::shared_library::SharedLibrary;
 
 /// A library that was not found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub(crate) struct Missing {
     /// Its name.
     pub name: String,
     /// The library that needs it.
@@ -17,7 +17,7 @@ pub struct Missing {
 
 /// A library that is there and too old for the one that needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TooOld {
+pub(crate) struct TooOld {
     /// The library.
     pub path: PathBuf,
     /// Its name.
@@ -32,7 +32,7 @@ pub struct TooOld {
 
 /// What a library needs and does not get, and where the rest was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
+pub(crate) struct Needs {
     /// What was not found.
     pub missing: Vec<Missing>,
     /// What is too old.
@@ -44,7 +44,7 @@ pub struct Needs {
 impl Needs {
     /// Follows what `library` needs, breadth first as the loader does. `usual` are folders in which libfabric, libcudart and
     /// libhwloc are looked for at last.
-    pub fn of(library: PathBuf, contents: SharedLibrary, loader: &Loader, usual: &[PathBuf]) -> Needs {
+    pub(crate) fn of(library: PathBuf, contents: SharedLibrary, loader: &Loader, usual: &[PathBuf]) -> Needs {
         let mut search = Search { loader, usual, seen: HashSet::new(), needs: Needs::default() };
         search.run(library, contents);
         search.needs

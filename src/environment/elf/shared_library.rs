@@ -2,7 +2,6 @@
 //!
 //! The format is that of the System V ABI, chapter «Dynamic Linking», and of the Linux Standard Base, «Symbol
 //! Versioning»; `readelf -dV` prints the same.
-#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::path::Path;
@@ -14,7 +13,7 @@ use object::read::{ReadCache, ReadRef, StringTable};
 
 /// A symbol version that a library wants of another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedVersion {
+pub(crate) struct WantedVersion {
     /// The other library, as in NEEDED: `libfabric.so.1`.
     pub library: String,
     /// The version: `FABRIC_1.7`.
@@ -23,7 +22,7 @@ pub struct WantedVersion {
 
 /// The dynamic section of one library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SharedLibrary {
+pub(crate) struct SharedLibrary {
     /// The processor that it is for (`e_machine`).
     pub machine: u16,
     /// The name that it goes by, whatever its file is called.
@@ -45,7 +44,7 @@ impl SharedLibrary {
     ///
     /// # Errors
     /// Why the file is no such library, or is damaged.
-    pub fn read(path: &Path) -> Result<SharedLibrary, String> {
+    pub(crate) fn read(path: &Path) -> Result<SharedLibrary, String> {
         let file = File::open(path).map_err(|error| error.to_string())?;
         // Only what is looked at is read: a library may be hundreds of megabytes.
         let cache = ReadCache::new(file);
@@ -53,7 +52,7 @@ impl SharedLibrary {
     }
 
     /// The versions that it wants of a library, by that library's NEEDED name.
-    pub fn wanted_of<'a>(&'a self, library: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn wanted_of<'a>(&'a self, library: &'a str) -> impl Iterator<Item = &'a str> {
         self.wanted.iter().filter(move |wanted| wanted.library == library).map(|wanted| wanted.version.as_str())
     }
 }

@@ -3,7 +3,6 @@
 //! Source: PEP 552 and `importlib`: 4 bytes magic number, 4 bytes flags; flags 0: then the source's modification time
 //! and size, 4 bytes each; flag 1: a hash of the source instead, which is compared with the source only where flag 2
 //! is set. An unchecked one (1 alone) is used whatever the source says.
-#![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// The compiled forms of a source, in `__pycache__` beside it and under `PYTHONPYCACHEPREFIX`.
-pub fn compiled(source: &Path, cache_prefix: Option<&Path>) -> Vec<PathBuf> {
+pub(crate) fn compiled(source: &Path, cache_prefix: Option<&Path>) -> Vec<PathBuf> {
     let (Some(folder), Some(stem)) = (source.parent(), source.file_stem()) else { return Vec::new() };
     let mut caches = vec![folder.join("__pycache__")];
     if let Some(prefix) = cache_prefix {
@@ -36,7 +35,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// Where one cannot be removed: Python might use it in place of the new source.
-pub fn remove_all(source: &Path, cache_prefix: Option<&Path>) -> Result<Vec<PathBuf>> {
+pub(crate) fn remove_all(source: &Path, cache_prefix: Option<&Path>) -> Result<Vec<PathBuf>> {
     remove(compiled(source, cache_prefix))
 }
 
@@ -44,7 +43,7 @@ pub fn remove_all(source: &Path, cache_prefix: Option<&Path>) -> Result<Vec<Path
 ///
 /// # Errors
 /// As `remove_all`.
-pub fn remove_stale(source: &Path, cache_prefix: Option<&Path>) -> Result<Vec<PathBuf>> {
+pub(crate) fn remove_stale(source: &Path, cache_prefix: Option<&Path>) -> Result<Vec<PathBuf>> {
     let Ok(metadata) = fs::metadata(source) else { return Ok(Vec::new()) };
     let stale = compiled(source, cache_prefix).into_iter().filter(|path| is_stale(path, &metadata)).collect();
     remove(stale)

@@ -1,5 +1,4 @@
 //! The distribution that installed a file: its dist-info folder, name and version.
-#![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use super::site_packages::files_ending;
 
 /// An installed distribution that lists a certain file.
 #[derive(Clone, Debug)]
-pub struct Distribution {
+pub(crate) struct Distribution {
     /// `ai-dynamo-runtime`.
     pub name: String,
     /// `1.6.1`.
@@ -22,7 +21,7 @@ pub struct Distribution {
 
 /// All distributions in these site-packages folders whose RECORD lists `file`, which lies in `home`; more than one may
 /// claim a file, and one may list it from elsewhere (`lib` and `lib64`, as `../../../lib64/…`).
-pub fn owners(site_packages: &[&Path], file: &Path, home: &Path) -> Vec<Distribution> {
+pub(crate) fn owners(site_packages: &[&Path], file: &Path, home: &Path) -> Vec<Distribution> {
     let Ok(ending) = file.strip_prefix(home).map(|rest| rest.to_string_lossy().into_owned()) else { return Vec::new() };
     let dist_infos =
         site_packages.iter().flat_map(|site| dist_infos(site).into_iter().map(move |folder| (site, folder)));
@@ -48,7 +47,7 @@ fn dist_infos(site_packages: &Path) -> Vec<PathBuf> {
 }
 
 /// Name and version, from METADATA, else from the folder's name (`NAME-VERSION.dist-info`).
-pub fn identity(dist_info: &Path) -> (String, String) {
+pub(crate) fn identity(dist_info: &Path) -> (String, String) {
     let folder = dist_info.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let (folder_name, folder_version) = folder.split_once('-').unwrap_or((&folder, ""));
     let metadata = fs::read(dist_info.join("METADATA")).unwrap_or_default();
@@ -60,7 +59,7 @@ pub fn identity(dist_info: &Path) -> (String, String) {
 }
 
 /// The site-packages folder that a file was installed into: the nearest folder above it with dist-info folders in it.
-pub fn site_packages_of(file: &Path) -> Option<&Path> {
+pub(crate) fn site_packages_of(file: &Path) -> Option<&Path> {
     file.ancestors().skip(1).take(6).find(|folder| !dist_infos(folder).is_empty())
 }
 

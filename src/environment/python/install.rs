@@ -1,5 +1,4 @@
 //! Writing a changed module into an environment: the file, its RECORD lines, and no stale bytecode.
-#![forbid(unsafe_code)]
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use super::module::Module;
 use crate::source::replace::{self, Staged};
 
 /// A change that lies ready beside the files that it replaces.
-pub struct StagedChange {
+pub(crate) struct StagedChange {
     source: PathBuf,
     files: Vec<Staged>,
     details: Vec<String>,
@@ -21,7 +20,7 @@ pub struct StagedChange {
 ///
 /// # Errors
 /// Where something could not be written later.
-pub fn stage(module: &Module, old: &[u8], new: &[u8]) -> Result<StagedChange> {
+pub(crate) fn stage(module: &Module, old: &[u8], new: &[u8]) -> Result<StagedChange> {
     let mut files = vec![replace::stage(&module.path, old, new)?];
     let details = stage_records(module, new, &mut files)?;
     Ok(StagedChange { source: module.path.clone(), files, details })
@@ -31,7 +30,7 @@ pub fn stage(module: &Module, old: &[u8], new: &[u8]) -> Result<StagedChange> {
 ///
 /// # Errors
 /// As `stage`.
-pub fn stage_upkeep(module: &Module, content: &[u8]) -> Result<StagedChange> {
+pub(crate) fn stage_upkeep(module: &Module, content: &[u8]) -> Result<StagedChange> {
     let mut files = Vec::new();
     let details = stage_records(module, content, &mut files)?;
     Ok(StagedChange { source: module.path.clone(), files, details })
@@ -51,7 +50,7 @@ fn stage_records(module: &Module, content: &[u8], files: &mut Vec<Staged>) -> Re
 
 impl StagedChange {
     /// No change at all.
-    pub fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         StagedChange { source: PathBuf::new(), files: Vec::new(), details: Vec::new() }
     }
 
@@ -59,7 +58,7 @@ impl StagedChange {
     ///
     /// # Errors
     /// Where a file cannot be replaced, or stale bytecode cannot be removed.
-    pub fn commit(self) -> Result<Vec<String>> {
+    pub(crate) fn commit(self) -> Result<Vec<String>> {
         let StagedChange { source, files, mut details } = self;
         let replaced = !files.is_empty();
         files.into_iter().try_for_each(Staged::commit)?;

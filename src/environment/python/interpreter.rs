@@ -3,7 +3,6 @@
 //! It runs isolated (`-I`: no PYTHON* variables, nothing from the working folder) and without `site` (`-S`), so that no
 //! `.pth` file is executed and none of the target's packages is imported. What `site` would have added is asked of the
 //! `site` module's own functions and read from `pyvenv.cfg`.
-#![forbid(unsafe_code)]
 
 use std::env;
 use std::io::{Read, Write};
@@ -50,7 +49,7 @@ exec(compile(sys.stdin.read(), "helper", "exec"), {"__name__": "helper"})
 "#;
 
 /// An interpreter that has been started, and answers while other work is done.
-pub struct Interpreter {
+pub(crate) struct Interpreter {
     child: Option<Child>,
     /// As it was given.
     pub command: PathBuf,
@@ -67,7 +66,7 @@ impl Interpreter {
     ///
     /// # Errors
     /// Where it does not start, or is no Python.
-    pub fn start(command: &Path, program: &str) -> Result<Self> {
+    pub(crate) fn start(command: &Path, program: &str) -> Result<Self> {
         let mut child = Command::new(command)
             .args(["-I", "-S", "-c", SCRIPT])
             .stdin(Stdio::piped())
@@ -102,7 +101,7 @@ impl Interpreter {
     ///
     /// # Errors
     /// Where it ended with an error, whose text is quoted, or did not end.
-    pub fn output(&mut self) -> Result<String> {
+    pub(crate) fn output(&mut self) -> Result<String> {
         let child = self.child.take().context("the interpreter has answered already")?;
         let (status, output, errors) = finish(child)?;
         if !status.success() {

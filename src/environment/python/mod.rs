@@ -1,11 +1,11 @@
 //! A Python environment: its interpreter, site-packages, distributions with their RECORD, bytecode, and installing a
 //! change.
 
-pub mod bytecode;
-pub mod distribution;
-pub mod install;
-pub mod interpreter;
-pub mod module;
-pub mod record;
-pub mod site_packages;
-pub mod target;
+pub(crate) mod bytecode;
+pub(crate) mod distribution;
+pub(crate) mod install;
+pub(crate) mod interpreter;
+pub(crate) mod module;
+pub(crate) mod record;
+pub(crate) mod site_packages;
+pub(crate) mod target;

@@ -1,5 +1,4 @@
 //! The installed `dynamo.nixl_connect`: where its source is, and which distribution it belongs to.
-#![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 
@@ -7,13 +6,13 @@ use super::distribution::{self, Distribution};
 use super::site_packages::{self, ImportFolder};
 
 /// The module's import name.
-pub const MODULE: &str = "dynamo.nixl_connect";
+pub(crate) const MODULE: &str = "dynamo.nixl_connect";
 /// Its source, below a folder of the import path. `dynamo` is a namespace package: several distributions fill it.
-pub const SOURCE: &str = "dynamo/nixl_connect/__init__.py";
+pub(crate) const SOURCE: &str = "dynamo/nixl_connect/__init__.py";
 
 /// A source file, and what is known of how it came here.
 #[derive(Clone, Debug)]
-pub struct Module {
+pub(crate) struct Module {
     /// The file.
     pub path: PathBuf,
     /// The distributions whose RECORD lists it; normally one.
@@ -26,7 +25,7 @@ pub struct Module {
 
 impl Module {
     /// A file that was named itself.
-    pub fn of_file(path: &Path, found_by: &str) -> Self {
+    pub(crate) fn of_file(path: &Path, found_by: &str) -> Self {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let owners = match distribution::site_packages_of(&absolute) {
             Some(site) => distribution::owners(&[site], &absolute, site),
@@ -54,7 +53,7 @@ struct Located<'a> {
 
 /// The module as an import would find it: in the first folder of the path that has it. The RECORDs of all folders tell
 /// which distribution it belongs to.
-pub fn find(import_path: &[ImportFolder]) -> Option<Module> {
+pub(crate) fn find(import_path: &[ImportFolder]) -> Option<Module> {
     let located = import_path.iter().find_map(locate)?;
     let sites: Vec<&Path> = import_path.iter().map(|folder| folder.path.as_path()).collect();
     let owners = distribution::owners(&sites, &located.path, &located.folder.path);
@@ -67,18 +66,18 @@ pub fn find(import_path: &[ImportFolder]) -> Option<Module> {
 }
 
 /// Whether an import would find the module.
-pub fn is_there(import_path: &[ImportFolder]) -> bool {
+pub(crate) fn is_there(import_path: &[ImportFolder]) -> bool {
     import_path.iter().any(|folder| locate(folder).is_some())
 }
 
 /// Further copies on the path, which an import does not reach.
-pub fn shadowed(import_path: &[ImportFolder], used: &Module) -> Vec<PathBuf> {
+pub(crate) fn shadowed(import_path: &[ImportFolder], used: &Module) -> Vec<PathBuf> {
     let copies = import_path.iter().filter_map(locate).map(|located| located.path);
     copies.filter(|path| *path != used.path).collect()
 }
 
 /// The RECORDs that list the module although it is not there.
-pub fn missing(import_path: &[ImportFolder]) -> Vec<PathBuf> {
+pub(crate) fn missing(import_path: &[ImportFolder]) -> Vec<PathBuf> {
     let sites = import_path.iter().map(|folder| folder.path.as_path());
     sites
         .flat_map(|site| distribution::owners(&[site], &site.join(SOURCE), site))

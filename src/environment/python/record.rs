@@ -7,7 +7,6 @@
 //! ai_dynamo_runtime-1.6.1.dist-info/RECORD,,
 //! dynamo/nixl_connect/__init__.py,sha256=4C1…,76402
 //! ```
-#![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +17,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 
 /// A RECORD file, as it was read.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub(crate) struct Record {
     /// Where it is.
     pub path: PathBuf,
     /// Its bytes.
@@ -42,13 +41,13 @@ impl Record {
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
         Ok(Record { path: path.to_path_buf(), bytes })
     }
 
     /// The paths in it that end with `ending`, as RECORD writes them.
-    pub fn entries_ending(&self, ending: &str) -> Vec<String> {
+    pub(crate) fn entries_ending(&self, ending: &str) -> Vec<String> {
         // Most RECORDs have no such line, and some have tens of thousands of others.
         if memchr::memmem::find(&self.bytes, ending.as_bytes()).is_none() {
             return Vec::new();
@@ -63,7 +62,7 @@ impl Record {
     ///
     /// # Errors
     /// Where the line's hash is of a kind that this program does not know: it could not be kept right.
-    pub fn with_content(&self, entry: &str, content: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn with_content(&self, entry: &str, content: &[u8]) -> Result<Vec<u8>> {
         let Some(line) = self.line(entry).filter(|line| !line.hash.is_empty()) else { return Ok(self.bytes.clone()) };
         let algorithm = line.hash.split_once('=').map_or("", |(algorithm, _)| algorithm);
         let hash = hash(algorithm, content)

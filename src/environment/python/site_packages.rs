@@ -2,7 +2,6 @@
 //!
 //! Source: the Python library reference, `site`: each line of a `.pth` file that is not blank, no comment and no
 //! `import` names a folder to add, relative to the `.pth` file's own.
-#![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use rustpython_parser::{Parse, ast};
 
 /// A folder of an import path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImportFolder {
+pub(crate) struct ImportFolder {
     /// The folder.
     pub path: PathBuf,
     /// The `.pth` file that added it, as an editable install does.
@@ -20,13 +19,13 @@ pub struct ImportFolder {
 
 impl ImportFolder {
     /// A folder that is on the path by itself.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         ImportFolder { path: path.into(), added_by: None }
     }
 }
 
 /// The folder itself, then those that its `.pth` files add, in Python's order.
-pub fn expand(site_packages: &Path) -> Vec<ImportFolder> {
+pub(crate) fn expand(site_packages: &Path) -> Vec<ImportFolder> {
     let mut folders = vec![ImportFolder::new(site_packages)];
     for pth in files_ending(site_packages, ".pth") {
         let Ok(text) = fs::read(&pth) else { continue };
@@ -47,7 +46,7 @@ pub fn expand(site_packages: &Path) -> Vec<ImportFolder> {
 
 /// Where setuptools' editable finders (`__editable___NAME_finder.py`) say that a module's folder is. They are read,
 /// never run.
-pub fn editable_mapping(site_packages: &Path, module: &str) -> Option<(PathBuf, PathBuf)> {
+pub(crate) fn editable_mapping(site_packages: &Path, module: &str) -> Option<(PathBuf, PathBuf)> {
     files_ending(site_packages, "_finder.py")
         .into_iter()
         .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("__editable__")))
@@ -87,7 +86,7 @@ fn string(expression: &ast::Expr) -> Option<&str> {
 }
 
 /// A folder's files with this ending, sorted by name, as Python takes `.pth` files.
-pub fn files_ending(folder: &Path, ending: &str) -> Vec<PathBuf> {
+pub(crate) fn files_ending(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries
         .flatten()

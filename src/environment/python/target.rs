@@ -1,5 +1,4 @@
 //! What a TARGET on the command line names: a source file, or an environment to find the module in.
-#![forbid(unsafe_code)]
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,7 @@ use crate::environment::variables::Variables;
 const DYNAMO_ENVIRONMENT: &str = "/opt/dynamo/venv";
 
 /// A place that was looked into: its import path, and its interpreter where it has one.
-pub struct Environment {
+pub(crate) struct Environment {
     /// As a user would name it.
     pub label: String,
     /// The folders that its Python imports from, the standard library's aside.
@@ -29,17 +28,17 @@ pub struct Environment {
 
 impl Environment {
     /// The installed `dynamo.nixl_connect`, if there is one.
-    pub fn module(&self) -> Option<Module> {
+    pub(crate) fn module(&self) -> Option<Module> {
         self.named.clone().or_else(|| module::find(&self.import_path))
     }
 
     /// Whether there is one.
-    pub fn has_module(&self) -> bool {
+    pub(crate) fn has_module(&self) -> bool {
         self.named.is_some() || module::is_there(&self.import_path)
     }
 
     /// Its folders, for what looks for other things in them.
-    pub fn folders(&self) -> Vec<PathBuf> {
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
         self.import_path.iter().map(|folder| folder.path.clone()).collect()
     }
 
@@ -78,7 +77,7 @@ impl Environment {
 ///
 /// # Errors
 /// Where there is no such thing, or it is nothing that can hold Dynamo.
-pub fn resolve(target: &Path, program: &str) -> Result<Environment> {
+pub(crate) fn resolve(target: &Path, program: &str) -> Result<Environment> {
     let metadata = std::fs::metadata(target)
         .with_context(|| format!("{}: no such file or folder, or it cannot be reached", target.display()))?;
     if metadata.is_dir() {
@@ -122,7 +121,7 @@ fn python_of(folder: &Path) -> Option<PathBuf> {
 
 /// What was searched when no TARGET was given, and with what outcome.
 #[derive(Default)]
-pub struct Searched(Vec<String>);
+pub(crate) struct Searched(Vec<String>);
 
 impl Searched {
     fn note(&mut self, place: &str, outcome: &str) {
@@ -135,7 +134,7 @@ impl Searched {
 ///
 /// # Errors
 /// Where none does; the message names what was searched.
-pub fn default_environment(
+pub(crate) fn default_environment(
     program: &str,
     what: &str,
     variables: &Variables,
@@ -181,7 +180,7 @@ fn on_path(name: &str, variables: &Variables) -> Option<PathBuf> {
 ///
 /// # Errors
 /// Where it has none; the message names the folders that were searched.
-pub fn require_module(environment: &Environment) -> Result<Module> {
+pub(crate) fn require_module(environment: &Environment) -> Result<Module> {
     environment.module().ok_or_else(|| {
         if let Some(record) = module::missing(&environment.import_path).first() {
             let (label, record) = (&environment.label, record.display());

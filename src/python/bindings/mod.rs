@@ -10,16 +10,16 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use rustpython_parser::ast::Expr;
 
 /// A scope's place in `Bindings::scopes`.
-pub type ScopeId = usize;
+pub(crate) type ScopeId = usize;
 /// A path's place in `Bindings::paths`.
-pub type PathId = usize;
+pub(crate) type PathId = usize;
 
 /// The module's own scope.
-pub const MODULE_SCOPE: ScopeId = 0;
+pub(crate) const MODULE_SCOPE: ScopeId = 0;
 
 /// What opens a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScopeKind {
+pub(crate) enum ScopeKind {
     /// The file itself.
     Module,
     /// A class body: its names are not seen from the functions in it.
@@ -32,7 +32,7 @@ pub enum ScopeKind {
 
 /// A scope and what it binds.
 #[derive(Debug)]
-pub struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     /// What opened it.
     pub kind: ScopeKind,
     /// The scope around it.
@@ -52,7 +52,7 @@ pub struct Scope<'a> {
 
 /// One binding of a name.
 #[derive(Clone, Debug)]
-pub struct Binding<'a> {
+pub(crate) struct Binding<'a> {
     /// What it is bound to.
     pub value: Value<'a>,
     /// Where the statement ends: the name has this value from there on.
@@ -65,11 +65,16 @@ pub struct Binding<'a> {
 
 /// What a name is bound to.
 #[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// `import a.b as x`, or `import a` (an `import a.b` binds `a`).
     Module(&'a str),
     /// `from module import name`.
-    Member { module: &'a str, name: &'a str },
+    Member {
+        /// The module's full name.
+        module: &'a str,
+        /// Its member's name.
+        name: &'a str,
+    },
     /// `x = expression`.
     Expression(&'a Expr),
     /// `a, b = expression`: the element of this number.
@@ -98,7 +103,7 @@ struct Branch<'a> {
 
 /// An expression, and where it is evaluated.
 #[derive(Debug)]
-pub struct Placed<'a, T> {
+pub(crate) struct Placed<'a, T> {
     /// The expression.
     pub node: &'a T,
     /// Its scope.
@@ -118,7 +123,7 @@ impl<T> Copy for Placed<'_, T> {}
 
 /// All scopes of a module, and the expressions of interest in them.
 #[derive(Debug, Default)]
-pub struct Bindings<'a> {
+pub(crate) struct Bindings<'a> {
     scopes: Vec<Scope<'a>>,
     paths: Vec<Branch<'a>>,
     /// Every call and every subscript.
@@ -133,13 +138,13 @@ pub struct Bindings<'a> {
 
 impl<'a> Bindings<'a> {
     /// A scope.
-    pub fn scope(&self, id: ScopeId) -> &Scope<'a> {
+    pub(crate) fn scope(&self, id: ScopeId) -> &Scope<'a> {
         &self.scopes[id]
     }
 
     /// Whether a call of `function` may create an agent, as far as the last of its names tells: most calls may not, and
     /// need not be followed.
-    pub fn may_be_agent(&self, function: &Expr) -> bool {
+    pub(crate) fn may_be_agent(&self, function: &Expr) -> bool {
         let name = match function {
             Expr::Name(name) => name.id.as_str(),
             Expr::Attribute(attribute) => attribute.attr.as_str(),
@@ -149,31 +154,31 @@ impl<'a> Bindings<'a> {
     }
 
     /// Whether `inner` is `outer` or stands in it.
-    pub fn is_inside(&self, inner: ScopeId, outer: ScopeId) -> bool {
+    pub(crate) fn is_inside(&self, inner: ScopeId, outer: ScopeId) -> bool {
         std::iter::successors(Some(inner), |&id| self.scopes[id].parent).any(|id| id == outer)
     }
 
     /// The innermost function around, or None at module level.
-    pub fn function_of(&self, scope: ScopeId) -> Option<&Scope<'a>> {
+    pub(crate) fn function_of(&self, scope: ScopeId) -> Option<&Scope<'a>> {
         let scopes = std::iter::successors(Some(scope), |&id| self.scopes[id].parent);
         scopes.map(|id| &self.scopes[id]).find(|scope| scope.kind == ScopeKind::Function && !scope.name.is_empty())
     }
 
     /// The class whose method `scope` is, where `name` is the method's first parameter.
-    pub fn class_of_method(&self, scope: ScopeId, name: &str) -> Option<ScopeId> {
+    pub(crate) fn class_of_method(&self, scope: ScopeId, name: &str) -> Option<ScopeId> {
         let mut scopes = std::iter::successors(Some(scope), |&id| self.scopes[id].parent);
         let method = scopes.find(|&id| self.scopes[id].first_parameter == Some(name))?;
         self.scopes[method].parent.filter(|&parent| self.scopes[parent].kind == ScopeKind::Class)
     }
 
     /// The conditions of the `if` statements around a place, innermost first.
-    pub fn tests(&self, path: PathId) -> impl Iterator<Item = &'a Expr> + '_ {
+    pub(crate) fn tests(&self, path: PathId) -> impl Iterator<Item = &'a Expr> + '_ {
         let branches = std::iter::successors(Some(path), |&id| self.paths[id].parent);
         branches.filter_map(|id| self.paths[id].test)
     }
 
     /// The names that are bound to `member` of some module, seen from a scope, innermost first.
-    pub fn names_of_member(&self, member: &str, scope: ScopeId) -> Vec<&'a str> {
+    pub(crate) fn names_of_member(&self, member: &str, scope: ScopeId) -> Vec<&'a str> {
         let scopes = std::iter::successors(Some(scope), |&id| self.scopes[id].parent);
         let mut names: Vec<&str> = scopes
             .flat_map(|id| &self.scopes[id].bindings)
@@ -188,7 +193,7 @@ impl<'a> Bindings<'a> {
     }
 
     /// The bindings that a use of `name` may see, and the scope that has them. None: a builtin, or nothing.
-    pub fn look_up(
+    pub(crate) fn look_up(
         &self,
         name: &str,
         scope: ScopeId,
@@ -212,7 +217,7 @@ impl<'a> Bindings<'a> {
     }
 
     /// Those of a list of bindings that can be in force at a place.
-    pub fn reaching<'b>(
+    pub(crate) fn reaching<'b>(
         &self,
         bindings: &'b [Binding<'a>],
         position: Option<usize>,

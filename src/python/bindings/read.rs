@@ -8,7 +8,7 @@ use crate::python::{end, start, walk};
 
 impl<'a> Bindings<'a> {
     /// Reads a module.
-    pub fn of(module: &'a [Stmt]) -> Self {
+    pub(crate) fn of(module: &'a [Stmt]) -> Self {
         let mut bindings = Bindings::default();
         bindings.paths.push(Branch { parent: None, statement: usize::MAX, arm: 0, exclusive: false, test: None });
         bindings.open(ScopeKind::Module, "", None);

@@ -20,7 +20,7 @@ use crate::smoke::wire::cause::GpuTrouble;
 use crate::smoke::wire::worker::Gpu;
 
 /// The driver's name, by which the dynamic loader looks for it.
-pub const DRIVER: &str = "libcuda.so.1";
+pub(crate) const DRIVER: &str = "libcuda.so.1";
 
 /// `CUresult` of cuda.h.
 type Status = c_int;
@@ -63,7 +63,7 @@ functions! {
 }
 
 /// One GPU.
-pub struct Cuda {
+pub(crate) struct Cuda {
     functions: Functions,
     number: u16,
     device: c_int,
@@ -81,7 +81,7 @@ impl Cuda {
     ///
     /// # Errors
     /// Where there is no driver, no such GPU, or the driver refuses.
-    pub fn open(number: u16) -> Result<&'static Cuda, Cause> {
+    pub(crate) fn open(number: u16) -> Result<&'static Cuda, Cause> {
         Cuda::open_with(Path::new(DRIVER), number)
     }
 
@@ -131,7 +131,7 @@ impl Cuda {
     ///
     /// # Errors
     /// Where it refuses to.
-    pub fn describe(&self) -> Result<Gpu, Cause> {
+    pub(crate) fn describe(&self) -> Result<Gpu, Cause> {
         let mut name = [0u8; 256];
         let (buffer, length) = (name.as_mut_ptr().cast(), name.len() as c_int);
         // SAFETY: the buffer is as long as it says, and the device was given by the driver.
@@ -147,7 +147,7 @@ impl Cuda {
     ///
     /// # Errors
     /// Where it has not that many bytes left.
-    pub fn allocate(&'static self, length: usize) -> Result<Buffer, Cause> {
+    pub(crate) fn allocate(&'static self, length: usize) -> Result<Buffer, Cause> {
         self.make_current()?;
         let mut address = 0;
         // SAFETY: the pointer is valid for the call.
@@ -161,7 +161,7 @@ impl Cuda {
     }
 
     /// The GPU's number.
-    pub fn number(&self) -> u16 {
+    pub(crate) fn number(&self) -> u16 {
         self.number
     }
 
@@ -217,7 +217,7 @@ fn path() -> String {
 
 /// Memory of a GPU, or a part of it.
 #[derive(Clone, Copy)]
-pub struct Buffer {
+pub(crate) struct Buffer {
     cuda: &'static Cuda,
     address: Address,
     length: usize,
@@ -225,17 +225,17 @@ pub struct Buffer {
 
 impl Buffer {
     /// Address of the first byte. It belongs to the GPU: only the driver may follow it.
-    pub fn address(&self) -> usize {
+    pub(crate) fn address(&self) -> usize {
         self.address as usize
     }
 
     /// The GPU's number.
-    pub fn device(&self) -> u16 {
+    pub(crate) fn device(&self) -> u16 {
         self.cuda.number()
     }
 
     /// A part of it.
-    pub fn part(&self, range: Range<usize>) -> Buffer {
+    pub(crate) fn part(&self, range: Range<usize>) -> Buffer {
         assert!(range.start <= range.end && range.end <= self.length);
         Buffer { address: self.address + range.start as u64, length: range.len(), ..*self }
     }
@@ -244,7 +244,7 @@ impl Buffer {
     ///
     /// # Errors
     /// What the driver says.
-    pub fn write(&self, bytes: &[u8]) -> Result<(), Cause> {
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), Cause> {
         assert_eq!(bytes.len(), self.length);
         if bytes.is_empty() {
             return Ok(());
@@ -260,7 +260,7 @@ impl Buffer {
     ///
     /// # Errors
     /// What the driver says.
-    pub fn read(&self, bytes: &mut [u8]) -> Result<(), Cause> {
+    pub(crate) fn read(&self, bytes: &mut [u8]) -> Result<(), Cause> {
         assert_eq!(bytes.len(), self.length);
         if bytes.is_empty() {
             return Ok(());
@@ -275,13 +275,13 @@ impl Buffer {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::process::Command;
     use std::sync::OnceLock;
 
     /// A driver over memory of this process: fixtures/gpu_stand_in/libcuda.c says what that shows and what not.
-    pub fn stand_in() -> &'static Cuda {
+    pub(crate) fn stand_in() -> &'static Cuda {
         static DRIVER: OnceLock<&'static Cuda> = OnceLock::new();
         DRIVER.get_or_init(|| {
             let folder = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use crate::smoke::wire::worker::Stated;
 
 /// Where a transfer's bytes are on both sides.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// Address here.
     pub local: usize,
     /// Address there.
@@ -20,7 +20,7 @@ pub struct Place {
 /// One side's end of a connection to one other side.
 ///
 /// The order of calls is that of the methods. What was registered is never given back.
-pub trait Engine {
+pub(crate) trait Engine {
     /// Makes a region known to the library, for its own operations and for the other side's.
     fn register(&mut self, region: &Region) -> Result<(), Cause>;
 
@@ -56,7 +56,7 @@ pub trait Engine {
 }
 
 /// A prepared transfer that can be posted again once it is complete.
-pub trait Transfer {
+pub(crate) trait Transfer {
     /// Starts it. True when it is already complete on this side.
     fn post(&mut self) -> Result<bool, Cause>;
 

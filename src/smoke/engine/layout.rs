@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// An expression in C, and its value according to our declarations.
-pub type Fact = (String, i128);
+pub(super) type Fact = (String, i128);
 
 /// A library's header.
-pub struct Header {
+pub(super) struct Header {
     /// As it is included.
     pub include: &'static str,
     /// The Debian package that holds it.
@@ -21,7 +21,7 @@ pub struct Header {
 impl Header {
     /// Compiles a program that prints every fact's value, runs it, and compares.
     #[track_caller]
-    pub fn agrees(&self, facts: &[Fact]) {
+    pub(super) fn agrees(&self, facts: &[Fact]) {
         let folder = tempfile::tempdir().unwrap();
         let (source, program) = (folder.path().join("facts.c"), folder.path().join("facts"));
         std::fs::write(&source, self.program(facts)).unwrap();
@@ -77,7 +77,7 @@ macro_rules! constants {
 pub(super) use constants;
 
 /// The size of a field; the closure only names it.
-pub fn field_size<T, F>(_field: fn(&T) -> &F) -> usize {
+pub(super) fn field_size<T, F>(_field: fn(&T) -> &F) -> usize {
     size_of::<F>()
 }
 

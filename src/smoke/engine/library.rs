@@ -10,7 +10,7 @@ use crate::smoke::wire::cause::Cause;
 
 /// Whose symbols a library's own libraries may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub(super) enum Scope {
     /// Those that it names as needed.
     Local,
     /// Its own, for everything that is loaded later.
@@ -18,7 +18,7 @@ pub enum Scope {
 }
 
 /// Loads a library, all symbols now. It stays loaded when the result is forgotten, which every caller does.
-pub fn load(path: &Path, scope: Scope) -> Result<Library, Cause> {
+pub(super) fn load(path: &Path, scope: Scope) -> Result<Library, Cause> {
     let flags = match scope {
         Scope::Local => RTLD_NOW | RTLD_LOCAL,
         Scope::Global => RTLD_NOW | RTLD_GLOBAL,
@@ -29,12 +29,12 @@ pub fn load(path: &Path, scope: Scope) -> Result<Library, Cause> {
 }
 
 /// What dlerror(3) said, which libloading keeps as the error's source.
-pub fn words(error: &libloading::Error) -> String {
+pub(super) fn words(error: &libloading::Error) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// The file that a library was loaded from: the first mapped one whose name begins so.
-pub fn mapped(name: &str) -> Option<PathBuf> {
+pub(super) fn mapped(name: &str) -> Option<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     let files = maps.lines().filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])));
     let mut ours = files.filter(|file| file.file_name().is_some_and(|own| own.to_string_lossy().starts_with(name)));

@@ -12,16 +12,16 @@
 //! | `region` | the memory that they read and write |
 //! | `schedule` | how soon a thread of this program runs beside theirs |
 
-pub mod cuda;
-pub mod interface;
+pub(crate) mod cuda;
+pub(crate) mod interface;
 mod layout;
 mod libfabric;
 mod library;
 mod nixl;
 mod nixl_capi;
-pub mod plugin;
-pub mod region;
-pub mod schedule;
+pub(crate) mod plugin;
+pub(crate) mod region;
+pub(crate) mod schedule;
 mod ucp;
 
 use crate::report::stage::Stage;
@@ -31,7 +31,7 @@ use crate::smoke::wire::worker::Task;
 use interface::Engine;
 
 /// Loads the task's library and starts it; `enter` hears of each stage as it begins.
-pub fn open(task: &Task, enter: &mut dyn FnMut(Stage)) -> Result<Box<dyn Engine>, Cause> {
+pub(crate) fn open(task: &Task, enter: &mut dyn FnMut(Stage)) -> Result<Box<dyn Engine>, Cause> {
     Ok(match task.engine {
         EngineKind::Nixl => Box::new(nixl::open(task, enter)?),
         EngineKind::Ucp => Box::new(ucp::open(&task.library.path(), enter)?),

@@ -12,13 +12,13 @@ use crate::smoke::wire::cause::Cause;
 use crate::smoke::wire::worker::{Task, TaskBackend};
 
 /// An agent, and the other one once it is known.
-pub struct Nixl {
+pub(super) struct Nixl {
     agent: Agent,
     peer: Option<Peer>,
 }
 
 /// Loads libnixl_capi.so and creates an agent with the task's backends.
-pub fn open(task: &Task, enter: &mut dyn FnMut(Stage)) -> Result<Nixl, Cause> {
+pub(super) fn open(task: &Task, enter: &mut dyn FnMut(Stage)) -> Result<Nixl, Cause> {
     enter(Stage::Load);
     let library = NixlLibrary::load(&task.library.path())?;
     enter(Stage::Agent);

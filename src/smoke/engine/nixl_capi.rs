@@ -124,13 +124,13 @@ functions! {
 }
 
 /// A loaded libnixl_capi.so; it stays loaded until the process ends.
-pub struct NixlLibrary {
+pub(super) struct NixlLibrary {
     functions: Functions,
 }
 
 impl NixlLibrary {
     /// Loads the library and finds every function that is used here.
-    pub fn load(path: &Path) -> Result<NixlLibrary, Cause> {
+    pub(super) fn load(path: &Path) -> Result<NixlLibrary, Cause> {
         let library = library::load(path, Scope::Global)?;
         let functions = Functions::find(&library)?;
         std::mem::forget(library);
@@ -138,7 +138,7 @@ impl NixlLibrary {
     }
 
     /// Creates an agent.
-    pub fn create_agent(self, name: &str) -> Result<Agent, Cause> {
+    pub(super) fn create_agent(self, name: &str) -> Result<Agent, Cause> {
         let name = text(name)?;
         let mut raw = ptr::null_mut();
         // SAFETY: both pointers are valid for the call.
@@ -153,7 +153,7 @@ impl NixlLibrary {
 }
 
 /// A NIXL agent.
-pub struct Agent {
+pub(super) struct Agent {
     functions: Functions,
     raw: *mut RawAgent,
     /// Its backends and their names.
@@ -164,12 +164,12 @@ pub struct Agent {
 }
 
 /// The other agent, as this one knows it.
-pub struct Peer {
+pub(super) struct Peer {
     name: CString,
 }
 
 /// A prepared transfer that can be posted again once it is complete.
-pub struct Request<'a> {
+pub(super) struct Request<'a> {
     agent: &'a Agent,
     raw: *mut RawRequest,
     options: *mut RawOptArgs,
@@ -177,7 +177,7 @@ pub struct Request<'a> {
 
 impl Agent {
     /// Creates a backend. Further calls leave the choice among an agent's backends to NIXL, as Dynamo does.
-    pub fn create_backend(&mut self, backend: &str) -> Result<(), Cause> {
+    pub(super) fn create_backend(&mut self, backend: &str) -> Result<(), Cause> {
         let name = text(backend)?;
         let (mut memory, mut parameters) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: the agent is alive and all pointers are valid for the call.
@@ -193,7 +193,7 @@ impl Agent {
     }
 
     /// The names of the plugins that NIXL has found.
-    pub fn plugins(&self) -> Result<Vec<String>, Cause> {
+    pub(super) fn plugins(&self) -> Result<Vec<String>, Cause> {
         let mut list = ptr::null_mut();
         // SAFETY: the agent is alive and the pointer is valid for the call.
         check("get_available_plugins", unsafe { (self.functions.get_available_plugins)(self.raw, &mut list) })?;
@@ -212,7 +212,7 @@ impl Agent {
     }
 
     /// Registers a region with every backend that takes it.
-    pub fn register(&mut self, region: &Region) -> Result<(), Cause> {
+    pub(super) fn register(&mut self, region: &Region) -> Result<(), Cause> {
         self.memory = region.memory();
         let (kind, device) = segment(self.memory);
         let mut list = ptr::null_mut();
@@ -229,7 +229,7 @@ impl Agent {
     }
 
     /// What another agent must load in order to reach this one.
-    pub fn metadata(&self) -> Result<Vec<u8>, Cause> {
+    pub(super) fn metadata(&self) -> Result<Vec<u8>, Cause> {
         let (mut data, mut length) = (ptr::null_mut::<c_void>(), 0);
         // SAFETY: the agent is alive and both pointers are valid for the call.
         check("get_local_md", unsafe { (self.functions.get_local_md)(self.raw, &mut data, &mut length) })?;
@@ -238,7 +238,7 @@ impl Agent {
     }
 
     /// Loads the other agent's metadata.
-    pub fn introduce(&self, metadata: &[u8]) -> Result<Peer, Cause> {
+    pub(super) fn introduce(&self, metadata: &[u8]) -> Result<Peer, Cause> {
         let mut name = ptr::null_mut();
         // SAFETY: the agent is alive, the bytes and the pointer are valid for the call.
         let status =
@@ -249,7 +249,7 @@ impl Agent {
     }
 
     /// Prepares a transfer, with a notification for the other side when it is complete.
-    pub fn prepare(
+    pub(super) fn prepare(
         &self,
         operation: Operation,
         peer: &Peer,
@@ -273,7 +273,7 @@ impl Agent {
     }
 
     /// Takes the notifications that have come in since the last call.
-    pub fn notifications(&self) -> Result<Vec<Vec<u8>>, Cause> {
+    pub(super) fn notifications(&self) -> Result<Vec<Vec<u8>>, Cause> {
         let map = self.notifications;
         // SAFETY: agent and map are alive; options may be absent.
         check("get_notifs", unsafe { (self.functions.get_notifs)(self.raw, map, ptr::null_mut()) })?;
@@ -336,7 +336,7 @@ impl Agent {
 
 impl Request<'_> {
     /// Starts the transfer. True when it is already complete on this side.
-    pub fn post(&self) -> Result<bool, Cause> {
+    pub(super) fn post(&self) -> Result<bool, Cause> {
         // SAFETY: all handles are alive; the memory is registered and never freed.
         let status = unsafe { (self.agent.functions.post_xfer_req)(self.agent.raw, self.raw, self.options) };
         check("post_xfer_req", status)?;
@@ -344,7 +344,7 @@ impl Request<'_> {
     }
 
     /// Whether the posted transfer is complete on this side, which does not mean that it has arrived.
-    pub fn is_complete(&self) -> Result<bool, Cause> {
+    pub(super) fn is_complete(&self) -> Result<bool, Cause> {
         // SAFETY: both handles are alive.
         let status = unsafe { (self.agent.functions.get_xfer_status)(self.agent.raw, self.raw) };
         check("get_xfer_status", status)?;
@@ -356,7 +356,7 @@ impl Request<'_> {
     /// wrapper.h gives the answer in a new handle and no way to compare it. In every release with a C API (0.10.1 to 1.5.1)
     /// a backend's handle holds nothing but the address of NIXL's own: two handles of the same backend hold the same.
     /// That is believed only while the agent's own handles differ from each other.
-    pub fn backend(&self) -> Result<Option<String>, Cause> {
+    pub(super) fn backend(&self) -> Result<Option<String>, Cause> {
         let mut chosen = ptr::null_mut();
         // SAFETY: both handles are alive and the pointer is valid for the call.
         let status = unsafe { (self.agent.functions.query_xfer_backend)(self.agent.raw, self.raw, &mut chosen) };
@@ -368,7 +368,7 @@ impl Request<'_> {
     }
 
     /// Gives a complete request back.
-    pub fn release(self) -> Result<(), Cause> {
+    pub(super) fn release(self) -> Result<(), Cause> {
         // SAFETY: both handles are alive, and the transfer is complete.
         let status = unsafe { (self.agent.functions.release_xfer_req)(self.agent.raw, self.raw) };
         check("release_xfer_req", status)?;

@@ -7,7 +7,7 @@ use super::library::{self, Scope};
 use crate::smoke::wire::cause::Cause;
 
 /// Loads a plugin's file on its own, as NIXL does: the dynamic loader's words, or None when it loads.
-pub fn refusal(path: &Path) -> Option<String> {
+pub(crate) fn refusal(path: &Path) -> Option<String> {
     match library::load(path, Scope::Local) {
         Ok(library) => {
             std::mem::forget(library);

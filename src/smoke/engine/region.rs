@@ -27,7 +27,7 @@ unsafe extern "C" {
 ///
 /// Slices of it are made for one range at a time, so that a library that writes elsewhere in the region does no harm.
 /// While a slice is alive, no transfer into its range may be under way.
-pub struct Region {
+pub(crate) struct Region {
     base: NonNull<u8>,
     length: usize,
     /// Where the bytes are moved, when that is not here.
@@ -41,7 +41,7 @@ unsafe impl Sync for Region {}
 
 impl Region {
     /// Allocates; None when there is no room for it.
-    pub fn allocate(length: usize) -> Option<Region> {
+    pub(crate) fn allocate(length: usize) -> Option<Region> {
         let layout = Layout::from_size_align(length.max(1), ALIGNMENT).ok()?;
         // SAFETY: the layout's size is not zero.
         let base = NonNull::new(unsafe { std::alloc::alloc(layout) })?;
@@ -57,7 +57,7 @@ impl Region {
     ///
     /// # Errors
     /// Where it has no room for them.
-    pub fn move_to(&mut self, gpu: &'static Cuda) -> Result<(), Cause> {
+    pub(crate) fn move_to(&mut self, gpu: &'static Cuda) -> Result<(), Cause> {
         // Whole pages: those of a network card's or another process's mapping are larger than the driver's granularity.
         let room = self.length.next_multiple_of(ALIGNMENT);
         self.gpu = Some(gpu.allocate(room)?.part(0..self.length));
@@ -65,12 +65,12 @@ impl Region {
     }
 
     /// Whose memory the bytes are moved in.
-    pub fn memory(&self) -> Memory {
+    pub(crate) fn memory(&self) -> Memory {
         self.gpu.map_or(Memory::Dram, |gpu| Memory::Vram(gpu.device()))
     }
 
     /// Address of the first byte for the library that moves it.
-    pub fn address(&self) -> usize {
+    pub(crate) fn address(&self) -> usize {
         self.gpu.map_or_else(|| self.base.as_ptr().expose_provenance(), |gpu| gpu.address())
     }
 
@@ -78,7 +78,7 @@ impl Region {
     ///
     /// # Errors
     /// What its driver says.
-    pub fn upload(&self, range: Range<usize>) -> Result<(), Cause> {
+    pub(crate) fn upload(&self, range: Range<usize>) -> Result<(), Cause> {
         let Some(gpu) = self.gpu else { return Ok(()) };
         gpu.part(range.clone()).write(self.bytes(range))
     }
@@ -87,18 +87,18 @@ impl Region {
     ///
     /// # Errors
     /// What its driver says.
-    pub fn download(&mut self, range: Range<usize>) -> Result<(), Cause> {
+    pub(crate) fn download(&mut self, range: Range<usize>) -> Result<(), Cause> {
         let Some(gpu) = self.gpu else { return Ok(()) };
         gpu.part(range.clone()).read(self.bytes_mut(range))
     }
 
     /// Length in bytes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.length
     }
 
     /// Divides the region into portions that do not overlap: whatever of a range an earlier one has is left out of it.
-    pub fn divide(self, ranges: impl Iterator<Item = Range<usize>>) -> Vec<Portion> {
+    pub(crate) fn divide(self, ranges: impl Iterator<Item = Range<usize>>) -> Vec<Portion> {
         let mut end = 0;
         let mut portion = |range: Range<usize>| {
             let (start, stop) = (range.start.clamp(end, self.length), range.end.clamp(end, self.length));
@@ -111,14 +111,14 @@ impl Region {
     }
 
     /// Bytes to read.
-    pub fn bytes(&self, range: Range<usize>) -> &[u8] {
+    pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
         assert!(range.start <= range.end && range.end <= self.length);
         // SAFETY: inside the allocation, initialized (it was zeroed), and borrowed for as long as `self` is.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(range.start), range.len()) }
     }
 
     /// Bytes to write.
-    pub fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8] {
         assert!(range.start <= range.end && range.end <= self.length);
         // SAFETY: inside the allocation, initialized, and `self` is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(range.start), range.len()) }
@@ -128,7 +128,7 @@ impl Region {
 /// A part of a region, which no other value gives access to.
 ///
 /// While one of its slices is alive, no transfer into it may be under way.
-pub struct Portion {
+pub(crate) struct Portion {
     base: NonNull<u8>,
     length: usize,
     gpu: Option<Buffer>,
@@ -142,7 +142,7 @@ impl Portion {
     ///
     /// # Errors
     /// What its driver says.
-    pub fn upload(&self) -> Result<(), Cause> {
+    pub(crate) fn upload(&self) -> Result<(), Cause> {
         self.gpu.map_or(Ok(()), |gpu| gpu.write(self.bytes()))
     }
 
@@ -150,18 +150,18 @@ impl Portion {
     ///
     /// # Errors
     /// What its driver says.
-    pub fn download(&mut self) -> Result<(), Cause> {
+    pub(crate) fn download(&mut self) -> Result<(), Cause> {
         self.gpu.map_or(Ok(()), |gpu| gpu.read(self.bytes_mut()))
     }
 
     /// Bytes to read.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: inside an allocation that is never given back, initialized, and borrowed for as long as `self` is.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.length) }
     }
 
     /// Bytes to write.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: inside an allocation that is never given back, initialized, and `self`, which alone gives access to it,
         // is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.length) }

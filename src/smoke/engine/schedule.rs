@@ -38,7 +38,7 @@ const STEPS: i32 = 5;
 /// Lowers the priority of all other threads that this process has now: those that its libraries have started.
 ///
 /// Where that is refused, nothing is lost.
-pub fn put_others_behind() {
+pub(crate) fn put_others_behind() {
     let this_thread = rustix::thread::gettid();
     let Ok(own) = rustix::process::getpriority_process(Some(this_thread)) else { return };
     let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
@@ -49,7 +49,7 @@ pub fn put_others_behind() {
 }
 
 /// Asks for short time slices for this thread alone. Older kernels ignore or refuse it, and nothing is lost.
-pub fn run_promptly() {
+pub(crate) fn run_promptly() {
     let size = size_of::<Attributes>();
     // The thread's nice value stays: it is that of the user.
     let nice = rustix::process::getpriority_process(None).unwrap_or(0);

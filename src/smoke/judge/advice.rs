@@ -15,7 +15,8 @@ use crate::smoke::plan::Plan;
 use crate::smoke::plan::plugins::NamedBy;
 use crate::smoke::wire::cause::{Cause, FI_ENABLE, Surrender};
 
-pub fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, words: &[String]) -> String {
+/// For a worker that gave up; `words` are its last ones.
+pub(crate) fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, words: &[String]) -> String {
     match &surrender.cause {
         Cause::Loader(error) => advise_loader(plan, error),
         Cause::MissingFunction(_) if !plan.engine.is_nixl() => {
@@ -140,7 +141,8 @@ fn advise_backend(plan: &Plan, name: &str, libraries: &Libraries, loader: Option
     advice + " Run again with NIXL_LOG_LEVEL=DEBUG for more."
 }
 
-pub fn advise_dead(plan: &Plan, stage: Stage, status: ExitStatus) -> String {
+/// For a worker that ended without a word.
+pub(crate) fn advise_dead(plan: &Plan, stage: Stage, status: ExitStatus) -> String {
     let damaged = damaged_libraries(plan);
     if stage <= Stage::Backend && !damaged.is_empty() {
         return format!("A library of this NIXL is damaged; install it again. {}", damaged.join("; "));
@@ -168,7 +170,7 @@ pub fn advise_dead(plan: &Plan, stage: Stage, status: ExitStatus) -> String {
 }
 
 /// For a transfer that had no result at its deadline.
-pub fn advise_late(plan: &Plan, stage: Stage) -> String {
+pub(crate) fn advise_late(plan: &Plan, stage: Stage) -> String {
     match stage {
         _ if plan.timeout.as_millis() < 5000 => {
             "Setting NIXL up takes a second or two: allow more with --timeout.".into()

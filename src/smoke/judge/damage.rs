@@ -7,7 +7,7 @@ use crate::environment::elf::damage::{damage, is_library};
 use crate::smoke::plan::Plan;
 
 /// Libraries of this NIXL that are shorter than their own headers say, each with what is wrong.
-pub fn damaged_libraries(plan: &Plan) -> Vec<String> {
+pub(crate) fn damaged_libraries(plan: &Plan) -> Vec<String> {
     let mut files = Vec::new();
     let mut folders: Vec<&Path> = plan.nixl.library_dirs.iter().map(PathBuf::as_path).collect();
     folders.extend(plan.nixl.capi.as_deref().and_then(Path::parent));

@@ -10,7 +10,7 @@ use crate::smoke::plan::Plan;
 use crate::smoke::plan::fabric::RequiredFabric;
 
 /// Turns a passed transfer into a failed one, or warns, where the bytes went another way than they should.
-pub fn hold(smoke: &mut Smoke, plan: &Plan, devices: &dyn Fn() -> FabricDevices) {
+pub(crate) fn hold(smoke: &mut Smoke, plan: &Plan, devices: &dyn Fn() -> FabricDevices) {
     if smoke.status != SmokeStatus::Passed {
         return;
     }

@@ -22,7 +22,7 @@ use crate::smoke::plan::role::Role;
 use crate::smoke::wire::cause::{Cause, Surrender};
 
 /// Describes how a transfer ended; `last_words` gives what a worker printed last.
-pub fn failure(
+pub(crate) fn failure(
     plan: &Plan,
     libraries: &Libraries,
     ending: &Ending,

@@ -14,18 +14,18 @@ use crate::smoke::wire::cause::GpuTrouble;
 /// `CUDA_ERROR_INVALID_DEVICE`, `_NO_DEVICE`, `_STUB_LIBRARY`, `_OPERATING_SYSTEM`, `_SYSTEM_NOT_READY`,
 /// `_SYSTEM_DRIVER_MISMATCH`, `_COMPAT_NOT_SUPPORTED_ON_DEVICE` and `_UNKNOWN` of NVIDIA's cuda.h.
 mod status {
-    pub const STUB_LIBRARY: i32 = 34;
-    pub const NO_DEVICE: i32 = 100;
-    pub const OPERATING_SYSTEM: i32 = 304;
-    pub const SYSTEM_NOT_READY: i32 = 802;
-    pub const SYSTEM_DRIVER_MISMATCH: i32 = 803;
-    pub const COMPAT_NOT_SUPPORTED: i32 = 804;
-    pub const UNKNOWN: i32 = 999;
+    pub(super) const STUB_LIBRARY: i32 = 34;
+    pub(super) const NO_DEVICE: i32 = 100;
+    pub(super) const OPERATING_SYSTEM: i32 = 304;
+    pub(super) const SYSTEM_NOT_READY: i32 = 802;
+    pub(super) const SYSTEM_DRIVER_MISMATCH: i32 = 803;
+    pub(super) const COMPAT_NOT_SUPPORTED: i32 = 804;
+    pub(super) const UNKNOWN: i32 = 999;
 }
 
 impl GpuTrouble {
     /// What happened.
-    pub fn describe(&self, plan: &Plan) -> String {
+    pub(crate) fn describe(&self, plan: &Plan) -> String {
         match self {
             GpuTrouble::NoDriver(words) => format!(
                 "--memory {}: there is no NVIDIA driver here: libcuda.so.1 cannot be loaded ({words}); searched: {}. What \
@@ -66,7 +66,7 @@ impl GpuTrouble {
     }
 
     /// What to do next.
-    pub fn advise(&self) -> String {
+    pub(crate) fn advise(&self) -> String {
         let status = match self {
             GpuTrouble::NoDriver(_) | GpuTrouble::Incomplete { .. } => return NO_DRIVER.into(),
             GpuTrouble::NoSuchDevice { .. } => {
@@ -122,7 +122,7 @@ fn mebibytes(bytes: u64) -> String {
 }
 
 /// What to do when a library failed over GPU memory, `words` being its last ones; None for the machine's own memory.
-pub fn advise_library(plan: &Plan, words: &[String]) -> Option<String> {
+pub(crate) fn advise_library(plan: &Plan, words: &[String]) -> Option<String> {
     let Memory::Vram(_) = plan.memory else { return None };
     let has = |part: &str| words.iter().any(|line| line.contains(part));
     Some(match plan.backend() {
@@ -144,7 +144,7 @@ const UCX_WITHOUT_CUDA: &str = "UCX knows GPU memory through its module libuct_c
     NVIDIA_DRIVER_CAPABILITIES=compute,utility (or all), and UCX_TLS must allow cuda.";
 
 /// What a provider of libfabric must have besides, for a sentence; empty for the machine's own memory.
-pub fn demand(plan: &Plan) -> &'static str {
+pub(crate) fn demand(plan: &Plan) -> &'static str {
     match plan.memory {
         Memory::Dram => "",
         Memory::Vram(_) => " and GPU memory (FI_HMEM)",
@@ -152,7 +152,7 @@ pub fn demand(plan: &Plan) -> &'static str {
 }
 
 /// What to do when a library ended its process over GPU memory; None for the machine's own memory, and before it is used.
-pub fn advise_dead(plan: &Plan, stage: Stage, status: ExitStatus) -> Option<String> {
+pub(crate) fn advise_dead(plan: &Plan, stage: Stage, status: ExitStatus) -> Option<String> {
     // SIGABRT, SIGBUS and SIGSEGV.
     let crashed = matches!(status.signal(), Some(6 | 7 | 11));
     if stage < Stage::Register || !crashed {
@@ -162,7 +162,7 @@ pub fn advise_dead(plan: &Plan, stage: Stage, status: ExitStatus) -> Option<Stri
 }
 
 /// What a user should know about a transfer of GPU memory that passed, told by what the library has stated.
-pub fn doubts(plan: &Plan, statements: impl Fn() -> String) -> Option<String> {
+pub(crate) fn doubts(plan: &Plan, statements: impl Fn() -> String) -> Option<String> {
     let Memory::Vram(_) = plan.memory else { return None };
     ucx::names_host_memory(&statements()).then(|| {
         format!(

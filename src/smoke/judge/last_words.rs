@@ -12,7 +12,7 @@ struct Machine {
 }
 
 /// What to do, told by a worker's last words.
-pub fn advise_words(plan: &Plan, words: &[String]) -> Option<String> {
+pub(crate) fn advise_words(plan: &Plan, words: &[String]) -> Option<String> {
     advise_on(plan, words, &|| Machine { devices: FabricDevices::look(), interfaces: interfaces() })
 }
 

@@ -7,7 +7,7 @@ use crate::smoke::plan::pair::Pair;
 use crate::smoke::wire::worker::Measurements;
 
 /// Wheels from before 0.10.1 never had the library; where it should be and is not, something is broken.
-pub fn no_library(plan: &Plan, smoke: &mut Smoke) {
+pub(crate) fn no_library(plan: &Plan, smoke: &mut Smoke) {
     if plan.nixl.should_have_capi() {
         smoke.failure = Some(Failure {
             stage: Stage::Load,
@@ -24,7 +24,7 @@ pub fn no_library(plan: &Plan, smoke: &mut Smoke) {
 }
 
 /// A transfer in which both workers say that all is right.
-pub fn passed(smoke: &mut Smoke, plan: &Plan, initiator: &Measurements, target: &Measurements) {
+pub(crate) fn passed(smoke: &mut Smoke, plan: &Plan, initiator: &Measurements, target: &Measurements) {
     smoke.verified = initiator.compared == plan.size && target.compared == plan.size;
     if !smoke.verified {
         smoke.failure = Some(Failure {

@@ -18,13 +18,13 @@ use crate::environment::variables::Variables;
 /// NVIDIA's driver library.
 const DRIVER: &str = "libcuda.so.1";
 /// Folders that the dynamic loader searches first (ld.so(8)).
-pub const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
+pub(crate) const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 /// Libraries that the dynamic loader loads before all others (ld.so(8)).
 const PRELOAD: &str = "LD_PRELOAD";
 
 /// What was found, and what the workers are given.
 #[derive(Debug, Default)]
-pub struct Libraries {
+pub(crate) struct Libraries {
     /// Folders that the user named.
     first: Vec<PathBuf>,
     /// Loaded before everything else: the stub, or the stand-in.
@@ -42,7 +42,7 @@ pub struct Libraries {
 impl Libraries {
     /// Looks for everything that `plugin` needs. `library_path` are the folders that the user named, `variable` is the
     /// present LD_LIBRARY_PATH, `import_path` the folders that the environment's Python imports from.
-    pub fn find(
+    pub(crate) fn find(
         plugin: Option<&Path>,
         library_path: &[PathBuf],
         variable: Option<&OsStr>,
@@ -66,12 +66,12 @@ impl Libraries {
     }
 
     /// The same without anything in the driver's place: a library that does without the driver shall be seen as it is.
-    pub fn without_stand_in(self) -> Libraries {
+    pub(crate) fn without_stand_in(self) -> Libraries {
         Libraries { preload: None, _stand_in: None, stand_ins: Vec::new(), ..self }
     }
 
     /// What a user should know about libraries that the workers found and a workload will not.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let warning = |folder: &PathBuf| {
             format!(
                 "libraries were taken from {}, where the loader does not search by itself: a workload needs that folder in \
@@ -83,7 +83,7 @@ impl Libraries {
     }
 
     /// What changes in a process's variables: name and new value.
-    pub fn variables(&self, present: &Variables) -> Vec<(&'static str, OsString)> {
+    pub(crate) fn variables(&self, present: &Variables) -> Vec<(&'static str, OsString)> {
         let mut changes = Vec::new();
         if !self.first.is_empty() || !self.needs.outside.is_empty() {
             let own = present.non_empty(LIBRARY_PATH).map(OsStr::to_owned);

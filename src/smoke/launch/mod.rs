@@ -1,7 +1,7 @@
 //! What a worker is started with: libraries, stand-ins, environment variables.
 #![forbid(unsafe_code)]
 
-pub mod libraries;
-pub mod stand_in;
-pub mod variables;
-pub mod worker_command;
+pub(crate) mod libraries;
+pub(crate) mod stand_in;
+pub(crate) mod variables;
+pub(crate) mod worker_command;

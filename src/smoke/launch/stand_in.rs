@@ -15,7 +15,7 @@ static LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libcuda.so.1")
 
 /// The library, in memory.
 #[derive(Debug)]
-pub struct StandIn {
+pub(crate) struct StandIn {
     memory: File,
     own_process: PathBuf,
 }
@@ -25,7 +25,7 @@ impl StandIn {
     ///
     /// # Errors
     /// Where the kernel or a sandbox refuses.
-    pub fn new() -> io::Result<StandIn> {
+    pub(crate) fn new() -> io::Result<StandIn> {
         let mut memory = File::from(rustix::fs::memfd_create("libcuda.so.1", MemfdFlags::CLOEXEC)?);
         memory.write_all(LIBRARY)?;
         // This process's number as /proc, which may belong to another namespace of numbers, has it.
@@ -33,7 +33,7 @@ impl StandIn {
     }
 
     /// The path that a worker finds it at, as long as this value lives.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         let descriptor = self.memory.as_raw_fd().to_string();
         PathBuf::from("/proc").join(&self.own_process).join("fd").join(descriptor)
     }

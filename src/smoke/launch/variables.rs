@@ -23,7 +23,7 @@ enum Change {
 
 /// The variables of a worker: those present, and how they are changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WorkerVariables {
+pub(crate) struct WorkerVariables {
     present: Arc<Variables>,
     changes: Vec<Change>,
     warnings: Vec<String>,
@@ -34,7 +34,7 @@ impl WorkerVariables {
     ///
     /// Metadata servers are withheld, and `secret`, which no library needs. UCX and NIXL are made to say what they do: a
     /// log level that says less is raised, one that says as much or more is kept.
-    pub fn new(present: Arc<Variables>, secret: &str, plugin_dir: Option<&Path>) -> WorkerVariables {
+    pub(crate) fn new(present: Arc<Variables>, secret: &str, plugin_dir: Option<&Path>) -> WorkerVariables {
         let mut variables = WorkerVariables { present: present.clone(), ..WorkerVariables::default() };
         let withheld = present.names().filter(|name| is_server(name) || *name == secret);
         variables.changes.extend(withheld.map(|name| Change::Withhold(name.into())));
@@ -60,7 +60,7 @@ impl WorkerVariables {
     ///
     /// libfabric's efa provider moves bytes between processes of one machine through shared memory unless it is told not
     /// to (fi_efa(7)), and nobody would see it: a transfer that is reported to be over EFA shall be one.
-    pub fn add_backend(&mut self, backend: Backend) {
+    pub(crate) fn add_backend(&mut self, backend: Backend) {
         let name = "FI_EFA_ENABLE_SHM_TRANSFER";
         if backend == Backend::Libfabric {
             self.set_unless(self.present.get(name).is_some_and(|value| value == "0"), name, "0");
@@ -68,12 +68,12 @@ impl WorkerVariables {
     }
 
     /// Adds variables that help the loader.
-    pub fn add_variables(&mut self, variables: Vec<(&'static str, OsString)>) {
+    pub(crate) fn add_variables(&mut self, variables: Vec<(&'static str, OsString)>) {
         self.changes.extend(variables.into_iter().map(|(name, value)| Change::Set(name.into(), value)));
     }
 
     /// Gives them to a process that is about to be started.
-    pub fn apply(&self, command: &mut Command) {
+    pub(crate) fn apply(&self, command: &mut Command) {
         command.env_clear().envs(self.present.iter());
         for change in &self.changes {
             match change {
@@ -84,7 +84,7 @@ impl WorkerVariables {
     }
 
     /// For the report: `NAME=value` and `-NAME`.
-    pub fn describe(&self) -> Vec<String> {
+    pub(crate) fn describe(&self) -> Vec<String> {
         let text = |change: &Change| match change {
             Change::Set(name, value) => format!("{}={}", name.to_string_lossy(), value.to_string_lossy()),
             Change::Withhold(name) => format!("-{}", name.to_string_lossy()),
@@ -93,7 +93,7 @@ impl WorkerVariables {
     }
 
     /// What a user should know about them.
-    pub fn warnings(&self) -> &[String] {
+    pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings
     }
 

@@ -7,10 +7,10 @@ use std::process::Command;
 use super::variables::WorkerVariables;
 
 /// The hidden subcommand that a worker process is started with.
-pub const WORKER_COMMAND: &str = "__smoke-worker";
+pub(crate) const WORKER_COMMAND: &str = "__smoke-worker";
 
 /// What a worker process is started with.
-pub struct WorkerCommand {
+pub(crate) struct WorkerCommand {
     /// This program's file.
     pub program: PathBuf,
     /// The worker's environment variables.
@@ -19,7 +19,7 @@ pub struct WorkerCommand {
 
 impl WorkerCommand {
     /// A command for one worker; its standard streams are the caller's to set.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg0(env!("CARGO_PKG_NAME")).arg(WORKER_COMMAND);
         self.variables.apply(&mut command);

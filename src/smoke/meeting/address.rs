@@ -67,7 +67,7 @@ impl fmt::Display for Address {
 }
 
 /// Whether nobody but this machine's own processes can be at the other end.
-pub fn is_loopback(address: &SocketAddr) -> bool {
+pub(crate) fn is_loopback(address: &SocketAddr) -> bool {
     let ip: IpAddr = address.ip().to_canonical();
     ip.is_loopback()
 }

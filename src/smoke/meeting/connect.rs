@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// Where the address is one of another machine and there is no token.
-pub fn connect(
+pub(crate) fn connect(
     address: &Address,
     token: Option<&Token>,
     limit: Duration,

@@ -11,7 +11,7 @@ use crate::smoke::wire::frame;
 
 /// Who is at the other end.
 #[derive(Clone, Debug)]
-pub struct Other {
+pub(crate) struct Other {
     /// Where from, or where to, it is connected.
     pub address: SocketAddr,
     /// The version of its nixl-retrofit.
@@ -24,7 +24,7 @@ pub struct Other {
 
 /// The control connection of one pair.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     /// The side of the transfer that is on this machine.
     pub role: Role,
@@ -39,7 +39,7 @@ impl Connection {
     ///
     /// # Errors
     /// Where the connection has gone already.
-    pub fn new(stream: TcpStream, role: Role, program: String) -> io::Result<Connection> {
+    pub(crate) fn new(stream: TcpStream, role: Role, program: String) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
         let other = Other { address: stream.peer_addr()?, program, host: String::new(), nixl_version: None };
         Ok(Connection { stream, role, other, lost: false })
@@ -49,7 +49,7 @@ impl Connection {
     ///
     /// # Errors
     /// Where the connection fails, or the other end does not read until then.
-    pub fn send(&mut self, message: &Message, until: Instant) -> io::Result<()> {
+    pub(crate) fn send(&mut self, message: &Message, until: Instant) -> io::Result<()> {
         let sent = frame::send(&mut Timed::new(&self.stream, until), message);
         self.lost |= sent.is_err();
         sent
@@ -59,7 +59,7 @@ impl Connection {
     ///
     /// # Errors
     /// Where the connection fails or ends, the time is over, or what comes is no message.
-    pub fn receive(&mut self, limit: usize, until: Instant) -> io::Result<Message> {
+    pub(crate) fn receive(&mut self, limit: usize, until: Instant) -> io::Result<Message> {
         message::receive(&mut Timed::new(&self.stream, until), limit)?
             .ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection"))
     }
@@ -68,34 +68,34 @@ impl Connection {
     ///
     /// # Errors
     /// Where the process has no more file descriptors.
-    pub fn handle(&self) -> io::Result<TcpStream> {
+    pub(crate) fn handle(&self) -> io::Result<TcpStream> {
         self.stream.try_clone()
     }
 
     /// Ends it; a thread that listens hears that at once.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.lost = true;
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
     /// The other end, for a sentence.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         describe(&self.other)
     }
 }
 
 /// `node-b (10.0.0.2:7000)`.
-pub fn describe(other: &Other) -> String {
+pub(crate) fn describe(other: &Other) -> String {
     if other.host.is_empty() { other.address.to_string() } else { format!("{} ({})", other.host, other.address) }
 }
 
 /// This machine's name, as `hostname` prints it.
-pub fn own_host() -> String {
+pub(crate) fn own_host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// A name that came from elsewhere, as far as it can be shown.
-pub fn shown_host(name: &str) -> String {
+pub(crate) fn shown_host(name: &str) -> String {
     name.chars().filter(char::is_ascii_graphic).take(64).collect()
 }
 

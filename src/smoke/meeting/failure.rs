@@ -4,6 +4,6 @@ use crate::report::smoke::Failure;
 use crate::report::stage::Stage;
 
 /// The two ends did not come together.
-pub fn failure(message: String, advice: &str) -> Failure {
+pub(crate) fn failure(message: String, advice: &str) -> Failure {
     Failure { stage: Stage::Handshake, message, advice: advice.into() }
 }

@@ -21,7 +21,7 @@ use super::token::Token;
 
 /// Version of everything that travels over the control connection. It changes whenever an older program would
 /// misunderstand a newer one.
-pub const PROTOCOL: u16 = 2;
+pub(crate) const PROTOCOL: u16 = 2;
 
 const MAGIC: &[u8; 14] = b"nixl-retrofit\n";
 /// Magic and protocol: so much is read before anything is believed.
@@ -41,7 +41,7 @@ const BUSY: u8 = 3;
 
 /// Why the peer is not talked to; «it» is the other end.
 #[derive(Debug)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The connection failed, or was closed, or time ran out.
     Connection(io::Error),
     /// It is another program: its first bytes.
@@ -86,7 +86,7 @@ impl fmt::Display for Refusal {
 
 impl Refusal {
     /// What to do about it.
-    pub fn advice(&self) -> &'static str {
+    pub(crate) fn advice(&self) -> &'static str {
         match self {
             Refusal::Connection(_) => {
                 "See what nixl-retrofit says at the other end, and that nothing between the two (a proxy, a service \
@@ -114,7 +114,7 @@ impl From<io::Error> for Refusal {
 ///
 /// # Errors
 /// Where the other end is not what it should be, or refuses.
-pub fn connecting(stream: &mut (impl Read + Write), token: Option<&Token>) -> Result<String, Refusal> {
+pub(crate) fn connecting(stream: &mut (impl Read + Write), token: Option<&Token>) -> Result<String, Refusal> {
     let ours = greeting(token)?;
     stream.write_all(&ours)?;
     let theirs = read_greeting(stream)?;
@@ -133,7 +133,7 @@ pub fn connecting(stream: &mut (impl Read + Write), token: Option<&Token>) -> Re
 ///
 /// # Errors
 /// Where the other end is not what it should be, or comes too late.
-pub fn listening(
+pub(crate) fn listening(
     stream: &mut (impl Read + Write),
     token: Option<&Token>,
     claim: impl FnOnce() -> bool,

@@ -30,7 +30,7 @@ const TICK: Duration = Duration::from_millis(20);
 const NAMED: usize = 8;
 
 /// The listening end, before its peer has come.
-pub struct Listener {
+pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
 }
@@ -40,7 +40,7 @@ impl Listener {
     ///
     /// # Errors
     /// Where the address cannot be had, or others than this machine could connect and there is no token.
-    pub fn bind(address: &Address, token: Option<&Token>, limit: Duration) -> Result<Listener> {
+    pub(crate) fn bind(address: &Address, token: Option<&Token>, limit: Duration) -> Result<Listener> {
         let name = || format!("--listen {address}");
         let resolved = address.resolve(Instant::now() + limit).with_context(name)?;
         if token.is_none() && !resolved.iter().all(is_loopback) {
@@ -57,7 +57,7 @@ impl Listener {
     }
 
     /// Where it really listens: with the port that the system has chosen, if it was to choose one.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -65,7 +65,7 @@ impl Listener {
     ///
     /// # Errors
     /// Where nobody has come in time.
-    pub fn wait(
+    pub(crate) fn wait(
         self,
         token: Option<&Token>,
         limit: Duration,

@@ -16,7 +16,7 @@ use crate::smoke::wire::worker::FromWorker;
 /// What one supervisor tells the other.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Message {
+pub(crate) enum Message {
     /// The connecting end's first message.
     Offer(Offer),
     /// What the listening end says to that.
@@ -33,7 +33,7 @@ pub enum Message {
 
 /// What the connecting end wants.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Offer {
+pub(crate) struct Offer {
     /// Its own name for its machine.
     pub host: String,
     /// The version of its NIXL.
@@ -56,7 +56,7 @@ pub struct Offer {
 
 /// One transfer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Offered {
+pub(crate) struct Offered {
     /// The connecting end's.
     pub initiator: Vec<String>,
     /// The listening end's.
@@ -70,7 +70,7 @@ pub struct Offered {
 /// What the listening end says to it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Answer {
+pub(crate) enum Answer {
     /// Yes, with these limits.
     Agreed(Terms),
     /// No, and why.
@@ -79,7 +79,7 @@ pub enum Answer {
 
 /// The listening end's part.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Terms {
+pub(crate) struct Terms {
     /// Its own name for its machine.
     pub host: String,
     /// The version of its NIXL.
@@ -92,7 +92,7 @@ pub struct Terms {
 
 /// How a transfer failed at one end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// What went wrong.
     pub failure: Told,
     /// Whether that end's worker has ended: then whatever the other one's complains of is the echo.
@@ -104,14 +104,14 @@ pub struct Finding {
 ///
 /// # Errors
 /// Where the stream fails, or what comes is no message.
-pub fn receive(stream: &mut impl Read, limit: usize) -> io::Result<Option<Message>> {
+pub(crate) fn receive(stream: &mut impl Read, limit: usize) -> io::Result<Option<Message>> {
     let Some(mut value) = frame::receive_within::<Value>(stream, limit)? else { return Ok(None) };
     make_printable(&mut value);
     Ok(Some(serde_json::from_value(value)?))
 }
 
 /// What to say of a peer whose message cannot be read; «it» is the peer. `program` is its version.
-pub fn unreadable(program: &str, error: &io::Error) -> String {
+pub(crate) fn unreadable(program: &str, error: &io::Error) -> String {
     format!(
         "runs nixl-retrofit {program}, and this end, nixl-retrofit {}, cannot read its message ({error})",
         env!("CARGO_PKG_VERSION")

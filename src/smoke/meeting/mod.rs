@@ -22,15 +22,15 @@
 //! | `failure` | a transfer that failed before it began |
 #![forbid(unsafe_code)]
 
-pub mod address;
-pub mod connect;
-pub mod connection;
-pub mod failure;
-pub mod handshake;
-pub mod listen;
-pub mod message;
-pub mod terms;
-pub mod timed;
-pub mod token;
-pub mod told;
-pub mod verdict;
+pub(crate) mod address;
+pub(crate) mod connect;
+pub(crate) mod connection;
+pub(crate) mod failure;
+pub(crate) mod handshake;
+pub(crate) mod listen;
+pub(crate) mod message;
+pub(crate) mod terms;
+pub(crate) mod timed;
+pub(crate) mod token;
+pub(crate) mod told;
+pub(crate) mod verdict;

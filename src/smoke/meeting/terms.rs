@@ -25,7 +25,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// What the listening end's user has asked for, and nothing that is a mere default.
 #[derive(Clone, Debug)]
-pub struct Given {
+pub(crate) struct Given {
     /// The backends of its own agents, if any were named.
     pub backends: Vec<Backend>,
     /// The payload's size.
@@ -40,7 +40,7 @@ pub struct Given {
 ///
 /// # Errors
 /// Where this end cannot do it, the other one refuses, or is gone.
-pub fn offer(connection: &mut Connection, plans: Vec<Plan>) -> Result<Vec<Plan>, Failure> {
+pub(crate) fn offer(connection: &mut Connection, plans: Vec<Plan>) -> Result<Vec<Plan>, Failure> {
     let Some(first) = plans.first() else { return Ok(plans) };
     for plan in &plans {
         can_load(plan).map_err(refused)?;
@@ -76,7 +76,7 @@ pub fn offer(connection: &mut Connection, plans: Vec<Plan>) -> Result<Vec<Plan>,
 ///
 /// # Errors
 /// Where the offer is not to be accepted, or the other end is gone.
-pub fn accept(connection: &mut Connection, template: &Plan, given: &Given) -> Result<Vec<Plan>, Failure> {
+pub(crate) fn accept(connection: &mut Connection, template: &Plan, given: &Given) -> Result<Vec<Plan>, Failure> {
     let until = Instant::now() + PATIENCE.min(template.timeout);
     let offer = match connection.receive(FRAME, until) {
         Ok(Message::Offer(offer)) => offer,

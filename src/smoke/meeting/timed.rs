@@ -5,14 +5,14 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// A stream whose every reading and writing ends at one moment, however slowly the bytes come.
-pub struct Timed<'a> {
+pub(crate) struct Timed<'a> {
     stream: &'a TcpStream,
     until: Instant,
 }
 
 impl<'a> Timed<'a> {
     /// Until then.
-    pub fn new(stream: &'a TcpStream, until: Instant) -> Timed<'a> {
+    pub(crate) fn new(stream: &'a TcpStream, until: Instant) -> Timed<'a> {
         Timed { stream, until }
     }
 

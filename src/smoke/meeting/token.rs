@@ -11,20 +11,20 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 /// The variable that holds it. It is no option of the command line, which every user of a machine can read.
-pub const TOKEN_VARIABLE: &str = "NIXL_RETROFIT_TOKEN";
+pub(crate) const TOKEN_VARIABLE: &str = "NIXL_RETROFIT_TOKEN";
 /// A longer one is no token but the wrong file.
 const LONGEST: u64 = 4096;
 
 /// The secret. It is never printed, and never sent.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(Vec<u8>);
+pub(crate) struct Token(Vec<u8>);
 
 impl Token {
     /// From `file`, or else from the variable's value; None where neither is given. Also what should be said of it.
     ///
     /// # Errors
     /// Where the file cannot be read, and where a token is empty or too long.
-    pub fn find(file: Option<&Path>, variable: Option<OsString>) -> Result<(Option<Token>, Option<String>)> {
+    pub(crate) fn find(file: Option<&Path>, variable: Option<OsString>) -> Result<(Option<Token>, Option<String>)> {
         if let Some(path) = file {
             return Token::read(path).map(|(token, warning)| (Some(token), warning));
         }
@@ -64,7 +64,7 @@ impl Token {
     }
 
     /// The key that both ends prove to have; empty without a token.
-    pub fn key(token: Option<&Token>) -> &[u8] {
+    pub(crate) fn key(token: Option<&Token>) -> &[u8] {
         token.map_or(&[], |token| &token.0)
     }
 }

@@ -7,7 +7,7 @@ use crate::report::stage::Stage;
 
 /// A failure, as one end tells it to the other.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Told {
+pub(crate) struct Told {
     /// Where.
     pub stage: Stage,
     /// What happened.

@@ -15,7 +15,7 @@ const VERSION: u16 = 1;
 /// What a transfer came to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// Version of these keys.
     pub version: u16,
     /// Passed, failed or skipped.
@@ -70,7 +70,7 @@ pub struct Verdict {
 
 /// A GPU, as its driver states it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Gpu {
+pub(crate) struct Gpu {
     name: String,
     cuda: String,
     driver: String,
@@ -83,7 +83,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 
 impl Verdict {
     /// The part of a report that both ends share.
-    pub fn of(smoke: &Smoke) -> Verdict {
+    pub(crate) fn of(smoke: &Smoke) -> Verdict {
         let smoke = smoke.clone();
         Verdict {
             version: VERSION,
@@ -109,7 +109,7 @@ impl Verdict {
     }
 
     /// The report of this verdict, with what `own` says of this machine in it.
-    pub fn adopt(self, own: Smoke) -> Smoke {
+    pub(crate) fn adopt(self, own: Smoke) -> Smoke {
         Smoke {
             status: self.status,
             reason: self.reason,
@@ -135,11 +135,11 @@ impl Verdict {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A verdict in which every key has a value.
-    pub fn verdict() -> Verdict {
+    pub(crate) fn verdict() -> Verdict {
         let failure = Told { stage: crate::report::stage::Stage::Fabric, message: "m".into(), advice: "a".into() };
         Verdict {
             reason: Some("r".into()),

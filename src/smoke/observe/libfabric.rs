@@ -20,7 +20,7 @@ use super::statement::Statement;
 use crate::report::fabric::{Fabric, Fabrics};
 
 /// Whether a line of output belongs to what [`read`] understands.
-pub fn is_statement(line: &[u8]) -> bool {
+pub(crate) fn is_statement(line: &[u8]) -> bool {
     memchr::memmem::find(line, b"] Created rail ").is_some()
         || memchr::memmem::find(line, b" rails using provider=").is_some()
         || memchr::memmem::find(line, b"] fabric_attr->name ").is_some()
@@ -33,7 +33,7 @@ fn is_discovery(line: &[u8]) -> bool {
 }
 
 /// Reads what a side that has made its connection has printed: before that, a rail is an intention.
-pub fn read(output: &str) -> Statement {
+pub(crate) fn read(output: &str) -> Statement {
     let mut providers: Vec<String> = Vec::new();
     let mut rails = Vec::new();
     let mut fabrics = Vec::new();

@@ -1,7 +1,7 @@
 //! What a running library states about what carries the bytes, and what a worker prints.
 #![forbid(unsafe_code)]
 
-pub mod libfabric;
-pub mod output;
-pub mod statement;
-pub mod ucx;
+pub(crate) mod libfabric;
+pub(crate) mod output;
+pub(crate) mod statement;
+pub(crate) mod ucx;

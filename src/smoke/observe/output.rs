@@ -16,7 +16,7 @@ const LINE: usize = 4096;
 
 /// One output of a process, read by a thread of its own until its end.
 #[derive(Clone)]
-pub struct Capture {
+pub(crate) struct Capture {
     shared: Arc<(Mutex<Kept>, Condvar)>,
 }
 
@@ -31,7 +31,7 @@ struct Kept {
 
 impl Capture {
     /// Starts to read.
-    pub fn start(mut stream: impl Read + Send + 'static) -> std::io::Result<Capture> {
+    pub(crate) fn start(mut stream: impl Read + Send + 'static) -> std::io::Result<Capture> {
         let capture = Capture { shared: Arc::default() };
         let ours = capture.clone();
         std::thread::Builder::new().name("smoke-output".into()).spawn(move || {
@@ -50,7 +50,7 @@ impl Capture {
     }
 
     /// Waits until the output has ended, but not longer than that: a process left behind may keep it open.
-    pub fn wait(&self, limit: Duration) {
+    pub(crate) fn wait(&self, limit: Duration) {
         let until = Instant::now() + limit;
         let mut kept = self.kept();
         while !kept.ended {
@@ -63,7 +63,7 @@ impl Capture {
     }
 
     /// What was kept, as text.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let kept = self.kept();
         let mut bytes = kept.head.clone();
         bytes.extend(&kept.tail);
@@ -71,7 +71,7 @@ impl Capture {
     }
 
     /// The lines that state something about transports.
-    pub fn statements(&self) -> String {
+    pub(crate) fn statements(&self) -> String {
         String::from_utf8_lossy(&self.kept().statements).into_owned()
     }
 
@@ -107,7 +107,7 @@ impl Kept {
 }
 
 /// The last lines worth quoting: complaints if there are any, else whatever is not a mere piece of information.
-pub fn last_words(text: &str, most: usize) -> Vec<String> {
+pub(crate) fn last_words(text: &str, most: usize) -> Vec<String> {
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| is_prose(line)).collect();
     let complaints: Vec<&str> = lines.iter().copied().filter(|line| is_complaint(line)).collect();
     let chosen = if complaints.is_empty() { lines } else { complaints };

@@ -25,7 +25,7 @@ use super::statement::Statement;
 use crate::report::fabric::{Fabric, Fabrics};
 
 /// Whether a line of output belongs to what [`read`] understands.
-pub fn is_statement(line: &[u8]) -> bool {
+pub(crate) fn is_statement(line: &[u8]) -> bool {
     contains(line, b" cfg#") || contains(line, b"]   | ")
 }
 
@@ -34,7 +34,7 @@ fn contains(line: &[u8], part: &[u8]) -> bool {
 }
 
 /// Reads what an initiator has printed; `length` is that of the messages in question.
-pub fn read(output: &str, length: u64) -> Statement {
+pub(crate) fn read(output: &str, length: u64) -> Statement {
     let mut reading = Reading::default();
     for line in output.lines() {
         reading.line(line);
@@ -44,7 +44,7 @@ pub fn read(output: &str, length: u64) -> Statement {
 
 /// Whether UCX took the memory of any write or read, here or there, for the host's: its tables say, for example, `remote
 /// memory write by ucp_put* from host memory to host` or `remote memory read by ucp_get* into cuda/GPU0 from cuda`.
-pub fn names_host_memory(output: &str) -> bool {
+pub(crate) fn names_host_memory(output: &str) -> bool {
     let tables = output.lines().filter_map(|line| Some(line.split_once("]   | ")?.1));
     let mut operations = tables
         .flat_map(|table| table.split('|').map(str::trim))
@@ -221,7 +221,7 @@ fn fabric(transport: &str) -> Fabric {
         "tcp" => Fabric::Tcp,
         "self" | "posix" | "sysv" | "cma" | "knem" | "xpmem" => Fabric::Shm,
         "cuda_ipc" | "rocm_ipc" | "ze_ipc" => Fabric::GpuIpc,
-        _ if ["rc", "dc", "ud", "gga"].iter().any(|prefix| is_verbs(&prefix)) => {
+        _ if ["rc", "dc", "ud", "gga"].iter().any(is_verbs) => {
             let is_efa = device.starts_with("rdmap") || device.starts_with("efa");
             if is_efa { Fabric::Efa } else { Fabric::Ib }
         }

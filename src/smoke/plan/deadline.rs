@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A deadline as a user would write it.
-pub fn spoken(limit: Duration) -> String {
+pub(crate) fn spoken(limit: Duration) -> String {
     let milliseconds = limit.as_millis();
     if milliseconds.is_multiple_of(1000) { format!("{} s", milliseconds / 1000) } else { format!("{milliseconds} ms") }
 }

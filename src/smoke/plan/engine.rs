@@ -27,7 +27,7 @@ pub enum EngineChoice {
 /// The library that moves the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum EngineKind {
+pub(crate) enum EngineKind {
     /// The installed NIXL, through its C API.
     Nixl,
     /// UCX itself.
@@ -38,7 +38,7 @@ pub enum EngineKind {
 
 impl EngineKind {
     /// Its name in a sentence.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             EngineKind::Nixl => "NIXL",
             EngineKind::Ucp => "UCX itself",
@@ -49,7 +49,7 @@ impl EngineKind {
 
 /// What moves the bytes, once it is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Engine {
+pub(crate) struct Engine {
     /// The kind of library.
     pub kind: EngineKind,
     /// The path of the library, or its name for the dynamic loader. `None` is a NIXL without the C API that it should
@@ -61,7 +61,7 @@ impl Engine {
     /// Decides, for agents that prefer `backend`.
     ///
     /// `auto` never passes over a C API that is missing although that NIXL came with one: something has removed it.
-    pub fn decide(choice: EngineChoice, nixl: &NixlInstallation, backend: Backend) -> Engine {
+    pub(crate) fn decide(choice: EngineChoice, nixl: &NixlInstallation, backend: Backend) -> Engine {
         let uses_nixl = match choice {
             EngineChoice::Nixl => true,
             EngineChoice::Native => false,
@@ -80,7 +80,7 @@ impl Engine {
     }
 
     /// Whether the installed NIXL moves the bytes.
-    pub fn is_nixl(&self) -> bool {
+    pub(crate) fn is_nixl(&self) -> bool {
         self.kind == EngineKind::Nixl
     }
 }

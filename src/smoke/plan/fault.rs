@@ -1,5 +1,4 @@
 //! Faults that a worker commits on purpose, so that tests can see them caught.
-#![forbid(unsafe_code)]
 
 use std::str::FromStr;
 

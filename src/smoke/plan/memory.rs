@@ -1,5 +1,4 @@
 //! Whose memory the payload lies in.
-#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::str::FromStr;

@@ -4,30 +4,30 @@ use std::ops::Range;
 
 /// How a payload is divided into messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Messages {
+pub(crate) struct Messages {
     size: usize,
     each: usize,
 }
 
 impl Messages {
     /// Divides `size` bytes into at most `count` messages of equal length; the last may be shorter.
-    pub fn divide(size: usize, count: usize) -> Messages {
+    pub(crate) fn divide(size: usize, count: usize) -> Messages {
         let each = size.div_ceil(count.max(1)).next_multiple_of(8);
         Messages { size, each }
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.size.div_ceil(self.each)
     }
 
     /// Length of the longest.
-    pub fn longest(&self) -> usize {
+    pub(crate) fn longest(&self) -> usize {
         self.each.min(self.size)
     }
 
     /// Where message `index` lies in the payload.
-    pub fn range(&self, index: usize) -> Range<usize> {
+    pub(crate) fn range(&self, index: usize) -> Range<usize> {
         let start = index * self.each;
         start..(start + self.each).min(self.size)
     }

@@ -1,18 +1,18 @@
 //! What to transfer: everything that is decided before a worker starts.
 #![forbid(unsafe_code)]
 
-pub mod deadline;
-pub mod engine;
-pub mod fabric;
-pub mod fault;
-pub mod memory;
-pub mod messages;
-pub mod operation;
-pub mod options;
-pub mod pair;
-pub mod plugins;
-pub mod role;
-pub mod seed;
+pub(crate) mod deadline;
+pub(crate) mod engine;
+pub(crate) mod fabric;
+pub(crate) mod fault;
+pub(crate) mod memory;
+pub(crate) mod messages;
+pub(crate) mod operation;
+pub(crate) mod options;
+pub(crate) mod pair;
+pub(crate) mod plugins;
+pub(crate) mod role;
+pub(crate) mod seed;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use plugins::PluginFolder;
 
 /// What to transfer, with what, and how long it may take. Nothing in it is looked up again.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// This program's file, which is started once more for each worker.
     pub program: PathBuf,
     /// The NIXL to load.
@@ -67,23 +67,23 @@ pub struct Plan {
 
 impl Plan {
     /// The backend that the initiator prefers; with one backend, that one.
-    pub fn backend(&self) -> Backend {
+    pub(crate) fn backend(&self) -> Backend {
         self.pair.preferred()
     }
 
     /// The same plan for other agents, and the engine that they need.
-    pub fn with_pair(&self, pair: Pair, choice: EngineChoice, principal: bool) -> Plan {
+    pub(crate) fn with_pair(&self, pair: Pair, choice: EngineChoice, principal: bool) -> Plan {
         let engine = Engine::decide(choice, &self.nixl, pair.preferred());
         Plan { pair, engine, principal, ..self.clone() }
     }
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A plan of NIXL 1.5.1 with nothing special about it.
-    pub fn plan(backend: Backend) -> Plan {
+    pub(crate) fn plan(backend: Backend) -> Plan {
         let nixl = NixlInstallation {
             name: "nixl-cu13".into(),
             version: Some("1.5.1".into()),

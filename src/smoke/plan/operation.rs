@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a transfer does, by its number in NIXL's `nixl_capi_xfer_op_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// `NIXL_CAPI_XFER_OP_READ`.
     Read = 0,
     /// `NIXL_CAPI_XFER_OP_WRITE`.
@@ -13,7 +13,7 @@ pub enum Operation {
 
 impl Operation {
     /// Its name in reports.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Operation::Read => "READ",
             Operation::Write => "WRITE",

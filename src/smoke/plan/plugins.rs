@@ -6,11 +6,11 @@ use crate::environment::nixl::{self, NixlInstallation};
 use crate::environment::variables::Variables;
 
 /// The variable that overrides NIXL's own folder.
-pub const PLUGIN_DIR_VARIABLE: &str = "NIXL_PLUGIN_DIR";
+pub(crate) const PLUGIN_DIR_VARIABLE: &str = "NIXL_PLUGIN_DIR";
 
 /// Who named the plugin folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamedBy {
+pub(crate) enum NamedBy {
     /// The command line; the workers must be told.
     Option,
     /// The environment variable.
@@ -21,7 +21,7 @@ pub enum NamedBy {
 
 /// NIXL's plugin folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PluginFolder {
+pub(crate) struct PluginFolder {
     /// The folder.
     pub path: PathBuf,
     /// Who named it.
@@ -30,7 +30,11 @@ pub struct PluginFolder {
 
 impl PluginFolder {
     /// Decides; `None` where no folder is known.
-    pub fn decide(option: Option<&Path>, variables: &Variables, nixl: &NixlInstallation) -> Option<PluginFolder> {
+    pub(crate) fn decide(
+        option: Option<&Path>,
+        variables: &Variables,
+        nixl: &NixlInstallation,
+    ) -> Option<PluginFolder> {
         let folder = |path: &Path, named_by| PluginFolder { path: path.to_path_buf(), named_by };
         let variable = variables.non_empty(PLUGIN_DIR_VARIABLE).map(Path::new);
         option
@@ -40,7 +44,7 @@ impl PluginFolder {
     }
 
     /// The file of a backend's plugin.
-    pub fn file(&self, backend: &str) -> PathBuf {
+    pub(crate) fn file(&self, backend: &str) -> PathBuf {
         nixl::plugin_file(&self.path, backend)
     }
 }

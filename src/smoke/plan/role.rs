@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The two sides of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub(crate) enum Role {
     /// Writes into the target and reads from it.
     Initiator,
     /// Offers its memory, waits for notifications, compares.
@@ -16,10 +16,10 @@ pub enum Role {
 
 impl Role {
     /// Both, in the order in which they are started.
-    pub const ALL: [Role; 2] = [Role::Initiator, Role::Target];
+    pub(crate) const ALL: [Role; 2] = [Role::Initiator, Role::Target];
 
     /// The name of its agent.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Role::Initiator => "initiator",
             Role::Target => "target",
@@ -27,7 +27,7 @@ impl Role {
     }
 
     /// The one at the other end.
-    pub fn other(self) -> Role {
+    pub(crate) fn other(self) -> Role {
         match self {
             Role::Initiator => Role::Target,
             Role::Target => Role::Initiator,

@@ -4,6 +4,6 @@
 ///
 /// # Errors
 /// Where the system gives none.
-pub fn random() -> Result<u64, getrandom::Error> {
+pub(crate) fn random() -> Result<u64, getrandom::Error> {
     getrandom::u64()
 }

@@ -25,7 +25,7 @@ const DYING: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(1);
 
 /// A worker process; dropping it ends it.
-pub struct Child {
+pub(crate) struct Child {
     process: std::process::Child,
     control: UnixStream,
     deadline: Instant,
@@ -35,7 +35,7 @@ pub struct Child {
 
 impl Child {
     /// Starts it and gives it its task.
-    pub fn start(
+    pub(crate) fn start(
         worker: &WorkerCommand,
         role: Role,
         task: &ToWorker,
@@ -57,7 +57,7 @@ impl Child {
     }
 
     /// Passes on what the other worker has said.
-    pub fn tell(&mut self, message: PeerMessage) -> io::Result<()> {
+    pub(crate) fn tell(&mut self, message: PeerMessage) -> io::Result<()> {
         self.say(&ToWorker::Peer(message))
     }
 
@@ -69,29 +69,29 @@ impl Child {
     }
 
     /// How it ended, if it does so within that time.
-    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+    pub(crate) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         wait(&mut self.process, limit)
     }
 
     /// Ends it.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.process.kill();
     }
 
     /// Collects the ended process, and what it has printed.
-    pub fn reap(&mut self, limit: Duration) {
+    pub(crate) fn reap(&mut self, limit: Duration) {
         self.wait(DYING);
         self.stdout.wait(limit);
         self.stderr.wait(limit);
     }
 
     /// What it has stated about transports.
-    pub fn statements(&self) -> String {
+    pub(crate) fn statements(&self) -> String {
         self.stdout.statements() + &self.stderr.statements()
     }
 
     /// What it has said last.
-    pub fn last_words(&self) -> Vec<String> {
+    pub(crate) fn last_words(&self) -> Vec<String> {
         let mut words = output::last_words(&self.stdout.text(), QUOTED / 2);
         words.extend(output::last_words(&self.stderr.text(), QUOTED));
         words

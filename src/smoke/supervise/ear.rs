@@ -6,7 +6,7 @@ use super::event::Event;
 
 /// Where a listening thread sends what it hears.
 #[derive(Clone)]
-pub struct Ear {
+pub(crate) struct Ear {
     /// The supervisor's queue.
     pub events: Sender<Event>,
     /// Asks the kernel to let the calling thread run soon after it wakes up.

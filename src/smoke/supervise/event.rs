@@ -7,7 +7,7 @@ use crate::smoke::wire::worker::FromWorker;
 
 /// What reaches the supervisor from a worker.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// It said something.
     Said(Role, FromWorker),
     /// Nothing more will come; with the error, if it was one.

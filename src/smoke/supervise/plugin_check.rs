@@ -20,7 +20,12 @@ const DYING: Duration = Duration::from_secs(2);
 
 /// Loads the backend's plugin of a NIXL without a C API in a process of its own. None where there is nothing to load, or
 /// no time left for it.
-pub fn check_plugin(plan: &Plan, worker: &WorkerCommand, deadline: Instant, promptly: fn()) -> Option<PluginCheck> {
+pub(crate) fn check_plugin(
+    plan: &Plan,
+    worker: &WorkerCommand,
+    deadline: Instant,
+    promptly: fn(),
+) -> Option<PluginCheck> {
     if plan.nixl.capi.is_some() {
         return None;
     }

@@ -15,10 +15,10 @@ use crate::smoke::wire::worker::FromWorker;
 
 /// How long after the deadline the other end may take to say, or to hear, what the transfer came to: it ends its worker
 /// first, and collects its last words.
-pub const GRACE: Duration = Duration::from_secs(2);
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 /// The way to the other supervisor, for one transfer.
-pub struct Remote {
+pub(crate) struct Remote {
     /// Who is there, for a sentence.
     pub name: String,
     /// When something was last heard from there.
@@ -29,7 +29,7 @@ pub struct Remote {
 
 impl Remote {
     /// Begins to listen to it, in a thread that ends with the transfer's last message or with the connection.
-    pub fn start(connection: &Connection, deadline: Instant, ear: Ear) -> io::Result<Remote> {
+    pub(crate) fn start(connection: &Connection, deadline: Instant, ear: Ear) -> io::Result<Remote> {
         let until = deadline + GRACE;
         let (stream, role, program) = (connection.handle()?, connection.role.other(), connection.other.program.clone());
         let thread = std::thread::Builder::new().name("smoke-control".into());
@@ -41,7 +41,7 @@ impl Remote {
     }
 
     /// Says something.
-    pub fn say(&mut self, message: &Message) -> io::Result<()> {
+    pub(crate) fn say(&mut self, message: &Message) -> io::Result<()> {
         frame::send(&mut Timed::new(&self.stream, self.until), message)
     }
 }
@@ -72,6 +72,6 @@ fn listen(stream: &TcpStream, role: Role, until: Instant, program: &str, ear: &E
 }
 
 /// What a supervisor passes on of its worker's words: how far it has come, and what is for the other worker.
-pub fn is_passed_on(message: &FromWorker) -> bool {
+pub(crate) fn is_passed_on(message: &FromWorker) -> bool {
     matches!(message, FromWorker::Stage(_) | FromWorker::Peer(_) | FromWorker::Done(_))
 }

@@ -16,7 +16,7 @@ use crate::smoke::plan::Plan;
 use crate::smoke::plan::role::Role;
 
 /// Puts into a report who is at the other end.
-pub fn introduce(smoke: &mut Smoke, connection: &Connection) {
+pub(crate) fn introduce(smoke: &mut Smoke, connection: &Connection) {
     let other = &connection.other;
     smoke.role = Some(connection.role.name().into());
     smoke.peer = Some(PeerReport {
@@ -33,7 +33,7 @@ pub fn introduce(smoke: &mut Smoke, connection: &Connection) {
 
 impl Supervisor {
     /// Says on which machine it was.
-    pub fn locate(&mut self, failure: &mut Failure, ending: &Ending, plan_seconds: &str) {
+    pub(crate) fn locate(&mut self, failure: &mut Failure, ending: &Ending, plan_seconds: &str) {
         let awaits_verdict = self.awaits_verdict();
         let Some(remote) = self.remote() else { return };
         match ending {
@@ -54,7 +54,13 @@ impl Supervisor {
     }
 
     /// Agrees with the other end on what the transfer came to; returns that.
-    pub fn settle(&mut self, plan: &Plan, connection: &mut Connection, smoke: Smoke, ending: Option<&Ending>) -> Smoke {
+    pub(crate) fn settle(
+        &mut self,
+        plan: &Plan,
+        connection: &mut Connection,
+        smoke: Smoke,
+        ending: Option<&Ending>,
+    ) -> Smoke {
         // Who awaits a verdict has, at the deadline, waited for it long enough.
         let is_late = self.awaits_verdict() && matches!(ending, Some(Ending::Deadline(_)));
         if is_late || matches!(ending, Some(Ending::Gone(..))) {

@@ -12,7 +12,7 @@ use crate::smoke::plan::role::Role;
 use crate::smoke::wire::worker::{FromWorker, Measurements, PeerMessage};
 
 /// A side, and how far it has come.
-pub struct Side {
+pub(crate) struct Side {
     /// Which one it is.
     pub role: Role,
     /// The last stage it has entered.
@@ -29,22 +29,22 @@ enum Place {
 
 impl Side {
     /// A worker of this machine.
-    pub fn here(role: Role, child: Child) -> Side {
+    pub(crate) fn here(role: Role, child: Child) -> Side {
         Side { role, stage: Stage::Load, done: None, place: Place::Here(child) }
     }
 
     /// The worker of another machine.
-    pub fn there(role: Role, remote: Remote) -> Side {
+    pub(crate) fn there(role: Role, remote: Remote) -> Side {
         Side { role, stage: Stage::Load, done: None, place: Place::There(remote) }
     }
 
     /// Whether its worker is one of this machine.
-    pub fn is_here(&self) -> bool {
+    pub(crate) fn is_here(&self) -> bool {
         matches!(self.place, Place::Here(_))
     }
 
     /// The other machine, where its worker is there.
-    pub fn remote(&mut self) -> Option<&mut Remote> {
+    pub(crate) fn remote(&mut self) -> Option<&mut Remote> {
         match &mut self.place {
             Place::Here(_) => None,
             Place::There(remote) => Some(remote),
@@ -52,7 +52,7 @@ impl Side {
     }
 
     /// Passes on what the other worker has said to it.
-    pub fn tell(&mut self, message: PeerMessage) -> io::Result<()> {
+    pub(crate) fn tell(&mut self, message: PeerMessage) -> io::Result<()> {
         match &mut self.place {
             Place::Here(child) => child.tell(message),
             Place::There(remote) => remote.say(&Message::Worker(FromWorker::Peer(message))),
@@ -60,13 +60,13 @@ impl Side {
     }
 
     /// Ends its worker once it has nothing more to do.
-    pub fn dismiss(&mut self, measurements: Measurements) {
+    pub(crate) fn dismiss(&mut self, measurements: Measurements) {
         self.done = Some(measurements);
         self.kill();
     }
 
     /// How its process ended, if it does so within that time; that of another machine is not for us to see.
-    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+    pub(crate) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         match &mut self.place {
             Place::Here(child) => child.wait(limit),
             Place::There(_) => None,
@@ -74,21 +74,21 @@ impl Side {
     }
 
     /// Ends its process. The other machine's supervisor ends its own.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Place::Here(child) = &mut self.place {
             child.kill();
         }
     }
 
     /// Collects the ended process, and what it has printed.
-    pub fn reap(&mut self, limit: Duration) {
+    pub(crate) fn reap(&mut self, limit: Duration) {
         if let Place::Here(child) = &mut self.place {
             child.reap(limit);
         }
     }
 
     /// What it has stated about transports.
-    pub fn statements(&self) -> String {
+    pub(crate) fn statements(&self) -> String {
         match &self.place {
             Place::Here(child) => child.statements(),
             Place::There(_) => String::new(),
@@ -96,7 +96,7 @@ impl Side {
     }
 
     /// What it has said last.
-    pub fn last_words(&self) -> Vec<String> {
+    pub(crate) fn last_words(&self) -> Vec<String> {
         match &self.place {
             Place::Here(child) => child.last_words(),
             Place::There(_) => Vec::new(),

@@ -23,12 +23,12 @@ use crate::smoke::plan::role::Role;
 use crate::smoke::wire::worker::{Gpu, Measurements, Stated, Task, TaskBackend, ToWorker};
 
 /// How long to look whether a worker's error is the echo of the other one's death.
-pub const ECHO: Duration = Duration::from_millis(100);
+pub(crate) const ECHO: Duration = Duration::from_millis(100);
 /// How long to wait for the rest of an ended worker's output.
 const OUTPUT: Duration = Duration::from_millis(500);
 
 /// Both workers, and what is known of them.
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     /// When the transfer must have ended.
     pub deadline: Instant,
     /// The two, once they are started.
@@ -49,7 +49,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Without workers as yet. `promptly` asks the kernel to let a thread run soon after it wakes up.
-    pub fn new(deadline: Instant, promptly: fn()) -> Supervisor {
+    pub(crate) fn new(deadline: Instant, promptly: fn()) -> Supervisor {
         let (sender, events) = mpsc::channel();
         Supervisor {
             deadline,
@@ -67,7 +67,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// Where no process or thread can be started.
-    pub fn start(
+    pub(crate) fn start(
         &mut self,
         plan: &Plan,
         library: &Path,
@@ -92,24 +92,24 @@ impl Supervisor {
     }
 
     /// The last stage that a side has entered.
-    pub fn stage(&self, role: Role) -> Stage {
+    pub(crate) fn stage(&self, role: Role) -> Stage {
         self.workers.iter().find(|worker| worker.role == role).map_or(Stage::Load, |worker| worker.stage)
     }
 
     /// A side's last message, when everything was right.
-    pub fn done(&self, role: Role) -> Option<Measurements> {
+    pub(crate) fn done(&self, role: Role) -> Option<Measurements> {
         self.workers.iter().find(|worker| worker.role == role)?.done.clone()
     }
 
     /// A side.
-    pub fn worker(&mut self, role: Role) -> &mut Side {
+    pub(crate) fn worker(&mut self, role: Role) -> &mut Side {
         // Events come from started workers only, and both are started before the first event is handled.
         let index = self.workers.iter().position(|worker| worker.role == role);
         &mut self.workers[index.expect("both workers are started")]
     }
 
     /// Ends both, whatever they are doing, and keeps what they have printed.
-    pub fn end_workers(&mut self) {
+    pub(crate) fn end_workers(&mut self) {
         for worker in &mut self.workers {
             worker.kill();
         }
@@ -119,7 +119,7 @@ impl Supervisor {
     }
 
     /// What was stated about what carries the bytes.
-    pub fn statement(&self, plan: &Plan) -> Statement {
+    pub(crate) fn statement(&self, plan: &Plan) -> Statement {
         if self.awaits_verdict() {
             return Statement::default();
         }
@@ -142,28 +142,28 @@ impl Supervisor {
     }
 
     /// What the initiator's library has stated in what it printed.
-    pub fn statements(&self) -> String {
+    pub(crate) fn statements(&self) -> String {
         let initiator = self.workers.iter().find(|worker| worker.role == Role::Initiator);
         initiator.map(Side::statements).unwrap_or_default()
     }
 
     /// What a side has printed last.
-    pub fn last_words(&self, role: Role) -> Vec<String> {
+    pub(crate) fn last_words(&self, role: Role) -> Vec<String> {
         self.workers.iter().find(|worker| worker.role == role).map(Side::last_words).unwrap_or_default()
     }
 
     /// Whether the other end decides what the transfer came to.
-    pub fn awaits_verdict(&self) -> bool {
+    pub(crate) fn awaits_verdict(&self) -> bool {
         self.workers.iter().any(|side| side.role == Role::Initiator && !side.is_here())
     }
 
     /// When to give up; who awaits a verdict gives the other end the time to say that its time is over.
-    pub fn limit(&self) -> Instant {
+    pub(crate) fn limit(&self) -> Instant {
         if self.awaits_verdict() { self.deadline + GRACE } else { self.deadline }
     }
 
     /// The other machine, where there is one.
-    pub fn remote(&mut self) -> Option<&mut Remote> {
+    pub(crate) fn remote(&mut self) -> Option<&mut Remote> {
         self.workers.iter_mut().find_map(|side| side.remote())
     }
 }

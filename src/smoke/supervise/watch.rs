@@ -18,7 +18,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// How it ended, when it did not end well.
-    pub fn supervise(&mut self, progress: &mut dyn FnMut(&str)) -> Result<Outcome, Ending> {
+    pub(crate) fn supervise(&mut self, progress: &mut dyn FnMut(&str)) -> Result<Outcome, Ending> {
         loop {
             let left = self.limit().saturating_duration_since(Instant::now());
             if left.is_zero() {

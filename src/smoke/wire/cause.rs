@@ -6,11 +6,11 @@ use crate::report::stage::Stage;
 use crate::smoke::plan::operation::Operation;
 
 /// libfabric's function that starts an endpoint, as [`Cause::Library`] names it.
-pub const FI_ENABLE: &str = "fi_enable";
+pub(crate) const FI_ENABLE: &str = "fi_enable";
 
 /// Why a worker gave up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Surrender {
+pub(crate) struct Surrender {
     /// Where.
     pub stage: Stage,
     /// What happened.
@@ -20,7 +20,7 @@ pub struct Surrender {
 /// What happened, as far as the worker can tell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Cause {
+pub(crate) enum Cause {
     /// The dynamic loader refused a library; its own words.
     Loader(String),
     /// The library has no such function.
@@ -91,7 +91,7 @@ pub enum Cause {
 /// Why a GPU's memory cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum GpuTrouble {
+pub(crate) enum GpuTrouble {
     /// The dynamic loader finds no driver; its own words.
     NoDriver(String),
     /// What was loaded lacks a function that every driver has.

@@ -7,10 +7,10 @@ use std::io::{self, Read, Write};
 use serde::{Deserialize, Serialize};
 
 /// A frame longer than this is refused before any of it is kept. NIXL's metadata takes a few kilobytes a rail.
-pub const FRAME_LIMIT: usize = 16 << 20;
+pub(crate) const FRAME_LIMIT: usize = 16 << 20;
 
 /// Writes one frame.
-pub fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> io::Result<()> {
+pub(crate) fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> io::Result<()> {
     let mut frame = vec![0; 4];
     serde_json::to_writer(&mut frame, message)?;
     let length = frame.len() - 4;
@@ -23,12 +23,15 @@ pub fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> io::Result<()
 }
 
 /// Reads one frame; None when the stream ends between frames.
-pub fn receive<T: for<'de> Deserialize<'de>>(stream: &mut impl Read) -> io::Result<Option<T>> {
+pub(crate) fn receive<T: for<'de> Deserialize<'de>>(stream: &mut impl Read) -> io::Result<Option<T>> {
     receive_within(stream, FRAME_LIMIT)
 }
 
 /// The same for a frame of at most `limit` bytes.
-pub fn receive_within<T: for<'de> Deserialize<'de>>(stream: &mut impl Read, limit: usize) -> io::Result<Option<T>> {
+pub(crate) fn receive_within<T: for<'de> Deserialize<'de>>(
+    stream: &mut impl Read,
+    limit: usize,
+) -> io::Result<Option<T>> {
     let mut header = [0; 4];
     let mut filled = 0;
     while filled < header.len() {

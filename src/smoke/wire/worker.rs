@@ -13,7 +13,7 @@ use crate::smoke::plan::role::Role;
 
 /// What a worker is told to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Task {
+pub(crate) struct Task {
     /// Which side it is.
     pub role: Role,
     /// What moves the bytes.
@@ -36,7 +36,7 @@ pub struct Task {
 
 /// A backend to be created.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TaskBackend {
+pub(crate) struct TaskBackend {
     /// NIXL's name of it.
     pub name: String,
     /// Where its plugin should be, for the diagnosis when NIXL cannot use it.
@@ -46,7 +46,7 @@ pub struct TaskBackend {
 /// What one worker tells the other; the supervisor passes it on unread.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum PeerMessage {
+pub(crate) enum PeerMessage {
     /// Who I am and where my memory is.
     Introduction {
         /// The engine's metadata.
@@ -69,7 +69,7 @@ pub enum PeerMessage {
 /// Supervisor to worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ToWorker {
+pub(crate) enum ToWorker {
     /// The first message, once.
     Task(Task),
     /// The first and only message for a worker that makes no transfer: load this plugin.
@@ -81,7 +81,7 @@ pub enum ToWorker {
 /// Worker to supervisor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FromWorker {
+pub(crate) enum FromWorker {
     /// A stage begins.
     Stage(Stage),
     /// What the library has stated about itself.
@@ -100,7 +100,7 @@ pub enum FromWorker {
 
 /// What a native engine's library states about itself and what it uses, in answer to calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stated {
+pub(crate) struct Stated {
     /// The file that was loaded.
     pub library: String,
     /// Its version.
@@ -111,7 +111,7 @@ pub struct Stated {
 
 /// What an initiator has measured and a target has checked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Measurements {
+pub(crate) struct Measurements {
     /// Bytes compared at this side, all right.
     pub compared: u64,
     /// The backend that NIXL chose for the initiator's transfers.
@@ -124,7 +124,7 @@ pub struct Measurements {
 
 /// What a native engine's library says will carry the bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Carrier {
+pub(crate) struct Carrier {
     /// The fabrics; `None` where calls do not settle it.
     pub fabric: Option<Fabrics>,
     /// The transports, in the library's words.
@@ -133,7 +133,7 @@ pub struct Carrier {
 
 /// A GPU whose memory is used, as its driver states it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gpu {
+pub(crate) struct Gpu {
     /// Its name.
     pub name: String,
     /// The CUDA version that the driver supports, `13.0` for example.

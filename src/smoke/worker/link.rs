@@ -11,7 +11,7 @@ use crate::smoke::wire::frame;
 use crate::smoke::wire::worker::{FromWorker, PeerMessage, ToWorker};
 
 /// The way to the supervisor, and where this worker is.
-pub struct Link {
+pub(super) struct Link {
     /// The control channel.
     pub stream: UnixStream,
     /// The stage that it is in.
@@ -19,22 +19,22 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn enter(&mut self, stage: Stage) {
+    pub(super) fn enter(&mut self, stage: Stage) {
         self.stage = stage;
         self.say(&FromWorker::Stage(stage));
     }
 
-    pub fn tell_peer(&mut self, message: PeerMessage) {
+    pub(super) fn tell_peer(&mut self, message: PeerMessage) {
         self.say(&FromWorker::Peer(message));
     }
 
-    pub fn say(&mut self, message: &FromWorker) {
+    pub(super) fn say(&mut self, message: &FromWorker) {
         if frame::send(&mut self.stream, message).is_err() {
             vanish();
         }
     }
 
-    pub fn hear_peer(&mut self) -> Result<PeerMessage, Cause> {
+    pub(super) fn hear_peer(&mut self) -> Result<PeerMessage, Cause> {
         match frame::receive(&mut self.stream) {
             Ok(Some(ToWorker::Peer(message))) => Ok(message),
             Ok(Some(ToWorker::Task(_) | ToWorker::Try(_))) => Err(Cause::Protocol("a second task".into())),
@@ -43,12 +43,12 @@ impl Link {
         }
     }
 
-    pub fn expect(&mut self, expected: PeerMessage) -> Result<(), Cause> {
+    pub(super) fn expect(&mut self, expected: PeerMessage) -> Result<(), Cause> {
         matches(self.hear_peer()?, expected)
     }
 
     /// Whether hearing would not wait: a message has begun to come in, or none will any more.
-    pub fn has_news(&self) -> bool {
+    pub(super) fn has_news(&self) -> bool {
         let mut descriptors = [PollFd::new(&self.stream, PollFlags::IN)];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         // An error is for the reading that follows.
@@ -57,12 +57,12 @@ impl Link {
 }
 
 /// Ends this process at once: no exit handler, no destructor.
-pub fn vanish() -> ! {
+pub(super) fn vanish() -> ! {
     let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
     std::process::abort()
 }
 
-pub fn matches(message: PeerMessage, expected: PeerMessage) -> Result<(), Cause> {
+pub(super) fn matches(message: PeerMessage, expected: PeerMessage) -> Result<(), Cause> {
     if message != expected {
         return Err(Cause::Protocol(format!("{message:?} came instead of {expected:?}")));
     }

@@ -32,7 +32,7 @@ use set_up::set_up;
 /// The process was not started by a supervisor.
 #[derive(Debug, thiserror::Error)]
 #[error("this subcommand is one side of a smoke transfer; only `nixl-retrofit smoke` can start it")]
-pub struct NoSupervisor;
+pub(crate) struct NoSupervisor;
 
 /// A worker process, from its first line to its last.
 ///
@@ -40,7 +40,7 @@ pub struct NoSupervisor;
 ///
 /// # Errors
 /// Where no supervisor has started it.
-pub fn run() -> Result<Infallible, NoSupervisor> {
+pub(crate) fn run() -> Result<Infallible, NoSupervisor> {
     let stream = control_channel().ok_or(NoSupervisor)?;
     protect();
     let mut link = Link { stream, stage: Stage::Load };

@@ -17,7 +17,7 @@ use crate::smoke::wire::cause::Cause;
 use crate::smoke::wire::worker::{FromWorker, PeerMessage, Task};
 
 /// Passes the stages up to the exchange of metadata.
-pub fn set_up(link: &mut Link, task: &Task) -> Result<(Session, Region), Cause> {
+pub(super) fn set_up(link: &mut Link, task: &Task) -> Result<(Session, Region), Cause> {
     let size = usize::try_from(task.size).map_err(|_| Cause::Memory(task.size))?;
     let messages = Messages::divide(size, task.iterations as usize);
     // The payload is made while the libraries load.

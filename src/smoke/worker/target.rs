@@ -94,6 +94,7 @@ impl Mailbox {
 fn commit(fault: Option<Fault>) {
     match fault {
         Some(Fault::Kill) => vanish(),
+        #[expect(clippy::exit, reason = "the fault that is asked for")]
         Some(Fault::Exit) => std::process::exit(1),
         Some(Fault::Abort) => std::process::abort(),
         Some(Fault::Hang) => loop {

@@ -7,77 +7,77 @@
 use std::ffi::{c_char, c_int, c_void};
 
 /// `FI_VERSION` of fabric.h.
-pub const fn version(major: u32, minor: u32) -> u32 {
+pub(super) const fn version(major: u32, minor: u32) -> u32 {
     major << 16 | minor
 }
 
 /// `FI_MSG` of fabric.h.
-pub const FI_MSG: u64 = 1 << 1;
+pub(super) const FI_MSG: u64 = 1 << 1;
 /// `FI_RMA` of fabric.h.
-pub const FI_RMA: u64 = 1 << 2;
+pub(super) const FI_RMA: u64 = 1 << 2;
 /// `FI_READ` of fabric.h.
-pub const FI_READ: u64 = 1 << 8;
+pub(super) const FI_READ: u64 = 1 << 8;
 /// `FI_WRITE` of fabric.h.
-pub const FI_WRITE: u64 = 1 << 9;
+pub(super) const FI_WRITE: u64 = 1 << 9;
 /// `FI_RECV` of fabric.h.
-pub const FI_RECV: u64 = 1 << 10;
+pub(super) const FI_RECV: u64 = 1 << 10;
 /// `FI_TRANSMIT` of fabric.h, which is `FI_SEND`.
-pub const FI_TRANSMIT: u64 = 1 << 11;
+pub(super) const FI_TRANSMIT: u64 = 1 << 11;
 /// `FI_REMOTE_READ` of fabric.h.
-pub const FI_REMOTE_READ: u64 = 1 << 12;
+pub(super) const FI_REMOTE_READ: u64 = 1 << 12;
 /// `FI_REMOTE_WRITE` of fabric.h.
-pub const FI_REMOTE_WRITE: u64 = 1 << 13;
+pub(super) const FI_REMOTE_WRITE: u64 = 1 << 13;
 /// `FI_DELIVERY_COMPLETE` of fabric.h.
-pub const FI_DELIVERY_COMPLETE: u64 = 1 << 28;
+pub(super) const FI_DELIVERY_COMPLETE: u64 = 1 << 28;
 /// `FI_HMEM` of fabric.h: memory of devices too.
-pub const FI_HMEM: u64 = 1 << 47;
+pub(super) const FI_HMEM: u64 = 1 << 47;
 /// `FI_LOCAL_COMM` of fabric.h.
-pub const FI_LOCAL_COMM: u64 = 1 << 51;
+pub(super) const FI_LOCAL_COMM: u64 = 1 << 51;
 /// `FI_REMOTE_COMM` of fabric.h.
-pub const FI_REMOTE_COMM: u64 = 1 << 52;
+pub(super) const FI_REMOTE_COMM: u64 = 1 << 52;
 /// `FI_CONTEXT2` of fabric.h: eight words of every operation's context belong to the provider.
-pub const FI_CONTEXT2: u64 = 1 << 52;
+pub(super) const FI_CONTEXT2: u64 = 1 << 52;
 /// `FI_CONTEXT` of fabric.h: four words of it do.
-pub const FI_CONTEXT: u64 = 1 << 59;
+pub(super) const FI_CONTEXT: u64 = 1 << 59;
 /// `FI_ORDER_SAW` of fabric.h: sends are processed after the writes before them.
-pub const FI_ORDER_SAW: u64 = 1 << 7;
+pub(super) const FI_ORDER_SAW: u64 = 1 << 7;
 /// `FI_MR_LOCAL` of fabric.h: local buffers need a descriptor.
-pub const FI_MR_LOCAL: c_int = 1 << 2;
+pub(super) const FI_MR_LOCAL: c_int = 1 << 2;
 /// `FI_MR_VIRT_ADDR` of fabric.h: remote memory is addressed by its address there, and by an offset otherwise.
-pub const FI_MR_VIRT_ADDR: c_int = 1 << 4;
+pub(super) const FI_MR_VIRT_ADDR: c_int = 1 << 4;
 /// `FI_MR_ALLOCATED` of fabric.h: only what is allocated can be registered.
-pub const FI_MR_ALLOCATED: c_int = 1 << 5;
+pub(super) const FI_MR_ALLOCATED: c_int = 1 << 5;
 /// `FI_MR_PROV_KEY` of fabric.h: the provider chooses the key.
-pub const FI_MR_PROV_KEY: c_int = 1 << 6;
+pub(super) const FI_MR_PROV_KEY: c_int = 1 << 6;
 /// `FI_MR_ENDPOINT` of fabric.h: a registration is bound to an endpoint.
-pub const FI_MR_ENDPOINT: c_int = 1 << 9;
+pub(super) const FI_MR_ENDPOINT: c_int = 1 << 9;
 /// `FI_MR_HMEM` of fabric.h: local memory of devices needs a descriptor.
-pub const FI_MR_HMEM: c_int = 1 << 10;
+pub(super) const FI_MR_HMEM: c_int = 1 << 10;
 /// `FI_HMEM_CUDA` of fi_domain.h.
-pub const FI_HMEM_CUDA: c_int = 1;
+pub(super) const FI_HMEM_CUDA: c_int = 1;
 /// `FI_EP_RDM` of fabric.h.
-pub const FI_EP_RDM: c_int = 3;
+pub(super) const FI_EP_RDM: c_int = 3;
 /// `FI_PROGRESS_MANUAL` of fabric.h: the library works when it is called.
-pub const FI_PROGRESS_MANUAL: c_int = 2;
+pub(super) const FI_PROGRESS_MANUAL: c_int = 2;
 /// `FI_ENABLE` of fabric.h.
-pub const FI_ENABLE: c_int = 6;
+pub(super) const FI_ENABLE: c_int = 6;
 /// `FI_OPT_ENDPOINT` of fi_endpoint.h.
-pub const FI_OPT_ENDPOINT: c_int = 0;
+pub(super) const FI_OPT_ENDPOINT: c_int = 0;
 /// `FI_OPT_SHARED_MEMORY_PERMITTED` of fi_endpoint.h, from libfabric 1.18 on (read in 2.1.0's; older headers lack it).
-pub const FI_OPT_SHARED_MEMORY_PERMITTED: c_int = 11;
+pub(super) const FI_OPT_SHARED_MEMORY_PERMITTED: c_int = 11;
 /// `FI_CQ_FORMAT_MSG` of fi_eq.h.
-pub const FI_CQ_FORMAT_MSG: c_int = 2;
+pub(super) const FI_CQ_FORMAT_MSG: c_int = 2;
 /// `FI_EAGAIN` of fi_errno.h.
-pub const FI_EAGAIN: isize = 11;
+pub(super) const FI_EAGAIN: isize = 11;
 /// `FI_EAVAIL` of fi_errno.h: an error is there to be read.
-pub const FI_EAVAIL: isize = 259;
+pub(super) const FI_EAVAIL: isize = 259;
 
 /// Any object of libfabric, where nothing in it is used.
-pub type Object = *mut c_void;
+pub(super) type Object = *mut c_void;
 
 /// `struct fid` of fabric.h.
 #[repr(C)]
-pub struct Fid {
+pub(super) struct Fid {
     pub fclass: usize,
     pub context: *mut c_void,
     pub ops: *const FiOps,
@@ -85,7 +85,7 @@ pub struct Fid {
 
 /// `struct fi_ops` of fabric.h.
 #[repr(C)]
-pub struct FiOps {
+pub(super) struct FiOps {
     pub size: usize,
     pub close: *const c_void,
     pub bind: unsafe extern "C" fn(*mut Fid, *mut Fid, u64) -> c_int,
@@ -94,7 +94,7 @@ pub struct FiOps {
 
 /// `struct fi_info` of fabric.h.
 #[repr(C)]
-pub struct FiInfo {
+pub(super) struct FiInfo {
     pub next: *mut FiInfo,
     pub caps: u64,
     pub mode: u64,
@@ -113,7 +113,7 @@ pub struct FiInfo {
 
 /// The beginning of `struct fi_tx_attr` of fabric.h.
 #[repr(C)]
-pub struct TxAttr {
+pub(super) struct TxAttr {
     pub caps: u64,
     pub mode: u64,
     pub op_flags: u64,
@@ -122,7 +122,7 @@ pub struct TxAttr {
 
 /// The beginning of `struct fi_rx_attr` of fabric.h.
 #[repr(C)]
-pub struct RxAttr {
+pub(super) struct RxAttr {
     pub caps: u64,
     pub mode: u64,
     pub op_flags: u64,
@@ -131,7 +131,7 @@ pub struct RxAttr {
 
 /// The beginning of `struct fi_ep_attr` of fabric.h.
 #[repr(C)]
-pub struct EpAttr {
+pub(super) struct EpAttr {
     pub r#type: c_int,
     pub protocol: u32,
     pub protocol_version: u32,
@@ -140,7 +140,7 @@ pub struct EpAttr {
 
 /// The beginning of `struct fi_domain_attr` of fabric.h.
 #[repr(C)]
-pub struct DomainAttr {
+pub(super) struct DomainAttr {
     pub domain: Object,
     pub name: *mut c_char,
     pub threading: c_int,
@@ -153,7 +153,7 @@ pub struct DomainAttr {
 
 /// The beginning of `struct fi_fabric_attr` of fabric.h.
 #[repr(C)]
-pub struct FabricAttr {
+pub(super) struct FabricAttr {
     pub fabric: Object,
     pub name: *mut c_char,
     pub prov_name: *mut c_char,
@@ -161,21 +161,21 @@ pub struct FabricAttr {
 
 /// The beginning of `struct fid_fabric` of fabric.h.
 #[repr(C)]
-pub struct FidFabric {
+pub(super) struct FidFabric {
     pub fid: Fid,
     pub ops: *const OpsFabric,
 }
 
 /// The beginning of `struct fi_ops_fabric` of fabric.h.
 #[repr(C)]
-pub struct OpsFabric {
+pub(super) struct OpsFabric {
     pub size: usize,
     pub domain: unsafe extern "C" fn(*mut FidFabric, *mut FiInfo, *mut *mut FidDomain, *mut c_void) -> c_int,
 }
 
 /// `struct fid_domain` of fi_domain.h.
 #[repr(C)]
-pub struct FidDomain {
+pub(super) struct FidDomain {
     pub fid: Fid,
     pub ops: *const OpsDomain,
     pub mr: *const OpsMr,
@@ -183,7 +183,7 @@ pub struct FidDomain {
 
 /// The beginning of `struct fi_ops_domain` of fi_domain.h.
 #[repr(C)]
-pub struct OpsDomain {
+pub(super) struct OpsDomain {
     pub size: usize,
     pub av_open: unsafe extern "C" fn(*mut FidDomain, *mut AvAttr, *mut *mut FidAv, *mut c_void) -> c_int,
     pub cq_open: unsafe extern "C" fn(*mut FidDomain, *mut CqAttr, *mut *mut FidCq, *mut c_void) -> c_int,
@@ -192,7 +192,7 @@ pub struct OpsDomain {
 
 /// The beginning of `struct fi_ops_mr` of fi_domain.h.
 #[repr(C)]
-pub struct OpsMr {
+pub(super) struct OpsMr {
     pub size: usize,
     #[allow(clippy::type_complexity, reason = "it is the header's")]
     pub reg:
@@ -203,14 +203,14 @@ pub struct OpsMr {
 
 /// `struct iovec` of sys/uio.h.
 #[repr(C)]
-pub struct IoVec {
+pub(super) struct IoVec {
     pub iov_base: *const c_void,
     pub iov_len: usize,
 }
 
 /// `struct fi_mr_attr` of fi_domain.h, and room behind it, all zero, for what later versions add.
 #[repr(C)]
-pub struct MrAttr {
+pub(super) struct MrAttr {
     pub mr_iov: *const IoVec,
     pub iov_count: usize,
     pub access: u64,
@@ -227,7 +227,7 @@ pub struct MrAttr {
 
 /// `struct fid_mr` of fi_domain.h.
 #[repr(C)]
-pub struct FidMr {
+pub(super) struct FidMr {
     pub fid: Fid,
     pub mem_desc: *mut c_void,
     pub key: u64,
@@ -235,28 +235,28 @@ pub struct FidMr {
 
 /// `struct fid_av` of fi_domain.h.
 #[repr(C)]
-pub struct FidAv {
+pub(super) struct FidAv {
     pub fid: Fid,
     pub ops: *const OpsAv,
 }
 
 /// The beginning of `struct fi_ops_av` of fi_domain.h.
 #[repr(C)]
-pub struct OpsAv {
+pub(super) struct OpsAv {
     pub size: usize,
     pub insert: unsafe extern "C" fn(*mut FidAv, *const c_void, usize, *mut u64, u64, *mut c_void) -> c_int,
 }
 
 /// `struct fid_cq` of fi_eq.h.
 #[repr(C)]
-pub struct FidCq {
+pub(super) struct FidCq {
     pub fid: Fid,
     pub ops: *const OpsCq,
 }
 
 /// The beginning of `struct fi_ops_cq` of fi_eq.h.
 #[repr(C)]
-pub struct OpsCq {
+pub(super) struct OpsCq {
     pub size: usize,
     pub read: unsafe extern "C" fn(*mut FidCq, *mut c_void, usize) -> isize,
     pub readfrom: *const c_void,
@@ -265,7 +265,7 @@ pub struct OpsCq {
 
 /// `struct fid_ep` of fi_endpoint.h, up to what is used.
 #[repr(C)]
-pub struct FidEp {
+pub(super) struct FidEp {
     pub fid: Fid,
     pub ops: *const OpsEp,
     pub cm: *const OpsCm,
@@ -275,7 +275,7 @@ pub struct FidEp {
 
 /// The beginning of `struct fi_ops_ep` of fi_endpoint.h.
 #[repr(C)]
-pub struct OpsEp {
+pub(super) struct OpsEp {
     pub size: usize,
     pub cancel: *const c_void,
     pub getopt: *const c_void,
@@ -284,7 +284,7 @@ pub struct OpsEp {
 
 /// The beginning of `struct fi_ops_cm` of fi_cm.h.
 #[repr(C)]
-pub struct OpsCm {
+pub(super) struct OpsCm {
     pub size: usize,
     pub setname: *const c_void,
     pub getname: unsafe extern "C" fn(*mut Fid, *mut c_void, *mut usize) -> c_int,
@@ -292,7 +292,7 @@ pub struct OpsCm {
 
 /// The beginning of `struct fi_ops_msg` of fi_endpoint.h.
 #[repr(C)]
-pub struct OpsMsg {
+pub(super) struct OpsMsg {
     pub size: usize,
     pub recv: unsafe extern "C" fn(*mut FidEp, *mut c_void, usize, *mut c_void, u64, *mut c_void) -> isize,
     pub recvv: *const c_void,
@@ -302,7 +302,7 @@ pub struct OpsMsg {
 
 /// The beginning of `struct fi_ops_rma` of fi_rma.h.
 #[repr(C)]
-pub struct OpsRma {
+pub(super) struct OpsRma {
     pub size: usize,
     pub read: unsafe extern "C" fn(*mut FidEp, *mut c_void, usize, *mut c_void, u64, u64, u64, *mut c_void) -> isize,
     pub readv: *const c_void,
@@ -312,7 +312,7 @@ pub struct OpsRma {
 
 /// `struct fi_av_attr` of fi_domain.h.
 #[repr(C)]
-pub struct AvAttr {
+pub(super) struct AvAttr {
     pub r#type: c_int,
     pub rx_ctx_bits: c_int,
     pub count: usize,
@@ -324,7 +324,7 @@ pub struct AvAttr {
 
 /// `struct fi_cq_attr` of fi_eq.h.
 #[repr(C)]
-pub struct CqAttr {
+pub(super) struct CqAttr {
     pub size: usize,
     pub flags: u64,
     pub format: c_int,
@@ -337,7 +337,7 @@ pub struct CqAttr {
 /// `struct fi_cq_msg_entry` of fi_eq.h.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct CqMsgEntry {
+pub(super) struct CqMsgEntry {
     pub op_context: *mut c_void,
     pub flags: u64,
     pub len: usize,
@@ -345,7 +345,7 @@ pub struct CqMsgEntry {
 
 /// `struct fi_cq_err_entry` of fi_eq.h, and room behind it for what later versions add.
 #[repr(C)]
-pub struct CqErrEntry {
+pub(super) struct CqErrEntry {
     pub op_context: *mut c_void,
     pub flags: u64,
     pub len: usize,

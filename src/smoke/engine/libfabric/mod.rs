@@ -71,7 +71,7 @@ functions! {
 }
 
 /// An endpoint for reliable datagrams, and what belongs to it.
-pub struct Libfabric {
+pub(super) struct Libfabric {
     functions: Functions,
     info: *mut FiInfo,
     provider: String,
@@ -116,7 +116,7 @@ struct State {
 }
 
 /// Loads libfabric, chooses a provider that can move such memory, and opens an endpoint.
-pub fn open(path: &Path, memory: memory::Memory, enter: &mut dyn FnMut(Stage)) -> Result<Libfabric, Cause> {
+pub(super) fn open(path: &Path, memory: memory::Memory, enter: &mut dyn FnMut(Stage)) -> Result<Libfabric, Cause> {
     enter(Stage::Load);
     let library = library::load(path, Scope::Local)?;
     let functions = Functions::find(&library)?;

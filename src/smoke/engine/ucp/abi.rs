@@ -7,52 +7,52 @@
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
 /// `ucs_status_t` of status.h: a packed enumeration, so one byte.
-pub type Status = i8;
+pub(super) type Status = i8;
 /// `UCS_INPROGRESS` of status.h.
-pub const UCS_INPROGRESS: Status = 1;
+pub(super) const UCS_INPROGRESS: Status = 1;
 /// `UCS_ERR_LAST` of status.h: a pointer with this value or a greater one, as unsigned numbers, is an error.
-pub const UCS_ERR_LAST: Status = -100;
+pub(super) const UCS_ERR_LAST: Status = -100;
 
 /// The interface that these declarations were written for, for `ucp_init_version`.
-pub const UCP_API_MAJOR: c_uint = 1;
+pub(super) const UCP_API_MAJOR: c_uint = 1;
 /// Its minor version; all that is used here was there in 1.11, four years before NIXL.
-pub const UCP_API_MINOR: c_uint = 11;
+pub(super) const UCP_API_MINOR: c_uint = 11;
 
 /// `UCP_PARAM_FIELD_FEATURES` of ucp.h.
-pub const UCP_PARAM_FIELD_FEATURES: u64 = 1 << 0;
+pub(super) const UCP_PARAM_FIELD_FEATURES: u64 = 1 << 0;
 /// `UCP_FEATURE_TAG` of ucp.h.
-pub const UCP_FEATURE_TAG: u64 = 1 << 0;
+pub(super) const UCP_FEATURE_TAG: u64 = 1 << 0;
 /// `UCP_FEATURE_RMA` of ucp.h.
-pub const UCP_FEATURE_RMA: u64 = 1 << 1;
+pub(super) const UCP_FEATURE_RMA: u64 = 1 << 1;
 /// `UCP_WORKER_PARAM_FIELD_THREAD_MODE` of ucp.h.
-pub const UCP_WORKER_PARAM_FIELD_THREAD_MODE: u64 = 1 << 0;
+pub(super) const UCP_WORKER_PARAM_FIELD_THREAD_MODE: u64 = 1 << 0;
 /// `UCS_THREAD_MODE_SINGLE` of thread_mode.h.
-pub const UCS_THREAD_MODE_SINGLE: c_int = 0;
+pub(super) const UCS_THREAD_MODE_SINGLE: c_int = 0;
 /// `UCP_EP_PARAM_FIELD_REMOTE_ADDRESS` of ucp.h.
-pub const UCP_EP_PARAM_FIELD_REMOTE_ADDRESS: u64 = 1 << 0;
+pub(super) const UCP_EP_PARAM_FIELD_REMOTE_ADDRESS: u64 = 1 << 0;
 /// `UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE` of ucp.h.
-pub const UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE: u64 = 1 << 1;
+pub(super) const UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE: u64 = 1 << 1;
 /// `UCP_EP_PARAM_FIELD_ERR_HANDLER` of ucp.h.
-pub const UCP_EP_PARAM_FIELD_ERR_HANDLER: u64 = 1 << 2;
+pub(super) const UCP_EP_PARAM_FIELD_ERR_HANDLER: u64 = 1 << 2;
 /// `UCP_ERR_HANDLING_MODE_PEER` of ucp_def.h.
-pub const UCP_ERR_HANDLING_MODE_PEER: c_int = 1;
+pub(super) const UCP_ERR_HANDLING_MODE_PEER: c_int = 1;
 /// `UCP_MEM_MAP_PARAM_FIELD_ADDRESS` of ucp.h.
-pub const UCP_MEM_MAP_PARAM_FIELD_ADDRESS: u64 = 1 << 0;
+pub(super) const UCP_MEM_MAP_PARAM_FIELD_ADDRESS: u64 = 1 << 0;
 /// `UCP_MEM_MAP_PARAM_FIELD_LENGTH` of ucp.h.
-pub const UCP_MEM_MAP_PARAM_FIELD_LENGTH: u64 = 1 << 1;
+pub(super) const UCP_MEM_MAP_PARAM_FIELD_LENGTH: u64 = 1 << 1;
 /// `UCP_MEM_ATTR_FIELD_MEM_TYPE` of ucp.h.
-pub const UCP_MEM_ATTR_FIELD_MEM_TYPE: u64 = 1 << 2;
+pub(super) const UCP_MEM_ATTR_FIELD_MEM_TYPE: u64 = 1 << 2;
 /// `UCS_MEMORY_TYPE_CUDA` of memory_type.h.
-pub const UCS_MEMORY_TYPE_CUDA: c_int = 1;
+pub(super) const UCS_MEMORY_TYPE_CUDA: c_int = 1;
 
 /// `UCP_OP_ATTR_FIELD_MEMH` of ucp.h.
-pub const UCP_OP_ATTR_FIELD_MEMH: u32 = 1 << 8;
+pub(super) const UCP_OP_ATTR_FIELD_MEMH: u32 = 1 << 8;
 /// `UCP_OP_ATTR_FLAG_MULTI_SEND` of ucp.h.
-pub const UCP_OP_ATTR_FLAG_MULTI_SEND: u32 = 1 << 19;
+pub(super) const UCP_OP_ATTR_FLAG_MULTI_SEND: u32 = 1 << 19;
 
 /// `ucp_params_t` of ucp.h.
 #[repr(C)]
-pub struct Params {
+pub(super) struct Params {
     pub field_mask: u64,
     pub features: u64,
     pub request_size: usize,
@@ -67,7 +67,7 @@ pub struct Params {
 
 /// `ucp_worker_params_t` of ucp.h.
 #[repr(C)]
-pub struct WorkerParams {
+pub(super) struct WorkerParams {
     pub field_mask: u64,
     pub thread_mode: c_int,
     pub cpu_mask: [u64; 16],
@@ -82,21 +82,21 @@ pub struct WorkerParams {
 
 /// `ucp_err_handler_t` of ucp_def.h.
 #[repr(C)]
-pub struct ErrHandler {
+pub(super) struct ErrHandler {
     pub cb: Option<extern "C" fn(*mut c_void, *mut c_void, Status)>,
     pub arg: *mut c_void,
 }
 
 /// `ucs_sock_addr_t` of sock.h.
 #[repr(C)]
-pub struct SockAddr {
+pub(super) struct SockAddr {
     pub addr: *const c_void,
     pub addrlen: u32,
 }
 
 /// `ucp_ep_params_t` of ucp.h.
 #[repr(C)]
-pub struct EpParams {
+pub(super) struct EpParams {
     pub field_mask: u64,
     pub address: *const c_void,
     pub err_mode: c_int,
@@ -111,7 +111,7 @@ pub struct EpParams {
 
 /// `ucp_mem_map_params_t` of ucp.h.
 #[repr(C)]
-pub struct MemMapParams {
+pub(super) struct MemMapParams {
     pub field_mask: u64,
     pub address: *mut c_void,
     pub length: usize,
@@ -122,7 +122,7 @@ pub struct MemMapParams {
 
 /// `ucp_mem_attr_t` of ucp.h.
 #[repr(C)]
-pub struct MemAttr {
+pub(super) struct MemAttr {
     pub field_mask: u64,
     pub address: *mut c_void,
     pub length: usize,
@@ -131,7 +131,7 @@ pub struct MemAttr {
 
 /// `ucp_request_param_t` of ucp.h; with a mask of zero none of its fields is read.
 #[repr(C)]
-pub struct RequestParam {
+pub(super) struct RequestParam {
     pub op_attr_mask: u32,
     pub flags: u32,
     pub request: *mut c_void,
@@ -146,7 +146,7 @@ pub struct RequestParam {
 
 /// `ucp_tag_recv_info_t` of ucp.h.
 #[repr(C)]
-pub struct TagRecvInfo {
+pub(super) struct TagRecvInfo {
     pub sender_tag: u64,
     pub length: usize,
 }

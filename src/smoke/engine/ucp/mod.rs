@@ -94,7 +94,7 @@ functions! {
 }
 
 /// A worker with an endpoint to one other worker.
-pub struct Ucp {
+pub(super) struct Ucp {
     functions: Functions,
     statuses: StatusFunctions,
     context: *mut c_void,
@@ -119,7 +119,7 @@ struct Peer {
 }
 
 /// Loads libucp and creates a worker; UCX reads its configuration from the environment.
-pub fn open(path: &Path, enter: &mut dyn FnMut(Stage)) -> Result<Ucp, Cause> {
+pub(super) fn open(path: &Path, enter: &mut dyn FnMut(Stage)) -> Result<Ucp, Cause> {
     enter(Stage::Load);
     // UCX's own modules are loaded later and use its symbols.
     let library = library::load(path, Scope::Global)?;
