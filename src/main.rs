@@ -1,7 +1,5 @@
 //! The program: see the library.
 
-#![expect(clippy::exit, reason = "the program ends here, and nowhere else")]
-
 use std::process::{self, ExitCode};
 
 use clap::Parser;
