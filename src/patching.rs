@@ -1,11 +1,17 @@
-//! What `apply`, `check` and `revert` share: targets become planned files, and planned files become committed ones.
+//! What `apply`, `check` and `revert` share.
+//!
+//! 1. Each TARGET becomes an environment, and each environment yields its module: [`find`].
+//! 2. Each module becomes a planned file, with its new bytes and its report: [`plan`], and within [`revert`].
+//! 3. The planned files are committed: every new file is on disk before the first one replaces an old one: [`commit`].
+//!
+//! A source on standard input is planned like a file, and the result goes to standard output: [`plan_text`] and
+//! [`revert_text`].
 
-use std::env;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::choice::rule::Rule;
 use crate::environment::python::install::{self, StagedChange};
@@ -18,90 +24,92 @@ use crate::source::diff;
 
 /// The TARGET that means standard input.
 const STANDARD_INPUT: &str = "-";
-/// What it is called in messages.
+/// What standard input is called in reports and diffs.
 const STANDARD_INPUT_NAME: &str = "<stdin>";
 
-/// One module, and what is to be done with it.
+/// The targets of a run, and what they are resolved with.
+#[derive(Clone, Copy)]
+pub(crate) struct Targets<'a> {
+    /// Those of the command line; none means the default environment.
+    pub named: &'a [PathBuf],
+    /// The process's environment variables.
+    pub variables: &'a Variables,
+    /// The process's current directory; empty where it has none.
+    pub directory: &'a Path,
+}
+
+/// A module, and what is to be done with it.
 pub(crate) struct Planned {
-    /// Where it was found.
-    pub module: Module,
-    /// The environment that it was found in.
-    pub environment: Environment,
-    /// Its bytes.
-    pub content: Vec<u8>,
-    /// Its new bytes, where it changes.
-    pub changed: Option<Vec<u8>>,
-    /// What is said of it.
+    module: Module,
+    environment: Environment,
+    content: Vec<u8>,
+    /// Its new bytes; None when it stays as it is.
+    changed: Option<Vec<u8>>,
+    /// What the user is told about it.
     pub report: FileReport,
 }
 
-/// Whether the only TARGET is standard input.
+/// Whether the TARGET is standard input.
 ///
 /// # Errors
-/// Where it stands beside others.
+/// When it is one of several.
 pub(crate) fn is_standard_input(targets: &[PathBuf]) -> Result<bool> {
     let named = targets.iter().any(|target| target.as_os_str() == STANDARD_INPUT);
     if named && targets.len() > 1 {
-        bail!("- (standard input) cannot stand beside other TARGETs");
+        bail!("`-` (standard input) cannot be combined with other targets");
     }
     Ok(named)
 }
 
-/// Standard input, whole.
+/// Finds the module of every TARGET; a file that several TARGETs lead to once. Interpreters of the environments run
+/// `program` in the background.
 ///
 /// # Errors
-/// Where it cannot be read.
-pub(crate) fn read_standard_input() -> Result<Vec<u8>> {
-    let mut content = Vec::new();
-    io::stdin().lock().read_to_end(&mut content).context("standard input cannot be read")?;
-    Ok(content)
-}
-
-/// The environments that the TARGETs name, or the default one.
-///
-/// # Errors
-/// Where there is no such thing, or nothing is found.
-fn environments(targets: &[PathBuf], program: &str, variables: &Variables) -> Result<Vec<Environment>> {
-    if targets.is_empty() {
-        let wanted = Environment::has_module;
-        return Ok(vec![target::default_environment(program, module::MODULE, variables, wanted)?]);
+/// When a TARGET does not exist or has no module, or there is no TARGET and no default environment.
+fn find(targets: Targets, program: &str) -> Result<Vec<(Environment, Module)>> {
+    let mut found: Vec<(Environment, Module)> = Vec::new();
+    for environment in environments(targets, program)? {
+        let module = target::require_module(&environment)?;
+        if !found.iter().any(|(_, known)| same_file(&known.path, &module.path)) {
+            found.push((environment, module));
+        }
     }
-    targets.iter().map(|target| target::resolve(target, program)).collect()
+    Ok(found)
 }
 
-/// Plans every TARGET. A file named twice is planned once. What cannot be processed is added to
-/// `failures`, too.
+fn environments(targets: Targets, program: &str) -> Result<Vec<Environment>> {
+    if targets.named.is_empty() {
+        let what = format!("`{}`", module::MODULE);
+        let default = target::default_environment(program, &what, targets.variables, Environment::has_module)?;
+        return Ok(vec![default]);
+    }
+    targets.named.iter().map(|target| target::resolve(target, program, targets.variables)).collect()
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    let (one, other) = (fs::canonicalize(one), fs::canonicalize(other));
+    one.ok().zip(other.ok()).is_some_and(|(one, other)| one == other)
+}
+
+/// Plans the rewrite of every TARGET. A file that cannot be processed is also added to `failures`.
 ///
 /// # Errors
 /// The first TARGET that cannot be processed: then nothing may be written.
-pub(crate) fn plan(
-    targets: &[PathBuf],
-    rule: &Rule,
-    variables: &Variables,
-    failures: &mut Vec<FileReport>,
-) -> Result<Vec<Planned>> {
-    let environments = environments(targets, &helper_check::program(rule), variables)?;
-    let mut planned: Vec<Planned> = Vec::new();
-    for environment in environments {
-        let module = target::require_module(&environment)?;
-        if planned.iter().any(|known| same_file(&known.module.path, &module.path)) {
-            continue;
-        }
+pub(crate) fn plan(targets: Targets, rule: &Rule, failures: &mut Vec<FileReport>) -> Result<Vec<Planned>> {
+    let mut planned = Vec::new();
+    for (environment, module) in find(targets, &helper_check::program(rule))? {
         let path = module.path.clone();
-        match plan_module(environment, module, rule) {
-            Ok(one) => planned.push(one),
-            Err(error) => {
-                failures.push(failed(&path, &error));
-                return Err(error);
-            }
-        }
+        let file = plan_rewrite(environment, module, rule, targets.directory)
+            .inspect_err(|error| failures.push(failed(&path, error)))?;
+        planned.push(file);
     }
     Ok(planned)
 }
 
-fn plan_module(mut environment: Environment, module: Module, rule: &Rule) -> Result<Planned> {
+fn plan_rewrite(mut environment: Environment, module: Module, rule: &Rule, directory: &Path) -> Result<Planned> {
     let content = read(&module.path)?;
-    let plan = patch::plan(&shown_path(&module.path), &content, rule).map_err(|error| located(&module.path, &error))?;
+    let plan = patch::plan(&diff_path(&module.path, directory), &content, rule)
+        .map_err(|error| located(&module.path, &error))?;
     let mut report = file_report(&module, plan.status, &environment);
     report.sites = plan.sites;
     report.notes = plan.notes;
@@ -112,22 +120,75 @@ fn plan_module(mut environment: Environment, module: Module, rule: &Rule) -> Res
     Ok(Planned { module, environment, content, changed: plan.patched, report })
 }
 
-/// Compares what the helper, run by the environment's own interpreter meanwhile, returned.
+/// Checks what the inserted helper returned in the environment's own interpreter. Returns a message for `-v`.
 fn check_helper(environment: &mut Environment, rule: &Rule) -> Result<Option<String>> {
     let Some(interpreter) = &mut environment.interpreter else { return Ok(None) };
     let output = interpreter.output()?;
-    let who = format!("{} (Python {})", interpreter.executable.display(), interpreter.version);
-    helper_check::compare(&output, rule).map_err(|wrong| anyhow::anyhow!("{who}: {wrong}; nothing was changed"))?;
+    let python = format!("{} (Python {})", interpreter.executable.display(), interpreter.version);
+    helper_check::compare(&output, rule).map_err(|wrong| anyhow!("{python}: {wrong}; nothing was changed"))?;
     let values = helper_check::count();
-    Ok(Some(format!(
-        "the inserted helper, run on its own and isolated by {who}, is right for {values} values of the variable"
-    )))
+    Ok(Some(format!("checked the inserted helper with {values} values of the variable, isolated, in {python}")))
 }
 
-/// Plans a source text that is not a file. Returns what is said of it, and the rewritten text where it changes.
+/// Writes what was planned. Returns the reports, and the environments for a smoke transfer.
 ///
 /// # Errors
-/// Where it is not understood.
+/// When a file cannot be written or replaced.
+pub(crate) fn commit(planned: Vec<Planned>) -> Result<Vec<(FileReport, Environment)>> {
+    let staged = planned.iter().map(stage).collect::<Result<Vec<StagedChange>>>()?;
+    let mut committed = Vec::new();
+    for (change, planned) in staged.into_iter().zip(planned) {
+        let Planned { environment, mut report, .. } = planned;
+        report.details.extend(change.commit(environment.cache_prefix.as_deref())?);
+        if report.status == FileStatus::WouldPatch {
+            report.status = FileStatus::Patched;
+        }
+        committed.push((report, environment));
+    }
+    Ok(committed)
+}
+
+fn stage(planned: &Planned) -> Result<StagedChange> {
+    match (&planned.changed, planned.report.status) {
+        (Some(changed), _) => install::stage(&planned.module, &planned.content, changed),
+        (None, FileStatus::AlreadyPatched) => install::stage_repair(&planned.module, &planned.content),
+        (None, _) => Ok(StagedChange::nothing()),
+    }
+}
+
+/// Restores the original of every TARGET.
+///
+/// # Errors
+/// When this program did not patch a file, a file was edited since, or one cannot be replaced.
+pub(crate) fn revert(targets: Targets) -> Result<Vec<FileReport>> {
+    let found = find(targets, "")?.into_iter();
+    let planned = found.map(|(environment, module)| plan_revert(environment, module, targets.directory));
+    let reverted = commit(planned.collect::<Result<_>>()?)?;
+    Ok(reverted.into_iter().map(|(report, _)| report).collect())
+}
+
+fn plan_revert(environment: Environment, module: Module, directory: &Path) -> Result<Planned> {
+    let content = read(&module.path)?;
+    let original = patch::revert(&content).map_err(|error| located(&module.path, &error))?;
+    let mut report = file_report(&module, FileStatus::Reverted, &environment);
+    report.diff = diff::unified(&diff_path(&module.path, directory), &content, &original);
+    Ok(Planned { module, environment, content, changed: Some(original), report })
+}
+
+/// All of standard input.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn read_standard_input() -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    io::stdin().lock().read_to_end(&mut content).context("cannot read standard input")?;
+    Ok(content)
+}
+
+/// Plans the rewrite of a source that is not a file. Returns the report, and the new bytes where it changes.
+///
+/// # Errors
+/// When it is not understood.
 pub(crate) fn plan_text(content: &[u8], rule: &Rule) -> Result<(FileReport, Option<Vec<u8>>)> {
     let path = Path::new(STANDARD_INPUT_NAME);
     let plan = patch::plan(path, content, rule).map_err(|error| located(path, &error))?;
@@ -136,106 +197,44 @@ pub(crate) fn plan_text(content: &[u8], rule: &Rule) -> Result<(FileReport, Opti
     Ok((report, plan.patched))
 }
 
-/// Writes what was planned. Everything lies ready beside what it replaces before the first file changes.
+/// The original of a patched source that is not a file.
 ///
 /// # Errors
-/// Where a file cannot be written or replaced.
-pub(crate) fn commit(planned: Vec<Planned>) -> Result<Vec<(FileReport, Environment)>> {
-    let staged = planned.iter().map(stage).collect::<Result<Vec<StagedChange>>>()?;
-    let mut committed = Vec::new();
-    for (change, planned) in staged.into_iter().zip(planned) {
-        let mut report = planned.report;
-        report.details.extend(change.commit()?);
-        if report.status == FileStatus::WouldPatch {
-            report.status = FileStatus::Patched;
-        }
-        committed.push((report, planned.environment));
-    }
-    Ok(committed)
-}
-
-fn stage(planned: &Planned) -> Result<StagedChange> {
-    match (&planned.changed, planned.report.status) {
-        (Some(changed), _) => install::stage(&planned.module, &planned.content, changed),
-        (None, FileStatus::AlreadyPatched) => install::stage_upkeep(&planned.module, &planned.content),
-        (None, _) => Ok(StagedChange::nothing()),
-    }
-}
-
-/// Restores the original of every TARGET.
-///
-/// # Errors
-/// Where a file is not patched by this program, was edited since, or cannot be replaced.
-pub(crate) fn revert(targets: &[PathBuf], variables: &Variables) -> Result<Vec<FileReport>> {
-    let staged =
-        environments(targets, "", variables)?.iter().map(stage_revert).collect::<Result<Vec<(StagedChange, _)>>>()?;
-    let mut reverted = Vec::new();
-    for (change, mut file) in staged {
-        file.details.extend(change.commit()?);
-        reverted.push(file);
-    }
-    Ok(reverted)
-}
-
-fn stage_revert(environment: &Environment) -> Result<(StagedChange, FileReport)> {
-    let module = target::require_module(environment)?;
-    let content = read(&module.path)?;
-    let original = patch::revert(&content).map_err(|error| located(&module.path, &error))?;
-    let change = install::stage(&module, &content, &original)?;
-    let mut file = file_report(&module, FileStatus::Reverted, environment);
-    file.diff = diff::unified(&shown_path(&module.path), &content, &original);
-    Ok((change, file))
-}
-
-/// The original of a patched text that is not a file.
-///
-/// # Errors
-/// Where it is not patched by this program, or was edited since.
+/// When this program did not patch it, or it was edited since.
 pub(crate) fn revert_text(content: &[u8]) -> Result<Vec<u8>> {
     patch::revert(content).map_err(|error| located(Path::new(STANDARD_INPUT_NAME), &error))
 }
 
-/// Reads a module's source.
-///
-/// # Errors
-/// Where it is no file, or cannot be read.
 fn read(path: &Path) -> Result<Vec<u8>> {
     if path.is_dir() {
-        bail!("{}: a folder stands where the module's source should be", path.display());
+        bail!("{}: is a directory; expected the module's source", path.display());
     }
     fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))
 }
 
-/// An error of a file's content, with the file's path before it.
+/// An error about a file's content, after the file's path.
 fn located(path: &Path, error: &patch::PatchError) -> anyhow::Error {
-    // A syntax error begins with line and column, so that the whole reads PATH:LINE:COLUMN.
+    // A syntax error begins with its line and column, for PATH:LINE:COLUMN.
     let separator = if matches!(error, patch::PatchError::Syntax(_)) { ":" } else { ": " };
-    anyhow::anyhow!("{}{separator}{error}", path.display())
+    anyhow!("{}{separator}{error}", path.display())
 }
 
-/// The report of a module, before anything is known of its content.
+/// A module's report before its content is known.
 fn file_report(module: &Module, status: FileStatus, environment: &Environment) -> FileReport {
     let (distribution, distribution_version) = module.distribution.clone().unzip();
     let mut details = vec![format!("found: {}", module.found_by)];
     let shadowed = module::shadowed(&environment.import_path, module);
-    details.extend(shadowed.iter().map(|path| format!("not used by an import, left alone: {}", path.display())));
+    details.extend(shadowed.iter().map(|path| format!("shadowed copy, left unchanged: {}", path.display())));
     FileReport { distribution, distribution_version, details, ..FileReport::new(&module.path, status) }
 }
 
-/// The report of a file that cannot be processed.
 fn failed(path: &Path, error: &anyhow::Error) -> FileReport {
     FileReport { notes: vec![format!("{error:#}")], ..FileReport::new(path, FileStatus::Failed) }
 }
 
-/// The path for a diff's header: as seen from the working folder where it lies below it, so that `patch -p1` and
-/// `git apply` find the file from here; otherwise from the root.
-fn shown_path(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let here = env::current_dir().unwrap_or_default();
-    absolute.strip_prefix(here).map(Path::to_path_buf).unwrap_or(absolute)
-}
-
-fn same_file(one: &Path, other: &Path) -> bool {
-    let (one, other) = (fs::canonicalize(one), fs::canonicalize(other));
-    one.ok().zip(other.ok()).is_some_and(|(one, other)| one == other)
+/// A file's path in a diff. Below the current directory it is relative, so that `patch -p1` and `git apply` find the
+/// file from there.
+fn diff_path(path: &Path, directory: &Path) -> PathBuf {
+    let absolute = std::path::absolute(directory.join(path)).unwrap_or_else(|_| path.to_path_buf());
+    absolute.strip_prefix(directory).map(Path::to_path_buf).unwrap_or(absolute)
 }

@@ -1,4 +1,4 @@
-//! What cannot be done is said in words of its own, with exit status 2, and nothing is changed.
+//! What cannot be processed is reported with exit status 2, and nothing is changed.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
@@ -10,15 +10,15 @@ use std::process::Command;
 
 use common::*;
 
-/// Runs `apply` on a target; it must fail with all of these words, and leave the folder as it was.
+/// Runs `apply` on a target: it fails with all of these words and leaves the folder as it was.
 fn refused(folder: &Path, target: &Path, words: &[&str]) {
     let before = snapshot(folder);
     let output = run(["apply".as_ref(), target.as_os_str()]);
     let text = stderr(&output);
     assert_eq!(status(&output), 2, "{text}");
-    assert_eq!(stdout(&output), "", "an error is said once, on standard error");
+    assert_eq!(stdout(&output), "", "an error is reported once, on standard error");
     for word in words {
-        assert!(text.contains(word), "«{word}» is not in: {text}");
+        assert!(text.contains(word), "`{word}` is not in: {text}");
     }
     assert_eq!(snapshot(folder), before);
     let (status, document) = run_json(["check".as_ref(), target.as_os_str()]);
@@ -34,22 +34,30 @@ fn refused_source(bytes: &[u8], words: &[&str]) {
 }
 
 #[test]
-fn a_path_that_is_not_there() {
+fn a_path_that_does_not_exist() {
     let folder = tempfile::tempdir().unwrap();
-    refused(folder.path(), &folder.path().join("missing"), &["missing", "no such file or folder"]);
+    refused(
+        folder.path(),
+        &folder.path().join("missing"),
+        &["missing", "cannot be accessed", "No such file or directory"],
+    );
 }
 
 #[test]
 fn a_folder_without_dynamo() {
     let folder = tempfile::tempdir().unwrap();
-    refused(folder.path(), folder.path(), &[SOURCE, "ai-dynamo-runtime", "searched"]);
+    refused(folder.path(), folder.path(), &[SOURCE, "searched", "\nhelp: install `ai-dynamo-runtime`"]);
 }
 
 #[test]
-fn a_file_that_record_lists_and_that_is_gone() {
+fn a_file_that_record_lists_and_that_does_not_exist() {
     let (environment, site) = virtual_environment();
     fs::remove_file(site.join(SOURCE)).unwrap();
-    refused(&site, environment.path(), &[SOURCE, "RECORD", "gone"]);
+    refused(
+        &site,
+        environment.path(),
+        &[SOURCE, "does not exist", "RECORD", "\nhelp: reinstall `ai-dynamo-runtime` 9.9.9"],
+    );
 }
 
 #[test]
@@ -68,7 +76,7 @@ fn a_syntax_error_has_its_place_and_its_line() {
 fn a_folder_where_the_file_should_be() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join(SOURCE)).unwrap();
-    refused(folder.path(), folder.path(), &["a folder stands where"]);
+    refused(folder.path(), folder.path(), &["is a directory; expected the module's source"]);
 }
 
 #[test]
@@ -76,15 +84,15 @@ fn an_interpreter_that_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("python3.12");
     fs::write(&file, "#!/nonexistent/interpreter\n").unwrap();
-    refused(folder.path(), &file, &["python3.12", "does not start"]);
+    refused(folder.path(), &file, &["python3.12", "cannot be started"]);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-    refused(folder.path(), &file, &["python3.12", "does not start"]);
+    refused(folder.path(), &file, &["python3.12", "cannot be started"]);
     fs::write(&file, "#!/bin/sh\necho 'no module named encodings' >&2; exit 1\n").unwrap();
-    refused(folder.path(), &file, &["python3.12", "no module named encodings"]);
+    refused(folder.path(), &file, &["python3.12", "reports no import path", "no module named encodings"]);
 }
 
 #[test]
-fn an_interpreter_in_which_the_helper_does_something_else() {
+fn an_interpreter_in_which_the_helper_is_wrong() {
     let site = site_packages();
     let python = site.path().join("python3");
     let script = format!(
@@ -129,6 +137,17 @@ fn options_that_name_no_backend() {
 }
 
 #[test]
+fn standard_input_stands_alone() {
+    let site = site_packages();
+    for command in ["check", "apply", "revert"] {
+        let output = run([command.as_ref(), "-".as_ref(), site.path().as_os_str()]);
+        assert_eq!(status(&output), 2);
+        let text = stderr(&output);
+        assert!(text.contains("`-` (standard input) cannot be combined with other targets"), "{text}");
+    }
+}
+
+#[test]
 fn one_bad_target_among_several_stops_all() {
     let site = site_packages();
     let before = snapshot(site.path());
@@ -163,7 +182,7 @@ fn what_was_never_patched_is_not_reverted() {
     assert!(stderr(&output).contains("nothing to revert"), "{}", stderr(&output));
 }
 
-/// Runs a script as root in a mount namespace of its own: what it mounts is gone when it ends.
+/// Runs a script as root in its own mount namespace, which ends with it.
 fn in_mount_namespace(script: &str, folder: &Path) -> std::process::Output {
     let program = program();
     let output = Command::new("unshare")
@@ -209,7 +228,7 @@ fn no_permission() {
     let site = site_packages();
     let before = snapshot(site.path());
     let program = program();
-    // A copy that an ordinary user can start and whose folder it can read, but not write.
+    // An ordinary user may run this copy, and may read the folder but not write it.
     let room = tempfile::tempdir().unwrap();
     let copy = room.path().join("nixl-retrofit");
     fs::copy(program.get_program(), &copy).unwrap();
@@ -231,7 +250,7 @@ fn no_permission() {
 }
 
 #[test]
-fn a_pair_of_agents_without_agents() {
+fn a_pair_of_backends_without_agents() {
     let (environment, _site) = virtual_environment();
     let path = environment.path().to_str().unwrap();
     let output = run(["smoke", "--engine", "native", "--backend", "LIBFABRIC", "--peer-backend", "UCX", path]);

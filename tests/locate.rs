@@ -1,4 +1,4 @@
-//! Every TARGET that can be named, and what is found there.
+//! Every kind of TARGET, and what is found there.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
@@ -23,7 +23,7 @@ fn assert_is_the_miniature(file: &serde_json::Value, site: &Path) {
 }
 
 #[test]
-fn files_and_folders_are_understood() {
+fn files_and_folders_are_found() {
     let site = site_packages();
     for target in ["", "dynamo", "dynamo/nixl_connect", SOURCE] {
         assert_is_the_miniature(&found(&site.path().join(target)), site.path());
@@ -31,7 +31,7 @@ fn files_and_folders_are_understood() {
 }
 
 #[test]
-fn environments_and_interpreters_are_understood() {
+fn environments_and_interpreters_are_found() {
     let (environment, site) = virtual_environment();
     assert_is_the_miniature(&found(environment.path()), &site);
     assert_is_the_miniature(&found(&environment.path().join("bin/python3")), &site);
@@ -40,11 +40,20 @@ fn environments_and_interpreters_are_understood() {
 }
 
 #[test]
+fn a_bare_interpreter_name_is_the_one_in_the_current_folder() {
+    let (environment, site) = virtual_environment();
+    let mut command = program();
+    command.args(["check", "python3", "--output-format=json"]).current_dir(environment.path().join("bin"));
+    let document: serde_json::Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+    assert_is_the_miniature(&document["files"][0], &site);
+}
+
+#[test]
 fn the_inserted_helper_is_run_by_the_environments_interpreter() {
     let (environment, _) = virtual_environment();
     let output = run(["check".as_ref(), "-v".as_ref(), environment.path().as_os_str()]);
     let text = stdout(&output);
-    assert!(text.contains("isolated by") && text.contains("right for 9 values"), "{text}");
+    assert!(text.contains("checked the inserted helper with 9 values") && text.contains("isolated"), "{text}");
 }
 
 #[test]
@@ -77,7 +86,10 @@ fn when_nothing_is_found_what_was_searched_is_named() {
     let output = program().arg("check").env("VIRTUAL_ENV", empty.path()).env("PATH", empty.path()).output().unwrap();
     assert_eq!(status(&output), 2);
     let text = stderr(&output);
-    for part in ["$VIRTUAL_ENV", "python3 on PATH", "/opt/dynamo/venv", &site.display().to_string()] {
+    let virtual_env =
+        format!("\n  `$VIRTUAL_ENV` ({}): no `dynamo.nixl_connect` in {}", empty.path().display(), site.display());
+    for part in [&virtual_env, "\n  `python3` on PATH: not found\n", "/opt/dynamo/venv", "\nhelp: pass the environment"]
+    {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
@@ -102,10 +114,7 @@ fn pythonpath_comes_first() {
         program().args(["check", "-v"]).arg(environment.path()).env("PYTHONPATH", site.path()).output().unwrap();
     let text = stdout(&output);
     assert!(text.contains(&format!("would patch: {}", site.path().join(SOURCE).display())), "{text}");
-    assert!(
-        text.contains(&format!("not used by an import, left alone: {}", installed.join(SOURCE).display())),
-        "{text}"
-    );
+    assert!(text.contains(&format!("shadowed copy, left unchanged: {}", installed.join(SOURCE).display())), "{text}");
 }
 
 #[test]
@@ -170,7 +179,7 @@ fn other_pythons_are_asked_too() {
     }
 }
 
-/// An interpreter that really is there; a version manager's name for one that is not does not start.
+/// The interpreter's path. A version manager's shim may exist and fail to run.
 fn interpreter(name: &str) -> Option<String> {
     let output = std::process::Command::new(name).args(["-c", "import sys; print(sys.executable)"]).output().ok()?;
     output.status.success().then(|| stdout(&output).trim().to_string())

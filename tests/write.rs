@@ -1,4 +1,4 @@
-//! What writing does to an installed tree, and what it leaves alone.
+//! What writing changes in an installed tree, and what it leaves unchanged.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
@@ -114,6 +114,41 @@ fn stale_bytecode_of_every_kind_is_not_used() {
 }
 
 #[test]
+fn bytecode_below_the_cache_prefix_is_removed() {
+    let site = site_packages();
+    let file = site.path().join(SOURCE);
+    let prefix = tempfile::tempdir().unwrap();
+    let cache = prefix.path().join(file.parent().unwrap().strip_prefix("/").unwrap());
+    fs::create_dir_all(&cache).unwrap();
+    let bytecode = cache.join("__init__.cpython-312.pyc");
+    fs::write(&bytecode, "stale").unwrap();
+    let output = program()
+        .args(["apply", "--smoke=off", "-v"])
+        .arg(site.path())
+        .env("PYTHONPYCACHEPREFIX", prefix.path())
+        .output()
+        .unwrap();
+    assert_eq!(status(&output), 0, "{}", stderr(&output));
+    assert!(!bytecode.exists());
+    let text = stdout(&output);
+    assert!(text.contains(&format!("removed stale bytecode: {}", bytecode.display())), "{text}");
+    assert!(text.contains(&format!("updated: {}", site.path().join(RECORD).display())), "{text}");
+}
+
+#[test]
+fn a_file_named_twice_is_written_once() {
+    let site = site_packages();
+    let file = site.path().join(SOURCE);
+    for command in [&["apply", "--smoke=off"][..], &["revert"]] {
+        let mut targets: Vec<&std::ffi::OsStr> = command.iter().map(|argument| argument.as_ref()).collect();
+        targets.extend([site.path().as_os_str(), file.as_os_str()]);
+        let (status, document) = run_json(targets);
+        assert_eq!(status, 0, "{document}");
+        assert_eq!(document["files"].as_array().unwrap().len(), 1, "{command:?}");
+    }
+}
+
+#[test]
 fn standard_input_goes_to_standard_output() {
     use std::io::Write;
     use std::process::Stdio;
@@ -174,7 +209,7 @@ fn git_and_patch_accept_what_check_prints() {
 }
 
 #[test]
-fn runs_at_the_same_time_do_not_disturb_each_other() {
+fn concurrent_runs_make_one_change() {
     let site = site_packages();
     let start = || program().args(["apply", "--smoke=off", "-q"]).arg(site.path()).spawn().unwrap();
     let children: Vec<_> = (0..8).map(|_| start()).collect();

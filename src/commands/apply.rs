@@ -42,7 +42,7 @@ fn standard_input(args: &ApplyArgs, console: &Console, report: &mut Report) -> R
 
 fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Report) -> Result<ExitStatus> {
     let rule = args.patch.rule()?;
-    let planned = patching::plan(&args.targets, &rule, &process.variables, &mut report.files)?;
+    let planned = patching::plan(process.targets(&args.targets), &rule, &mut report.files)?;
     let options = args.transfer.options()?;
     let (files, environments): (Vec<_>, Vec<_>) = patching::commit(planned)?.into_iter().unzip();
     report.files.extend(files);

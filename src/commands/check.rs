@@ -21,7 +21,7 @@ fn check(args: &CheckArgs, process: &Process, report: &mut Report) -> Result<Exi
     if patching::is_standard_input(&args.targets)? {
         report.files.push(patching::plan_text(&patching::read_standard_input()?, &rule)?.0);
     } else {
-        let planned = patching::plan(&args.targets, &rule, &process.variables, &mut report.files)?;
+        let planned = patching::plan(process.targets(&args.targets), &rule, &mut report.files)?;
         report.files.extend(planned.into_iter().map(|planned| planned.report));
     }
     let changes = report.files.iter().any(|file| !file.diff.is_empty());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::environment::variables::Variables;
+use crate::patching::Targets;
 
 /// This process's program and environment variables.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub(super) struct Process {
     pub program: PathBuf,
     /// The environment variables.
     pub variables: Arc<Variables>,
+    /// The current directory; empty where it was removed.
+    pub directory: PathBuf,
 }
 
 impl Process {
@@ -23,6 +26,12 @@ impl Process {
         Process {
             program: env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(replaced),
             variables: Arc::new(Variables::of_process()),
+            directory: env::current_dir().unwrap_or_default(),
         }
+    }
+
+    /// The targets that the command line names.
+    pub(super) fn targets<'a>(&'a self, named: &'a [PathBuf]) -> Targets<'a> {
+        Targets { named, variables: &self.variables, directory: &self.directory }
     }
 }

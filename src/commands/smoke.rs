@@ -23,7 +23,7 @@ pub(super) fn run(args: &SmokeArgs, process: &Process) -> Result<ExitStatus> {
 fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Report) -> Result<ExitStatus> {
     let options = args.transfer.options()?;
     let environment = match &args.target {
-        Some(target) => target::resolve(target, "")?,
+        Some(target) => target::resolve(target, "", &process.variables)?,
         None => target::default_environment("", "NIXL", &process.variables, |environment| {
             series::usable(&transfer::place(environment, process), &options).is_ok()
         })?,

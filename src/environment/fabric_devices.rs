@@ -1,11 +1,11 @@
-//! The RDMA devices of this machine, as the kernel lists them, and whether this process may use them.
+//! The machine's RDMA devices, as the kernel lists them, and whether this process may use them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
-/// Amazon's PCI vendor number: EFA is its only RDMA device (the Linux driver `efa_main.c`).
+/// Amazon's PCI vendor ID. EFA is its only RDMA device (Linux, `drivers/infiniband/hw/efa/efa_main.c`).
 const AMAZON: u16 = 0x1d0f;
 
 /// One RDMA device.
@@ -13,23 +13,23 @@ const AMAZON: u16 = 0x1d0f;
 pub(crate) struct RdmaDevice {
     /// The kernel's name: `rdmap0s6`, `mlx5_0`.
     pub name: String,
-    /// PCI vendor.
+    /// PCI vendor ID; None where the kernel states none.
     pub vendor: Option<u16>,
 }
 
-/// All of them, and the device files that programs reach them through.
+/// All RDMA devices, and the device files that programs use them through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FabricDevices {
     /// From `/sys/class/infiniband`.
     pub devices: Vec<RdmaDevice>,
-    /// `/dev/infiniband/uverbs*`.
+    /// `/dev/infiniband/uverbs*` that this process may open for reading and writing.
     pub usable: Vec<PathBuf>,
-    /// Those among them that this process may not open for reading and writing.
+    /// `/dev/infiniband/uverbs*` that this process may not open for reading and writing.
     pub forbidden: Vec<PathBuf>,
 }
 
 impl FabricDevices {
-    /// Looks at this machine.
+    /// The devices of this machine.
     pub(crate) fn look() -> FabricDevices {
         Self::look_in(Path::new("/sys/class/infiniband"), Path::new("/dev/infiniband"))
     }
@@ -43,7 +43,7 @@ impl FabricDevices {
         FabricDevices { devices: devices.collect(), usable, forbidden }
     }
 
-    /// A machine without an EFA device, or with one that may be used or not.
+    /// A machine without an EFA device, or with one that this process may use or not.
     #[cfg(test)]
     pub(crate) fn with_efa(usable: Option<bool>) -> FabricDevices {
         let Some(usable) = usable else { return FabricDevices::default() };
@@ -53,21 +53,21 @@ impl FabricDevices {
         FabricDevices { devices: vec![device], usable, forbidden }
     }
 
-    /// The EFA devices' names.
+    /// The names of the EFA devices.
     pub(crate) fn efa(&self) -> Vec<&str> {
         let efa = self.devices.iter().filter(|device| device.vendor == Some(AMAZON));
         efa.map(|device| device.name.as_str()).collect()
     }
 
-    /// What was looked for and found, for a sentence.
+    /// What was searched for and found, for a message.
     pub(crate) fn describe(&self) -> String {
         let efa = self.efa();
         let others = self.devices.iter().filter(|device| device.vendor != Some(AMAZON)).map(|device| &device.name);
         let files = self.usable.iter().chain(&self.forbidden).map(|path| path.display().to_string());
         let forbidden = if self.forbidden.is_empty() { "" } else { " (without permission)" };
         format!(
-            "EFA devices (PCI vendor 0x1d0f) under /sys/class/infiniband: {}; other RDMA devices there: {}; device files \
-             /dev/infiniband/uverbs*: {}{forbidden}",
+            "EFA devices (PCI vendor `0x1d0f`) in `/sys/class/infiniband`: {}; other RDMA devices there: {}; device files \
+             `/dev/infiniband/uverbs*`: {}{forbidden}",
             list(efa),
             list(others.collect()),
             list(files.collect()),
@@ -87,15 +87,15 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// From `device/vendor`, which reads `0x1d0f`.
+/// Parses `device/vendor`, which holds `0x1d0f` for example.
 fn vendor(device: &Path) -> Option<u16> {
     let text = fs::read_to_string(device.join("device/vendor")).ok()?;
     u16::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
 }
 
-/// The network interfaces of this process's network namespace that are not the loopback (proc_net(5), `dev`).
+/// The network interfaces of this process's network namespace, without the loopback. Source: proc_pid_net(5), `dev`.
 ///
-/// Not from /sys/class/net, which shows the namespace that it was mounted in.
+/// `/sys/class/net` would show those of the namespace that it was mounted in.
 pub(crate) fn interfaces() -> Vec<String> {
     parse_interfaces(&fs::read_to_string("/proc/self/net/dev").unwrap_or_default())
 }
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_are_told_apart_by_their_vendor() {
+    fn efa_devices_are_those_of_amazon() {
         let folder = tempfile::tempdir().unwrap();
         let (class, files) = (folder.path().join("class"), folder.path().join("dev"));
         for (name, vendor) in [("rdmap0s6", "0x1d0f\n"), ("mlx5_0", "0x15b3\n"), ("odd", "?")] {
@@ -124,18 +124,18 @@ mod tests {
         assert_eq!(found.efa(), ["rdmap0s6"]);
         assert_eq!((found.usable.len(), found.forbidden.len()), (1, 0));
         let text = found.describe();
-        assert!(text.contains("infiniband: rdmap0s6; other RDMA devices there: mlx5_0, odd;"), "{text}");
+        assert!(text.contains("infiniband`: rdmap0s6; other RDMA devices there: mlx5_0, odd;"), "{text}");
     }
 
     #[test]
-    fn nothing_is_nothing() {
+    fn a_machine_without_devices_is_described() {
         let found = FabricDevices::look_in(Path::new("/nonexistent"), Path::new("/nonexistent"));
         assert_eq!(found, FabricDevices::default());
-        assert!(found.describe().ends_with("uverbs*: none"));
+        assert!(found.describe().ends_with("uverbs*`: none"));
     }
 
     #[test]
-    fn the_loopback_is_no_interface() {
+    fn the_loopback_is_left_out() {
         let text = "Inter-|   Receive                     |  Transmit\n \
                     face |bytes    packets errs drop fifo|bytes    packets\n    \
                     lo:     896      10    0    0    0      896      10\n  \

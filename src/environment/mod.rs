@@ -1,4 +1,4 @@
-//! What is installed here: Pythons and what they import, NIXL installations, shared libraries, fabric devices.
+//! What is installed on this machine: Pythons and what they import, NIXL, shared libraries, fabric devices.
 #![forbid(unsafe_code)]
 
 pub(crate) mod elf;

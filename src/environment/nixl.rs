@@ -1,33 +1,33 @@
-//! The NIXL that an environment's Python would use: its libraries and its plugins.
+//! The NIXL installations of a Python environment: their libraries and plugins.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The wheels that hold the libraries, in the order in which the package `nixl` tries them without CUDA.
+/// The wheels with the libraries, in the order in which `nixl` tries them where torch names no CUDA version.
 const WHEELS: [&str; 3] = ["nixl_cu13", "nixl_cu12", "nixl_rocm"];
-/// Where NVIDIA's containers put NIXL.
+/// Where NVIDIA's containers have NIXL.
 const SYSTEM: &str = "/opt/nvidia/nvda_nixl";
-/// Library folders below it.
+/// Its library folders.
 const SYSTEM_LIBRARIES: [&str; 4] = ["lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "lib64", "lib"];
 
-/// One NIXL on this machine.
+/// A NIXL on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NixlInstallation {
-    /// The distribution's name (`nixl-cu13`), or the folder for one that no distribution owns.
+    /// The distribution's name (`nixl-cu13`), or the folder of a NIXL that belongs to none.
     pub name: String,
-    /// Its version, where one is recorded.
+    /// The distribution's version.
     pub version: Option<String>,
-    /// `libnixl_capi.so`; wheels have it from 0.10.1 on.
+    /// `libnixl_capi.so`, which wheels have since 0.10.1.
     pub capi: Option<PathBuf>,
-    /// The folder of backend plugins (`libplugin_UCX.so` …) that this NIXL looks into by itself.
+    /// The folder that this NIXL loads backend plugins from by default (`libplugin_UCX.so`, …).
     pub plugin_dir: Option<PathBuf>,
-    /// Folders with libraries that came with it (auditwheel's `nixl_cu13.libs`).
+    /// Folders with the libraries that it comes with (meson-python's and auditwheel's: `nixl_cu13.libs`).
     pub library_dirs: Vec<PathBuf>,
 }
 
 impl NixlInstallation {
-    /// Name and version, for a sentence.
+    /// Name and version, for a message.
     pub(crate) fn title(&self) -> String {
         match &self.version {
             Some(version) => format!("{} {version}", self.name),
@@ -35,13 +35,13 @@ impl NixlInstallation {
         }
     }
 
-    /// Whether a NIXL of that version has the C API when it is whole.
+    /// Whether a complete NIXL of this version has the C API.
     pub(crate) fn should_have_capi(&self) -> bool {
         self.version.as_deref().is_some_and(should_have_capi)
     }
 
-    /// A library that came with it, by the beginning of its name: auditwheel makes `libucp-6f3a1c52.so.0.0.0` of
-    /// `libucp.so.0`.
+    /// A library that it comes with, by the start of its name: auditwheel renames `libucp.so.0` to
+    /// `libucp-6f3a1c52.so.0.0.0`.
     pub(crate) fn bundled(&self, stem: &str) -> Option<PathBuf> {
         let entries = self.library_dirs.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
         let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_bundled(path, stem)).collect();
@@ -55,14 +55,14 @@ fn is_bundled(path: &Path, stem: &str) -> bool {
     name.is_some_and(|rest| rest.starts_with(".so") || rest.starts_with('-') && rest.contains(".so")) && path.is_file()
 }
 
-/// Whether wheels of that version have libnixl_capi.so: from 0.10.1 on.
+/// Whether wheels of that version have `libnixl_capi.so`. The first was 0.10.1.
 fn should_have_capi(version: &str) -> bool {
     let mut numbers = version.split(['.', '+', '-', 'r', 'a', 'b']).map(|part| part.parse::<u32>().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
     (next(), next(), next()) >= (0, 10, 1)
 }
 
-/// The plugins in a folder by their files, `UCX` for `libplugin_UCX.so`; None when there is no such folder.
+/// The backends with a plugin in a folder, sorted: `UCX` for `libplugin_UCX.so`. None when there is no such folder.
 pub(crate) fn plugins(dir: &Path) -> Option<Vec<String>> {
     let entries = fs::read_dir(dir).ok()?;
     let mut names: Vec<String> = entries
@@ -76,16 +76,15 @@ pub(crate) fn plugins(dir: &Path) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// A backend's plugin, by NIXL's naming.
+/// The file of a backend's plugin.
 pub(crate) fn plugin_file(folder: &Path, backend: &str) -> PathBuf {
     folder.join(format!("libplugin_{backend}.so"))
 }
 
-/// Every NIXL of an environment, the one that its Python would use first.
+/// Every NIXL on an import path, beginning with the one that Python would use.
 ///
-/// `search_path` are the directories of the Python's import path, in order. First comes the wheel for the CUDA version
-/// that the installed torch was built with, as in NIXL's own choice; then the other wheels, an older `nixl` that holds
-/// its libraries itself, the system's, and the one that TensorRT-LLM brings.
+/// The package `nixl` prefers the wheel for the CUDA version that the installed torch was built with. The other wheels
+/// follow, then an older `nixl` that contains its libraries, the system's, and the one that TensorRT-LLM bundles.
 pub(crate) fn find(search_path: &[PathBuf]) -> Vec<NixlInstallation> {
     find_with_system(search_path, Path::new(SYSTEM))
 }
@@ -103,7 +102,7 @@ fn find_with_system(search_path: &[PathBuf], system: &Path) -> Vec<NixlInstallat
     wheels.chain(system_installation(system)).chain(bundled).collect()
 }
 
-/// The libraries of an imported package `module`, which lie beside it.
+/// The NIXL of the package `module`, whose libraries are beside it.
 fn wheel(site_packages: &Path, module: &str) -> Option<NixlInstallation> {
     let own = site_packages.join(format!(".{module}.mesonpy.libs"));
     let bundled = site_packages.join(format!("{module}.libs"));
@@ -131,7 +130,7 @@ fn system_installation(root: &Path) -> Option<NixlInstallation> {
     Some(found)
 }
 
-/// A NIXL whose libraries lie in one folder that no distribution of its own names.
+/// A NIXL with its libraries in one folder, which belongs to no distribution.
 fn folder(dir: &Path) -> Option<NixlInstallation> {
     if !dir.join("libnixl.so").is_file() {
         return None;
@@ -147,7 +146,7 @@ fn folder(dir: &Path) -> Option<NixlInstallation> {
     })
 }
 
-/// From the folder `nixl_cu13-1.5.0.dist-info`, which has its METADATA unless it is left over.
+/// The version in the name of `nixl_cu13-1.5.0.dist-info`. A folder without METADATA is a leftover of an uninstalled one.
 fn recorded_version(site_packages: &Path, module: &str) -> Option<String> {
     let mut versions: Vec<String> = fs::read_dir(site_packages)
         .ok()?
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundled_library_is_found_whatever_its_name_ends_with() {
+    fn a_bundled_library_is_found_by_the_start_of_its_name() {
         let tree = Tree::new(&["site/nixl_cu13.libs/libucp_set-1.so", "site/nixl_cu13.libs/libucp-6f3a1c52.so.0.0.0"]);
         tree.wheel("site", "nixl_cu13", "0.9.0");
         fs::remove_file(tree.root.path().join("site/nixl_cu13.libs/libucp.so")).unwrap();

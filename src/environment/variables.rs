@@ -1,4 +1,4 @@
-//! The process's environment variables, read once and handed on.
+//! The process's environment variables, read once and passed on.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -9,27 +9,27 @@ use std::ffi::{OsStr, OsString};
 pub(crate) struct Variables(BTreeMap<OsString, OsString>);
 
 impl Variables {
-    /// This process's.
+    /// The variables of this process.
     pub(crate) fn of_process() -> Variables {
         Variables(env::vars_os().collect())
     }
 
-    /// The value, where the variable is set.
+    /// The variable's value; None when it is not set.
     pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
-    /// The value, where the variable is set and not empty.
+    /// The variable's value; None when it is not set or empty.
     pub(crate) fn non_empty(&self, name: &str) -> Option<&OsStr> {
         self.get(name).filter(|value| !value.is_empty())
     }
 
-    /// All of them.
+    /// Names and values.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
-    /// All names.
+    /// The names.
     pub(crate) fn names(&self) -> impl Iterator<Item = &OsStr> {
         self.0.keys().map(OsString::as_os_str)
     }

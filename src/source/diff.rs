@@ -1,13 +1,13 @@
-//! The change as a unified diff that `patch -p1` and `git apply` accept.
+//! Unified diffs that `patch -p1` and `git apply` accept.
 
 use std::path::Path;
 
 use similar::TextDiff;
 
-/// Lines around a change, as `diff -u` has them.
+/// Lines of context, as in `diff -u`.
 const CONTEXT: usize = 3;
 
-/// The unified diff from `old` to `new`, as bytes: the file's own encoding and newlines are kept. Empty when equal.
+/// The unified diff from `old` to `new`, in the file's own encoding and line endings. Empty when they are equal.
 pub(crate) fn unified(path: &Path, old: &[u8], new: &[u8]) -> Vec<u8> {
     if old == new {
         return Vec::new();
@@ -24,7 +24,7 @@ pub(crate) fn unified(path: &Path, old: &[u8], new: &[u8]) -> Vec<u8> {
     output
 }
 
-/// Lines end at a line feed alone, as for `patch` and git: a carriage return is one more byte of its line.
+/// Splits at line feeds only, as `patch` and git do: a carriage return belongs to its line.
 fn lines(text: &[u8]) -> Vec<&[u8]> {
     let ends = memchr::memchr_iter(b'\n', text).map(|newline| newline + 1);
     let mut start = 0;
@@ -35,7 +35,7 @@ fn lines(text: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// `a/` and the path without its leading slash; a tab after a name with a space, as GNU diff and git write it.
+/// `a/` and the path without its leading slash. GNU diff and git end a name that has a space with a tab.
 fn name(side: &str, path: &Path) -> String {
     let path = path.to_string_lossy();
     let path = path.trim_start_matches('/');
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_last_newline_is_said() {
+    fn a_missing_newline_at_the_end_is_marked() {
         assert!(text("a", "a\nb").contains("\\ No newline at end of file\n"), "{}", text("a", "a\nb"));
     }
 }

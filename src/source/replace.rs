@@ -1,7 +1,7 @@
-//! Replacing files so that each is the old one or the new one at any moment, whatever ends the program.
+//! Atomic replacement: at any moment a file is the old one or the new one, even if the program is killed.
 //!
-//! A new file is written beside the old one, brought to disk, and renamed over it: other names of the old file (an
-//! installer's cache hard-links it) keep the old bytes. Owner, mode and extended attributes come along.
+//! The new file is written beside the old one, synced to disk and renamed over it. Hard links to the old file, such as
+//! an installer's cache, keep the old bytes. The new file gets the owner, mode and extended attributes of the old one.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,11 +13,11 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use tempfile::NamedTempFile;
 
-/// What a file being written beside the old one is called, but for some random letters.
+/// A temporary file's name has random letters between these.
 const TEMPORARY_PREFIX: &str = ".nixl-retrofit-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
-/// A new file that lies ready, on disk, beside the one it shall replace.
+/// A new file on disk, beside the one that it will replace.
 pub(crate) struct Staged {
     path: PathBuf,
     expected: Vec<u8>,
@@ -26,38 +26,38 @@ pub(crate) struct Staged {
     folder: Folder,
 }
 
-/// Writes `content` beside `path` with the owner, mode and extended attributes of `path`. Nothing has changed yet;
-/// dropping the result removes it again. `expected` is what `path` holds now, compared once more at the end.
+/// Writes `content` beside `path`, with the owner, mode and extended attributes of `path`. Changes nothing yet: dropping
+/// the result removes the new file. `expected` is the present content of `path`, which [`Staged::commit`] checks.
 ///
 /// # Errors
-/// Where the folder cannot be written, is full or read-only, or the owner cannot be kept.
+/// When the folder cannot be written to, or the owner or the attributes cannot be kept.
 pub(crate) fn stage(path: &Path, expected: &[u8], content: &[u8]) -> Result<Staged> {
     let path = fs::canonicalize(path).with_context(|| format!("{}: cannot be found", path.display()))?;
     let folder = Folder::lock(path.parent().unwrap_or(Path::new("/")))?;
     let temporary = write_beside(&path, &folder.path, content)
-        .with_context(|| format!("{}: a new file cannot be written beside it; nothing was changed", path.display()))?;
+        .with_context(|| format!("{}: cannot create its replacement; nothing was changed", path.display()))?;
     Ok(Staged { path, expected: expected.to_vec(), content: content.to_vec(), temporary, folder })
 }
 
 impl Staged {
-    /// Puts the new file in the old one's place.
+    /// Replaces the old file.
     ///
     /// # Errors
-    /// Where the old file was changed meanwhile, or the rename fails; the old file is then still there.
+    /// When the old file changed since it was read, or the rename fails: then the file stays as it is.
     pub(crate) fn commit(self) -> Result<()> {
         let now = fs::read(&self.path).with_context(|| format!("{}: cannot be read", self.path.display()))?;
         if now == self.content {
-            // Another run of this program came first, and did the same.
+            // Another run of this program made the same change.
             return Ok(());
         }
         if now != self.expected {
-            bail!("{}: somebody changed it while this program ran; it was left alone", self.path.display());
+            bail!("{}: changed since it was read; not replaced\nhelp: run the command again", self.path.display());
         }
         self.temporary
             .persist(&self.path)
             .map_err(|error| error.error)
             .with_context(|| format!("{}: cannot be replaced", self.path.display()))?;
-        self.folder.sync().with_context(|| format!("{}: cannot be brought to disk", self.folder.path.display()))
+        self.folder.sync().with_context(|| format!("{}: cannot be synced to disk", self.folder.path.display()))
     }
 }
 
@@ -71,7 +71,7 @@ fn write_beside(path: &Path, folder: &Path, content: &[u8]) -> io::Result<NamedT
     if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
         fchown(file, Some(old.uid()), Some(old.gid()))?;
     }
-    // After the owner: a change of owner takes the set-user-id bits away.
+    // After the owner: chown(2) clears the set-user-ID and set-group-ID bits.
     file.set_permissions(fs::Permissions::from_mode(old.mode() & 0o7777))?;
     copy_extended_attributes(path, temporary.path())?;
     file.sync_all()?;
@@ -98,7 +98,7 @@ fn is_unsupported(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::NOTSUP.raw_os_error())
 }
 
-/// A folder that this process alone replaces files in, as long as this value lives.
+/// A folder, locked against other runs of this program for as long as this value lives.
 struct Folder {
     path: PathBuf,
     descriptor: OwnedFd,
@@ -109,7 +109,7 @@ impl Folder {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = rustix::fs::open(path, flags, Mode::empty())
             .with_context(|| format!("{}: cannot be opened", path.display()))?;
-        // Some file systems have no locks; the comparison before the rename still guards the file there.
+        // Some file systems have no locks. There, the comparison before the rename protects the file.
         if rustix::fs::flock(&descriptor, FlockOperation::NonBlockingLockExclusive).is_ok() {
             remove_left_over(path);
         }
@@ -121,7 +121,7 @@ impl Folder {
     }
 }
 
-/// Removes what a run that was killed left behind. Failing to is no reason to stop.
+/// Removes the temporary files of a run that was killed. Best effort: a leftover harms nothing.
 fn remove_left_over(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -167,16 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changed_meanwhile_is_left_alone() {
+    fn a_file_that_changed_since_it_was_read_is_not_replaced() {
         let (_folder, path) = folder_with("old");
         let staged = stage(&path, b"old", b"new").unwrap();
         fs::write(&path, "other").unwrap();
-        assert!(staged.commit().is_err());
+        assert!(staged.commit().unwrap_err().to_string().contains("changed since it was read"));
         assert_eq!(fs::read(&path).unwrap(), b"other");
     }
 
     #[test]
-    fn two_that_do_the_same_do_not_disturb_each_other() {
+    fn two_runs_may_make_the_same_change() {
         let (folder, path) = folder_with("old");
         let (first, second) = (stage(&path, b"old", b"new").unwrap(), stage(&path, b"old", b"new").unwrap());
         first.commit().unwrap();

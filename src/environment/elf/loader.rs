@@ -1,4 +1,4 @@
-//! Where the dynamic loader would find a library, without loading it (ld.so(8), «DESCRIPTION»).
+//! Where the dynamic loader would find a library, without loading it. Source: ld.so(8), "DESCRIPTION".
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -6,11 +6,13 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use object::elf::{EM_AARCH64, EM_X86_64, Machine};
+
 use super::shared_library::SharedLibrary;
 
-/// What ldconfig(8) writes.
+/// Written by ldconfig(8).
 const CACHE: &str = "/etc/ld.so.cache";
-/// The folders that the loader searches at last; Debian's and Ubuntu's have the machine in their name.
+/// The folders that the loader searches last. Debian and Ubuntu have one for each architecture.
 const DEFAULT: [&str; 8] = [
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",
@@ -21,22 +23,22 @@ const DEFAULT: [&str; 8] = [
     "/lib",
     "/usr/lib",
 ];
-/// `e_machine` of the libraries that this program can load.
-const MACHINE: u16 = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
+/// The processor whose libraries this program can load.
+const MACHINE: Machine = if cfg!(target_arch = "aarch64") { EM_AARCH64 } else { EM_X86_64 };
 
-/// The loader's search, for a process with a certain LD_LIBRARY_PATH.
+/// The loader's search in a process with a given `LD_LIBRARY_PATH`.
 pub(crate) struct Loader {
     library_path: Vec<PathBuf>,
     cache: HashMap<String, Vec<PathBuf>>,
 }
 
 impl Loader {
-    /// With the folders of that LD_LIBRARY_PATH.
+    /// A loader with the folders of `LD_LIBRARY_PATH` and this machine's cache.
     pub(crate) fn new(library_path: Vec<PathBuf>) -> Loader {
         Loader { library_path, cache: fs::read(CACHE).map(|bytes| parse_cache(&bytes)).unwrap_or_default() }
     }
 
-    /// Where `name` is found for the library at `wanted_by`; `inherited` are the RPATH folders of those that loaded it.
+    /// Finds `name` for the library at `wanted_by`; `inherited` are the RPATH folders of the libraries that loaded it.
     pub(crate) fn find(
         &self,
         name: &str,
@@ -54,26 +56,26 @@ impl Loader {
         listed.chain(cached).chain(default).find_map(loadable)
     }
 
-    /// Where it searches for a library that no RPATH leads to, for a sentence.
+    /// Where it searches for a library that no RPATH leads to, for a message.
     pub(crate) fn places(&self) -> Vec<String> {
         let folders = self.library_path.iter().map(|folder| folder.display().to_string());
         folders.chain(["the folders that ldconfig knows".to_string()]).collect()
     }
 }
 
-/// The folders of an RPATH or RUNPATH, for the library at that path.
+/// The folders of an RPATH or RUNPATH of the library at that path, with `$ORIGIN` expanded.
 pub(crate) fn expand(folders: &[String], library: &Path) -> Vec<PathBuf> {
     let origin = library.parent().unwrap_or(Path::new("/")).display().to_string();
     folders.iter().map(|folder| folder.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin).into()).collect()
 }
 
-/// The library at that path, when this machine can load it: the loader, too, passes over one for another machine.
+/// The library at that path, unless it is for another processor: the loader skips those too.
 pub(crate) fn loadable(path: PathBuf) -> Option<(PathBuf, SharedLibrary)> {
     let library = SharedLibrary::read(&path).ok().filter(|library| library.machine == MACHINE)?;
     Some((path, library))
 }
 
-/// Splits a LD_LIBRARY_PATH; an empty folder in it means the current one (ld.so(8)).
+/// Splits an `LD_LIBRARY_PATH`. An empty entry means the current folder (ld.so(8)).
 pub(crate) fn split_path(value: &OsStr) -> Vec<PathBuf> {
     let folders = value.as_bytes().split(|&byte| byte == b':' || byte == b';').map(OsStr::from_bytes);
     if value.is_empty() {
@@ -82,21 +84,21 @@ pub(crate) fn split_path(value: &OsStr) -> Vec<PathBuf> {
     folders.map(|folder| if folder.is_empty() { ".".into() } else { folder.into() }).collect()
 }
 
-/// Places where libraries that NIXL needs usually lie without the loader's knowledge, in the order of their search:
-/// the EFA installer's, the CUDA toolkit's, and those of wheels below the folders that Python imports from.
+/// Folders that the loader does not search, in which libraries that NIXL needs are often installed, in the order of the
+/// search: the EFA installer's, the CUDA toolkit's, and those of wheels on Python's import path.
 pub(crate) fn usual_places(import_path: &[PathBuf]) -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = vec!["/opt/amazon/efa/lib".into(), "/opt/amazon/efa/lib64".into()];
     places.extend(cuda_toolkits().into_iter().map(|toolkit| toolkit.join("lib64")));
     for site_packages in import_path {
         places.extend(children(&site_packages.join("nvidia")).into_iter().map(|package| package.join("lib")));
-        // PREFIX/lib/python3.12/site-packages: wheels such as impi-rt put libraries into PREFIX/lib.
+        // Wheels such as impi-rt install libraries into PREFIX/lib, above PREFIX/lib/python3.12/site-packages.
         places.extend(site_packages.ancestors().nth(2).filter(|lib| lib.ends_with("lib")).map(Path::to_path_buf));
     }
     places.retain(|place| place.is_dir());
     places
 }
 
-/// The CUDA toolkit's stub of NVIDIA's driver library, which goes by the driver library's own name inside.
+/// The CUDA toolkit's stub of NVIDIA's driver library. Its SONAME is the driver library's.
 pub(crate) fn cuda_stub() -> Option<PathBuf> {
     let stubs = cuda_toolkits().into_iter().map(|toolkit| toolkit.join("lib64/stubs/libcuda.so"));
     let mut loadable = stubs.filter_map(loadable);
@@ -117,8 +119,8 @@ fn children(folder: &Path) -> Vec<PathBuf> {
     children
 }
 
-/// glibc's cache, the new format alone (`cache_file_new` in its dl-cache.h): a header of 48 bytes with the number of
-/// entries at 20, then entries of 24 bytes (flags, name, path, …), whose strings are found from the header's start.
+/// Parses glibc's cache in its new format (`cache_file_new` in dl-cache.h): a header of 48 bytes with the number of
+/// entries at 20, then entries of 24 bytes (flags, name, path, …). String offsets count from the start of the header.
 fn parse_cache(bytes: &[u8]) -> HashMap<String, Vec<PathBuf>> {
     let mut found: HashMap<String, Vec<PathBuf>> = HashMap::new();
     let Some(start) = memchr::memmem::find(bytes, b"glibc-ld.so.cache1.1") else { return found };
@@ -150,7 +152,7 @@ fn string(bytes: &[u8], at: usize) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    /// A library that exists on every machine that runs these tests: this program needs it.
+    /// Exists on every machine that runs these tests: the test program needs it.
     fn libc() -> (PathBuf, SharedLibrary) {
         let program = std::env::current_exe().unwrap();
         let library = SharedLibrary::read(&program).unwrap();
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_loaded_is_passed_over() {
+    fn what_cannot_be_loaded_is_skipped() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("libc.so.6"), "not a library").unwrap();
         let loader = Loader::new(vec![folder.path().to_path_buf()]);
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn wheels_have_their_places() {
+    fn the_folders_of_wheels_are_searched() {
         let folder = tempfile::tempdir().unwrap();
         let site = folder.path().join("lib/python3.12/site-packages");
         fs::create_dir_all(site.join("nvidia/cu13/lib")).unwrap();

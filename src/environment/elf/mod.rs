@@ -1,4 +1,4 @@
-//! Shared libraries: what one needs and offers, where the dynamic loader finds it, and whether its file is whole.
+//! Shared libraries: what one needs and offers, where the dynamic loader finds it, and whether its file is complete.
 
 pub(crate) mod damage;
 pub(crate) mod loader;

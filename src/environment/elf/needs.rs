@@ -1,4 +1,4 @@
-//! What a shared library needs, followed as the dynamic loader follows it, without loading anything.
+//! The libraries that a shared library needs, resolved as the dynamic loader resolves them, without loading any.
 
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) struct Missing {
     pub wanted_by: PathBuf,
 }
 
-/// A library that is there and too old for the one that needs it.
+/// A library that was found and is too old for the one that needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TooOld {
     /// The library.
@@ -24,26 +24,26 @@ pub(crate) struct TooOld {
     pub name: String,
     /// The library that needs it.
     pub wanted_by: PathBuf,
-    /// The symbol versions that it lacks.
+    /// The required symbol versions that it lacks.
     pub lacks: Vec<String>,
-    /// The newest symbol version of that kind that it has.
+    /// The newest symbol version of the same family that it has.
     pub offers: Option<String>,
 }
 
-/// What a library needs and does not get, and where the rest was found.
+/// What a library needs and does not get, and where to find some of the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
-    /// What was not found.
+    /// Libraries that were not found.
     pub missing: Vec<Missing>,
-    /// What is too old.
+    /// Libraries that are too old.
     pub too_old: Vec<TooOld>,
-    /// The usual places in which something was found that the loader does not find by itself.
+    /// Folders of libraries that the loader does not find by itself.
     pub outside: Vec<PathBuf>,
 }
 
 impl Needs {
-    /// Follows what `library` needs, breadth first as the loader does. `usual` are folders in which libfabric, libcudart and
-    /// libhwloc are looked for at last.
+    /// Resolves what `library` needs, breadth first as the loader does. Libfabric, libcudart and libhwloc are searched for
+    /// in the folders `usual` last.
     pub(crate) fn of(library: PathBuf, contents: SharedLibrary, loader: &Loader, usual: &[PathBuf]) -> Needs {
         let mut search = Search { loader, usual, seen: HashSet::new(), needs: Needs::default() };
         search.run(library, contents);
@@ -51,7 +51,7 @@ impl Needs {
     }
 }
 
-/// Whether a library is also looked for in the usual places.
+/// Whether a library is also searched for where the loader does not search.
 fn is_outside(name: &str) -> bool {
     ["libfabric.so.", "libcudart.so.", "libhwloc.so."].iter().any(|prefix| name.starts_with(prefix))
 }
@@ -111,7 +111,7 @@ impl Search<'_> {
             .filter(|version| !library.offered.iter().any(|own| own == version))
             .map(String::from)
             .collect();
-        // A library without any versions is accepted for all of them (ld.so prints a warning).
+        // The loader accepts a library without any versions for all of them, with a warning.
         if lacks.is_empty() || library.offered.is_empty() {
             return;
         }

@@ -1,20 +1,21 @@
-//! What a shared library says about itself in its dynamic section: what it needs, and what it offers.
+//! The dynamic section of a shared library: what it needs, and what it offers.
 //!
-//! The format is that of the System V ABI, chapter «Dynamic Linking», and of the Linux Standard Base, «Symbol
-//! Versioning»; `readelf -dV` prints the same.
+//! Sources: System V ABI, chapter "Dynamic Linking"; Linux Standard Base, "Symbol Versioning". `readelf -dV` prints the
+//! same.
 
 use std::fs::File;
 use std::path::Path;
 
+use anyhow::{Context, Result};
 use object::LittleEndian;
-use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, FileHeader64, VER_FLG_BASE};
+use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, FileHeader64, Machine, VER_FLG_BASE};
 use object::read::elf::{Dyn, FileHeader};
 use object::read::{ReadCache, ReadRef, StringTable};
 
-/// A symbol version that a library wants of another one.
+/// A symbol version that a library requires of another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WantedVersion {
-    /// The other library, as in NEEDED: `libfabric.so.1`.
+    /// The other library's `DT_NEEDED` name: `libfabric.so.1`.
     pub library: String,
     /// The version: `FABRIC_1.7`.
     pub version: String,
@@ -23,35 +24,35 @@ pub(crate) struct WantedVersion {
 /// The dynamic section of one library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SharedLibrary {
-    /// The processor that it is for (`e_machine`).
-    pub machine: u16,
-    /// The name that it goes by, whatever its file is called.
+    /// The processor that it is built for.
+    pub machine: Machine,
+    /// Its `DT_SONAME`, which its file name may differ from.
     pub soname: Option<String>,
-    /// The libraries that it needs, in order.
+    /// Its `DT_NEEDED` libraries, in order.
     pub needed: Vec<String>,
-    /// Folders searched before LD_LIBRARY_PATH, with `$ORIGIN`.
+    /// Its `DT_RPATH` folders, searched before `LD_LIBRARY_PATH`; `$ORIGIN` is not expanded.
     pub rpath: Vec<String>,
-    /// Folders searched after it, with `$ORIGIN`.
+    /// Its `DT_RUNPATH` folders, searched after `LD_LIBRARY_PATH`; `$ORIGIN` is not expanded.
     pub runpath: Vec<String>,
-    /// Symbol versions that it wants.
+    /// Symbol versions that it requires.
     pub wanted: Vec<WantedVersion>,
     /// Symbol versions that it defines.
     pub offered: Vec<String>,
 }
 
 impl SharedLibrary {
-    /// Reads it. Only 64-bit little-endian libraries: NIXL exists for no other machine.
+    /// Reads a library. 64-bit little-endian ones only: NIXL exists for no other machine.
     ///
     /// # Errors
-    /// Why the file is no such library, or is damaged.
-    pub(crate) fn read(path: &Path) -> Result<SharedLibrary, String> {
-        let file = File::open(path).map_err(|error| error.to_string())?;
-        // Only what is looked at is read: a library may be hundreds of megabytes.
+    /// When the file cannot be read, is no such library or is damaged.
+    pub(crate) fn read(path: &Path) -> Result<SharedLibrary> {
+        let file = File::open(path).with_context(|| format!("{}: cannot be opened", path.display()))?;
+        // Reads the dynamic section alone: a library may have hundreds of megabytes.
         let cache = ReadCache::new(file);
-        parse(&cache).map_err(|error| error.to_string())
+        parse(&cache).with_context(|| format!("{}: is not a complete 64-bit ELF library", path.display()))
     }
 
-    /// The versions that it wants of a library, by that library's NEEDED name.
+    /// The symbol versions that it requires of the library with that `DT_NEEDED` name.
     pub(crate) fn wanted_of<'a>(&'a self, library: &'a str) -> impl Iterator<Item = &'a str> {
         self.wanted.iter().filter(move |wanted| wanted.library == library).map(|wanted| wanted.version.as_str())
     }
@@ -62,7 +63,7 @@ type Header = FileHeader64<LittleEndian>;
 fn parse<'data, R: ReadRef<'data>>(data: R) -> object::read::Result<SharedLibrary> {
     let header = Header::parse(data)?;
     let sections = header.sections(LittleEndian, data)?;
-    let mut library = SharedLibrary { machine: header.e_machine(LittleEndian).0, ..SharedLibrary::default() };
+    let mut library = SharedLibrary { machine: header.e_machine(LittleEndian), ..SharedLibrary::default() };
     if let Some((entries, link)) = sections.dynamic(LittleEndian, data)? {
         let strings = sections.strings(LittleEndian, data, link)?;
         for entry in entries {
@@ -82,7 +83,7 @@ fn parse<'data, R: ReadRef<'data>>(data: R) -> object::read::Result<SharedLibrar
     if let Some((mut records, link)) = sections.gnu_verdef(LittleEndian, data)? {
         let strings = sections.strings(LittleEndian, data, link)?;
         while let Some((record, mut names)) = records.next()? {
-            // The first definition is the library's own name, no version.
+            // The base definition names the library itself, not a version.
             let is_own_name = record.vd_flags.get(LittleEndian).contains(VER_FLG_BASE);
             if let Some(name) = names.next()?.filter(|_| !is_own_name) {
                 library.offered.push(text(name.name(LittleEndian, strings)?));

@@ -1,15 +1,15 @@
-//! Compiled modules (`.pyc`) that Python would use in place of a changed source.
+//! Bytecode files (`.pyc`) that Python would load instead of a changed source.
 //!
-//! Source: PEP 552 and `importlib`: 4 bytes magic number, 4 bytes flags; flags 0: then the source's modification time
-//! and size, 4 bytes each; flag 1: a hash of the source instead, which is compared with the source only where flag 2
-//! is set. An unchecked one (1 alone) is used whatever the source says.
+//! Source: PEP 552. A magic number and flags, 4 bytes each. With flags 0, the source's modification time and size
+//! follow, 4 bytes each. With flag 1, a hash of the source follows, which Python compares with the source only if flag 2
+//! is set too: with flag 1 alone, it loads the bytecode whatever the source is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 
-/// The compiled forms of a source, in `__pycache__` beside it and under `PYTHONPYCACHEPREFIX`.
+/// The bytecode files of a source, sorted: in `__pycache__` beside it and below `cache_prefix` (`PYTHONPYCACHEPREFIX`).
 pub(crate) fn compiled(source: &Path, cache_prefix: Option<&Path>) -> Vec<PathBuf> {
     let (Some(folder), Some(stem)) = (source.parent(), source.file_stem()) else { return Vec::new() };
     let mut caches = vec![folder.join("__pycache__")];
@@ -31,30 +31,31 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
 }
 
-/// Removes every compiled form of a source that has just been replaced; returns what was removed.
+/// Removes all bytecode of a source that was just replaced; returns the files removed.
 ///
 /// # Errors
-/// Where one cannot be removed: Python might use it in place of the new source.
+/// When a file cannot be removed: Python might load it instead of the new source.
 pub(crate) fn remove_all(source: &Path, cache_prefix: Option<&Path>) -> Result<Vec<PathBuf>> {
-    remove(compiled(source, cache_prefix))
+    remove(source, compiled(source, cache_prefix))
 }
 
-/// Removes those compiled forms that were not made from this source as it is.
+/// Removes the bytecode that was not compiled from the present source; returns the files removed.
 ///
 /// # Errors
-/// As `remove_all`.
+/// As [`remove_all`].
 pub(crate) fn remove_stale(source: &Path, cache_prefix: Option<&Path>) -> Result<Vec<PathBuf>> {
     let Ok(metadata) = fs::metadata(source) else { return Ok(Vec::new()) };
     let stale = compiled(source, cache_prefix).into_iter().filter(|path| is_stale(path, &metadata)).collect();
-    remove(stale)
+    remove(source, stale)
 }
 
-fn remove(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+fn remove(source: &Path, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     for path in &paths {
-        fs::remove_file(path).with_context(|| {
-            format!(
-                "{}: a compiled form of the replaced source cannot be removed; Python may go on using it",
-                path.display()
+        fs::remove_file(path).map_err(|error| {
+            let (path, source) = (path.display(), source.display());
+            anyhow!(
+                "{path}: stale bytecode cannot be removed: {error}\n\
+                 help: delete it, or Python may load it instead of `{source}`"
             )
         })?;
     }
@@ -67,11 +68,10 @@ fn is_stale(path: &Path, source: &fs::Metadata) -> bool {
     let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
     let (Some(flags), Some(seconds), Some(size)) = (word(4), word(8), word(12)) else { return true };
     if flags & 1 == 0 {
-        // Both are kept modulo 2^32 (importlib).
+        // Python stores both modulo 2^32.
         return seconds != source.mtime() as u32 || size != source.size() as u32;
     }
-    // The hash is one that only its own Python can compute; a source newer than its unchecked form is not what it was
-    // made from.
+    // Only the Python that compiled it can compute the hash; fall back to the modification times.
     let older = fs::metadata(path).is_ok_and(|compiled| compiled.mtime() < source.mtime());
     flags & 2 == 0 && older
 }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_modules_forms_go() {
+    fn only_the_modules_own_bytecode_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("__init__.py");
         fs::write(&source, "x = 1\n").unwrap();
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_that_fits_its_source_stays() {
+    fn bytecode_of_the_present_source_stays() {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("m.py");
         fs::write(&source, "x = 1\n").unwrap();

@@ -1,4 +1,4 @@
-//! The distribution that installed a file: its dist-info folder, name and version.
+//! The distribution that installed a file: its name, version and RECORD.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 use super::record::Record;
 use super::site_packages::files_ending;
 
-/// An installed distribution that lists a certain file.
+/// An installed distribution whose RECORD lists a given file.
 #[derive(Clone, Debug)]
 pub(crate) struct Distribution {
-    /// `ai-dynamo-runtime`.
+    /// Its name: `ai-dynamo-runtime`.
     pub name: String,
-    /// `1.6.1`.
+    /// Its version: `1.6.1`.
     pub version: String,
     /// Its RECORD.
     pub record: Record,
-    /// The file, as RECORD writes it: relative to the site-packages folder, with slashes.
+    /// The file as RECORD has it: relative to the site-packages folder, with slashes.
     pub entry: String,
 }
 
-/// All distributions in these site-packages folders whose RECORD lists `file`, which lies in `home`; more than one may
-/// claim a file, and one may list it from elsewhere (`lib` and `lib64`, as `../../../lib64/…`).
+/// The distributions in these site-packages folders whose RECORD lists `file`, a file below `home`. Several may list the
+/// same file, also from another folder (`../../../lib64/…` in a RECORD below `lib`).
 pub(crate) fn owners(site_packages: &[&Path], file: &Path, home: &Path) -> Vec<Distribution> {
     let Ok(ending) = file.strip_prefix(home).map(|rest| rest.to_string_lossy().into_owned()) else { return Vec::new() };
     let dist_infos =
@@ -36,7 +36,7 @@ fn owner(site_packages: &Path, dist_info: &Path, ending: &str, file: &Path) -> O
     Some(Distribution { name, version, record, entry })
 }
 
-/// Whether two paths lead to the same place: as they are written, or as the file system has it.
+/// Whether two paths are the same file.
 fn is_same(one: &Path, other: &Path) -> bool {
     one == other
         || fs::canonicalize(one).ok().zip(fs::canonicalize(other).ok()).is_some_and(|(one, other)| one == other)
@@ -46,8 +46,8 @@ fn dist_infos(site_packages: &Path) -> Vec<PathBuf> {
     files_ending(site_packages, ".dist-info")
 }
 
-/// Name and version, from METADATA, else from the folder's name (`NAME-VERSION.dist-info`).
-pub(crate) fn identity(dist_info: &Path) -> (String, String) {
+/// Name and version from METADATA, or else from the folder's name (`NAME-VERSION.dist-info`).
+fn identity(dist_info: &Path) -> (String, String) {
     let folder = dist_info.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let (folder_name, folder_version) = folder.split_once('-').unwrap_or((&folder, ""));
     let metadata = fs::read(dist_info.join("METADATA")).unwrap_or_default();
@@ -58,7 +58,7 @@ pub(crate) fn identity(dist_info: &Path) -> (String, String) {
     (name, header("Version:").unwrap_or_else(|| folder_version.to_string()))
 }
 
-/// The site-packages folder that a file was installed into: the nearest folder above it with dist-info folders in it.
+/// The site-packages folder that a file was installed into: the nearest one above it with dist-info folders.
 pub(crate) fn site_packages_of(file: &Path) -> Option<&Path> {
     file.ancestors().skip(1).take(6).find(|folder| !dist_infos(folder).is_empty())
 }

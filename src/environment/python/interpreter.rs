@@ -1,9 +1,10 @@
-//! A Python interpreter: asked for its import path, and to run the inserted helper on its own.
+//! A Python interpreter, which is asked for its import path and then runs a program.
 //!
-//! It runs isolated (`-I`: no PYTHON* variables, nothing from the working folder) and without `site` (`-S`), so that no
-//! `.pth` file is executed and none of the target's packages is imported. What `site` would have added is asked of the
-//! `site` module's own functions and read from `pyvenv.cfg`.
+//! It runs isolated (`-I`: no `PYTHON*` variables, nothing from the current folder) and without `site` (`-S`), so that it
+//! executes no `.pth` file and imports none of the target's packages. `pyvenv.cfg` and functions of the `site` module
+//! tell what `site` would have added.
 
+use std::borrow::Cow;
 use std::env;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -12,11 +13,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::site_packages::{self, ImportFolder};
+use crate::environment::variables::Variables;
 
 /// How long an interpreter may take to answer; starting one takes 10 to 50 ms.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Prints what the import path is made of, then runs what comes on standard input.
+/// Prints the executable, the version, the folders of the import path and a blank line, then runs standard input.
 const SCRIPT: &str = r#"
 import os, site, sys
 executable = sys.executable or ""
@@ -48,41 +50,43 @@ print(flush=True)
 exec(compile(sys.stdin.read(), "helper", "exec"), {"__name__": "helper"})
 "#;
 
-/// An interpreter that has been started, and answers while other work is done.
+/// A running interpreter.
 pub(crate) struct Interpreter {
     child: Option<Child>,
-    /// As it was given.
+    /// Its path as given.
     pub command: PathBuf,
-    /// Its own idea of where it is.
+    /// Its `sys.executable`.
     pub executable: PathBuf,
-    /// `3.12.1`.
+    /// Its version: `3.12.1`.
     pub version: String,
-    /// Its import path, beyond the standard library.
+    /// Its import path, without the standard library.
     pub import_path: Vec<ImportFolder>,
 }
 
 impl Interpreter {
-    /// Starts the interpreter; `program` is Python source that it runs, isolated, after it has named its paths.
+    /// Starts an interpreter and reads its import path. It then runs `program`, Python source, in the background.
     ///
     /// # Errors
-    /// Where it does not start, or is no Python.
-    pub(crate) fn start(command: &Path, program: &str) -> Result<Self> {
-        let mut child = Command::new(command)
+    /// When it cannot be started, or does not answer as Python does.
+    pub(crate) fn start(command: &Path, program: &str, variables: &Variables) -> Result<Self> {
+        let mut child = Command::new(with_folder(command).as_ref())
             .args(["-I", "-S", "-c", SCRIPT])
+            .env_clear()
+            .envs(variables.iter())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("{}: the interpreter does not start", command.display()))?;
+            .with_context(|| format!("{}: the interpreter cannot be started", command.display()))?;
         let answer = first_answer(&mut child, program);
         let lines: Vec<&str> = answer.lines().collect();
         let [executable, version, folders @ ..] = lines.as_slice() else {
             let (status, _, errors) = finish(child)?;
-            bail!("{}: the interpreter does not say its paths ({status}){}", command.display(), quoted(&errors));
+            bail!("{}: the interpreter reports no import path ({status}){}", command.display(), last_line(&errors));
         };
-        let python_path = env::var_os("PYTHONPATH").map(|value| env::split_paths(&value).collect::<Vec<_>>());
-        let python_path = python_path.into_iter().flatten().filter(|path| path.is_dir()).map(ImportFolder::new);
-        let mut import_path: Vec<ImportFolder> = python_path.collect();
+        let python_path = variables.non_empty("PYTHONPATH").into_iter().flat_map(env::split_paths);
+        let mut import_path: Vec<ImportFolder> =
+            python_path.filter(|path| path.is_dir()).map(ImportFolder::new).collect();
         for folder in folders.iter().flat_map(|folder| site_packages::expand(Path::new(folder))) {
             if !import_path.iter().any(|known| known.path == folder.path) {
                 import_path.push(folder);
@@ -97,15 +101,16 @@ impl Interpreter {
         })
     }
 
-    /// What the program printed.
+    /// What the program printed. Can be called once.
     ///
     /// # Errors
-    /// Where it ended with an error, whose text is quoted, or did not end.
+    /// When the program fails or does not print anything in time.
     pub(crate) fn output(&mut self) -> Result<String> {
-        let child = self.child.take().context("the interpreter has answered already")?;
+        let child = self.child.take().context("the interpreter's output was read before")?;
         let (status, output, errors) = finish(child)?;
         if !status.success() {
-            bail!("{}: the program given to it failed ({status}){}", self.command.display(), quoted(&errors));
+            let (command, reason) = (self.command.display(), last_line(&errors));
+            bail!("{command}: the interpreter failed to run the inserted helper ({status}){reason}");
         }
         Ok(output)
     }
@@ -120,9 +125,15 @@ impl Drop for Interpreter {
     }
 }
 
-/// Hands the program over and reads up to the blank line that ends the paths.
+/// A program's path for `exec`, which searches PATH for a name without a slash.
+fn with_folder(command: &Path) -> Cow<'_, Path> {
+    let is_bare = command.parent().is_some_and(|parent| parent.as_os_str().is_empty());
+    if is_bare { Path::new(".").join(command).into() } else { command.into() }
+}
+
+/// Passes the program to the interpreter, and reads up to the blank line after the folders.
 fn first_answer(child: &mut Child, program: &str) -> String {
-    // A program that has ended already makes this fail; what it said instead is reported later.
+    // Fails when the child has exited; its standard error is reported later.
     if let Some(mut input) = child.stdin.take() {
         let _ = input.write_all(program.as_bytes());
     }
@@ -140,8 +151,8 @@ fn first_answer(child: &mut Child, program: &str) -> String {
 
 fn wait_readable(output: &impl std::os::fd::AsFd) -> Result<bool> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
-    Ok(poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&patience))? > 0)
+    let timeout = Timespec { tv_sec: TIMEOUT.as_secs() as i64, tv_nsec: 0 };
+    Ok(poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&timeout))? > 0)
 }
 
 fn finish(mut child: Child) -> Result<(ExitStatus, String, String)> {
@@ -159,7 +170,8 @@ fn finish(mut child: Child) -> Result<(ExitStatus, String, String)> {
     Ok((child.wait()?, text(output), text(errors)))
 }
 
-fn quoted(errors: &str) -> String {
+/// The last line of what a program wrote to standard error, for the end of a message.
+fn last_line(errors: &str) -> String {
     match errors.trim().lines().last() {
         Some(line) => format!(": {line}"),
         None => String::new(),

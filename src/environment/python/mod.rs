@@ -1,5 +1,4 @@
-//! A Python environment: its interpreter, site-packages, distributions with their RECORD, bytecode, and installing a
-//! change.
+//! Python environments: interpreters, site-packages, distributions with their RECORD, bytecode, and installing a change.
 
 pub(crate) mod bytecode;
 pub(crate) mod distribution;

@@ -1,4 +1,4 @@
-//! The installed `dynamo.nixl_connect`: where its source is, and which distribution it belongs to.
+//! The installed `dynamo.nixl_connect`: its source file, and the distribution that it belongs to.
 
 use std::path::{Path, PathBuf};
 
@@ -7,24 +7,24 @@ use super::site_packages::{self, ImportFolder};
 
 /// The module's import name.
 pub(crate) const MODULE: &str = "dynamo.nixl_connect";
-/// Its source, below a folder of the import path. `dynamo` is a namespace package: several distributions fill it.
+/// Its source, relative to a folder of the import path. `dynamo` is a namespace package of several distributions.
 pub(crate) const SOURCE: &str = "dynamo/nixl_connect/__init__.py";
 
-/// A source file, and what is known of how it came here.
+/// A source file, and the distribution that installed it.
 #[derive(Clone, Debug)]
 pub(crate) struct Module {
     /// The file.
     pub path: PathBuf,
-    /// The distributions whose RECORD lists it; normally one.
+    /// The distributions whose RECORD lists it; usually one.
     pub owners: Vec<Distribution>,
-    /// Name and version of the distribution, also where an editable install's RECORD does not list the file.
+    /// The distribution's name and version, known also for an editable install, whose RECORD does not list the file.
     pub distribution: Option<(String, String)>,
     /// How it was found, for `-v`.
     pub found_by: String,
 }
 
 impl Module {
-    /// A file that was named itself.
+    /// A file given by its path.
     pub(crate) fn of_file(path: &Path, found_by: &str) -> Self {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let owners = match distribution::site_packages_of(&absolute) {
@@ -34,34 +34,33 @@ impl Module {
         Module::new(path.to_path_buf(), owners, None, found_by.to_string())
     }
 
-    /// Who owns it tells more than how it was found.
     fn new(path: PathBuf, owners: Vec<Distribution>, installer: Option<(String, String)>, found_by: String) -> Self {
         let owner = owners.first();
-        let found_by = owner.map_or(found_by, |owner| format!("listed in {}", owner.record.path.display()));
+        let found_by = owner.map_or(found_by, |owner| format!("listed in `{}`", owner.record.path.display()));
         let distribution = owner.map(|owner| (owner.name.clone(), owner.version.clone())).or(installer);
         Module { path, owners, distribution, found_by }
     }
 }
 
-/// Where the module's source is, and what brought it onto the import path.
+/// The module's source, and how it is on the import path.
 struct Located<'a> {
     path: PathBuf,
     folder: &'a ImportFolder,
-    /// The file of an editable install that leads there.
+    /// The file of an editable install that points to it.
     editable: Option<PathBuf>,
 }
 
-/// The module as an import would find it: in the first folder of the path that has it. The RECORDs of all folders tell
-/// which distribution it belongs to.
+/// The module that an import would load: that of the first folder which has one. Its distribution's RECORD may be in any
+/// folder of the path.
 pub(crate) fn find(import_path: &[ImportFolder]) -> Option<Module> {
     let located = import_path.iter().find_map(locate)?;
     let sites: Vec<&Path> = import_path.iter().map(|folder| folder.path.as_path()).collect();
     let owners = distribution::owners(&sites, &located.path, &located.folder.path);
     let Some(editable) = located.editable else {
-        let found_by = format!("found in {}", located.folder.path.display());
+        let found_by = format!("in `{}`", located.folder.path.display());
         return Some(Module::new(located.path, owners, None, found_by));
     };
-    let found_by = format!("an editable install: {}", editable.display());
+    let found_by = format!("through the editable install `{}`", editable.display());
     Some(Module::new(located.path, owners, installer(&editable), found_by))
 }
 
@@ -70,19 +69,16 @@ pub(crate) fn is_there(import_path: &[ImportFolder]) -> bool {
     import_path.iter().any(|folder| locate(folder).is_some())
 }
 
-/// Further copies on the path, which an import does not reach.
+/// The other copies on the path, which an import does not load.
 pub(crate) fn shadowed(import_path: &[ImportFolder], used: &Module) -> Vec<PathBuf> {
     let copies = import_path.iter().filter_map(locate).map(|located| located.path);
     copies.filter(|path| *path != used.path).collect()
 }
 
-/// The RECORDs that list the module although it is not there.
-pub(crate) fn missing(import_path: &[ImportFolder]) -> Vec<PathBuf> {
-    let sites = import_path.iter().map(|folder| folder.path.as_path());
-    sites
-        .flat_map(|site| distribution::owners(&[site], &site.join(SOURCE), site))
-        .map(|owner| owner.record.path)
-        .collect()
+/// A distribution whose RECORD lists the module, for use where no folder has it.
+pub(crate) fn owner_of_missing(import_path: &[ImportFolder]) -> Option<Distribution> {
+    let mut sites = import_path.iter().map(|folder| folder.path.as_path());
+    sites.find_map(|site| distribution::owners(&[site], &site.join(SOURCE), site).into_iter().next())
 }
 
 fn locate(folder: &ImportFolder) -> Option<Located<'_>> {
@@ -95,7 +91,7 @@ fn locate(folder: &ImportFolder) -> Option<Located<'_>> {
     path.exists().then_some(Located { path, folder, editable: Some(finder) })
 }
 
-/// The distribution that installed a file of a site-packages folder itself.
+/// Name and version of the distribution that installed a file directly into site-packages.
 fn installer(file: &Path) -> Option<(String, String)> {
     let site_packages = file.parent()?;
     let owner = distribution::owners(&[site_packages], file, site_packages).into_iter().next()?;

@@ -1,7 +1,7 @@
-//! A distribution's RECORD: what it installed, with hashes.
+//! A distribution's RECORD: the files that it installed, with hashes.
 //!
-//! Source: «Recording installed projects», packaging.python.org/specifications/recording-installed-packages. Two lines
-//! of a real one, of ai-dynamo-runtime:
+//! Source: "Recording installed projects", packaging.python.org/specifications/recording-installed-packages. Two lines
+//! of ai-dynamo-runtime's:
 //!
 //! ```text
 //! ai_dynamo_runtime-1.6.1.dist-info/RECORD,,
@@ -15,10 +15,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-/// A RECORD file, as it was read.
+/// A RECORD file.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Its bytes.
     pub bytes: Vec<u8>,
@@ -27,12 +27,12 @@ pub(crate) struct Record {
 /// One line of a RECORD: a file, its hash and its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
-    /// Where the line is in RECORD, in bytes, its end of line included.
+    /// The line's byte range in RECORD, including the line terminator.
     start: usize,
     end: usize,
-    /// `sha256=` and urlsafe base64 without padding; empty for files that change, such as RECORD itself.
+    /// `sha256=` and URL-safe base64 without padding; empty for files that may change, such as RECORD itself.
     hash: String,
-    /// In bytes; may be empty.
+    /// The file's size in bytes, as text; may be empty.
     size: String,
 }
 
@@ -40,15 +40,15 @@ impl Record {
     /// Reads a RECORD.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// When it cannot be read.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
         Ok(Record { path: path.to_path_buf(), bytes })
     }
 
-    /// The paths in it that end with `ending`, as RECORD writes them.
+    /// The paths in it that end with `ending`, as RECORD has them.
     pub(crate) fn entries_ending(&self, ending: &str) -> Vec<String> {
-        // Most RECORDs have no such line, and some have tens of thousands of others.
+        // Parsing is slow: some RECORDs have tens of thousands of lines, and most have no such path.
         if memchr::memmem::find(&self.bytes, ending.as_bytes()).is_none() {
             return Vec::new();
         }
@@ -58,21 +58,22 @@ impl Record {
         paths.filter(|path| path.ends_with(ending)).collect()
     }
 
-    /// Its bytes once `entry` has the content `content`. The same bytes where the line has no hash, or is right.
+    /// Its bytes with the line for `entry` updated to `content`. A line without a hash stays as it is.
     ///
     /// # Errors
-    /// Where the line's hash is of a kind that this program does not know: it could not be kept right.
+    /// When the line has a hash of an unsupported algorithm, or unsupported quoting.
     pub(crate) fn with_content(&self, entry: &str, content: &[u8]) -> Result<Vec<u8>> {
         let Some(line) = self.line(entry).filter(|line| !line.hash.is_empty()) else { return Ok(self.bytes.clone()) };
         let algorithm = line.hash.split_once('=').map_or("", |(algorithm, _)| algorithm);
-        let hash = hash(algorithm, content)
-            .with_context(|| format!("{}: «{}» for {entry} is no hash known here", self.path.display(), line.hash))?;
+        let hash = hash(algorithm, content).with_context(|| {
+            let (path, hash) = (self.path.display(), &line.hash);
+            format!("{path}: unsupported hash `{hash}` for `{entry}`; supported: sha256, sha384, sha512")
+        })?;
         let size = if line.size.is_empty() { String::new() } else { content.len().to_string() };
         let old = &self.bytes[line.start..line.end];
         let tail = format!(",{},{}", line.hash, line.size);
-        let at = memchr::memmem::rfind(old, tail.as_bytes()).with_context(|| {
-            format!("{}: the line for {entry} is quoted in a way not known here", self.path.display())
-        })?;
+        let at = memchr::memmem::rfind(old, tail.as_bytes())
+            .with_context(|| format!("{}: unsupported quoting in the line for `{entry}`", self.path.display()))?;
         let mut bytes = self.bytes[..line.start + at].to_vec();
         bytes.extend_from_slice(format!(",{hash},{size}").as_bytes());
         bytes.extend_from_slice(&self.bytes[line.start + at + tail.len()..]);
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_changes_and_the_way_back_is_exact() {
+    fn one_line_changes_and_changes_back_exactly() {
         for newline in ["\n", "\r\n"] {
             let text = ["a.py,,", "\"b,c.py\",sha256=x,1", "d.py,sha256=y,2", ""].join(newline);
             for entry in ["b,c.py", "d.py"] {
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_the_specifications() {
+    fn the_hash_is_urlsafe_base64_without_padding() {
         let bytes = record("x.py,sha256=,0").with_content("x.py", b"").unwrap();
         assert_eq!(bytes, b"x.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0");
     }
@@ -138,7 +139,11 @@ mod tests {
     #[test]
     fn lines_without_a_hash_stay_and_unknown_hashes_are_refused() {
         assert_eq!(record("x.py,,\n").with_content("x.py", b"1").unwrap(), b"x.py,,\n");
-        assert!(record("x.py,md4=abc,3\n").with_content("x.py", b"1").is_err());
+        assert!(
+            record("x.py,md4=abc,3\n")
+                .with_content("x.py", b"1")
+                .is_err_and(|error| error.to_string().contains("`md4=abc`"))
+        );
         assert_eq!(record("y/x.py,,\nx.pyc,,\n").entries_ending("x.py"), ["y/x.py"]);
     }
 }

@@ -1,7 +1,7 @@
-//! Where a Python looks for modules: site-packages folders and what their `.pth` files add.
+//! The folders that Python imports from: site-packages and what its `.pth` files add.
 //!
-//! Source: the Python library reference, `site`: each line of a `.pth` file that is not blank, no comment and no
-//! `import` names a folder to add, relative to the `.pth` file's own.
+//! Source: Python Library Reference, `site`. A line of a `.pth` file that is not blank, a comment or an `import` names a
+//! folder, relative to the folder of the `.pth` file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use rustpython_parser::{Parse, ast};
 /// A folder of an import path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ImportFolder {
-    /// The folder.
+    /// Its path.
     pub path: PathBuf,
-    /// The `.pth` file that added it, as an editable install does.
+    /// The `.pth` file that added it, for example that of an editable install.
     pub added_by: Option<PathBuf>,
 }
 
 impl ImportFolder {
-    /// A folder that is on the path by itself.
+    /// A folder that no `.pth` file added.
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         ImportFolder { path: path.into(), added_by: None }
     }
@@ -44,8 +44,8 @@ pub(crate) fn expand(site_packages: &Path) -> Vec<ImportFolder> {
     folders
 }
 
-/// Where setuptools' editable finders (`__editable___NAME_finder.py`) say that a module's folder is. They are read,
-/// never run.
+/// A module's folder according to setuptools' editable finders (`__editable___NAME_finder.py`), and the finder. Finders
+/// are parsed, never run.
 pub(crate) fn editable_mapping(site_packages: &Path, module: &str) -> Option<(PathBuf, PathBuf)> {
     files_ending(site_packages, "_finder.py")
         .into_iter()
@@ -85,7 +85,7 @@ fn string(expression: &ast::Expr) -> Option<&str> {
     }
 }
 
-/// A folder's files with this ending, sorted by name, as Python takes `.pth` files.
+/// A folder's entries whose name has this ending, sorted by name as Python sorts `.pth` files.
 pub(crate) fn files_ending(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries

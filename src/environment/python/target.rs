@@ -1,4 +1,4 @@
-//! What a TARGET on the command line names: a source file, or an environment to find the module in.
+//! What a TARGET of the command line is: a source file, or an environment that may have the module.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,85 +11,82 @@ use super::module::{self, Module, SOURCE};
 use super::site_packages::{self, ImportFolder};
 use crate::environment::variables::Variables;
 
-/// Where released images keep Dynamo's virtual environment.
+/// Dynamo's virtual environment in the released images.
 const DYNAMO_ENVIRONMENT: &str = "/opt/dynamo/venv";
 
-/// A place that was looked into: its import path, and its interpreter where it has one.
+/// A Python environment, or the part of one that a TARGET is.
 pub(crate) struct Environment {
-    /// As a user would name it.
+    /// Its path as the user knows it.
     pub label: String,
-    /// The folders that its Python imports from, the standard library's aside.
+    /// The folders that its Python imports from, without the standard library's.
     pub import_path: Vec<ImportFolder>,
-    /// Its interpreter, already running the program that was given to `resolve`.
+    /// Its interpreter, which is running the program given to [`resolve`].
     pub interpreter: Option<Interpreter>,
-    /// The module itself, where TARGET is a file or a package folder.
+    /// `PYTHONPYCACHEPREFIX`: its Python keeps bytecode below that folder.
+    pub cache_prefix: Option<PathBuf>,
+    /// The module, when TARGET is its file or its package.
     named: Option<Module>,
 }
 
 impl Environment {
-    /// The installed `dynamo.nixl_connect`, if there is one.
+    /// The installed `dynamo.nixl_connect`.
     pub(crate) fn module(&self) -> Option<Module> {
         self.named.clone().or_else(|| module::find(&self.import_path))
     }
 
-    /// Whether there is one.
+    /// Whether `dynamo.nixl_connect` is installed.
     pub(crate) fn has_module(&self) -> bool {
         self.named.is_some() || module::is_there(&self.import_path)
     }
 
-    /// Its folders, for what looks for other things in them.
+    /// The paths of its import path's folders.
     pub(crate) fn folders(&self) -> Vec<PathBuf> {
         self.import_path.iter().map(|folder| folder.path.clone()).collect()
     }
 
-    fn of_folder(folder: &Path) -> Self {
-        Environment {
-            label: folder.display().to_string(),
-            import_path: site_packages::expand(folder),
-            interpreter: None,
-            named: None,
-        }
-    }
-
-    fn of_interpreter(command: &Path, program: &str) -> Result<Self> {
-        let interpreter = Interpreter::start(command, program)?;
-        Ok(Environment {
-            label: command.display().to_string(),
-            import_path: interpreter.import_path.clone(),
-            interpreter: Some(interpreter),
-            named: None,
-        })
-    }
-
-    fn of_file(path: &Path, found_by: &str) -> Self {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        let site_packages = distribution::site_packages_of(&absolute).map(Path::to_path_buf);
+    fn new(path: &Path, import_path: Vec<ImportFolder>, variables: &Variables) -> Self {
         Environment {
             label: path.display().to_string(),
-            import_path: site_packages.map(|folder| site_packages::expand(&folder)).unwrap_or_default(),
+            import_path,
             interpreter: None,
-            named: Some(Module::of_file(path, found_by)),
+            cache_prefix: variables.non_empty("PYTHONPYCACHEPREFIX").map(PathBuf::from),
+            named: None,
         }
     }
+
+    fn of_folder(folder: &Path, variables: &Variables) -> Self {
+        Environment::new(folder, site_packages::expand(folder), variables)
+    }
+
+    fn of_interpreter(command: &Path, program: &str, variables: &Variables) -> Result<Self> {
+        let interpreter = Interpreter::start(command, program, variables)?;
+        let environment = Environment::new(command, interpreter.import_path.clone(), variables);
+        Ok(Environment { interpreter: Some(interpreter), ..environment })
+    }
+
+    fn of_file(path: &Path, found_by: &str, variables: &Variables) -> Self {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let import_path = distribution::site_packages_of(&absolute).map(site_packages::expand).unwrap_or_default();
+        Environment { named: Some(Module::of_file(path, found_by)), ..Environment::new(path, import_path, variables) }
+    }
 }
 
-/// What TARGET names. `program` is what an environment's interpreter is asked to run meanwhile.
+/// The environment that TARGET is or belongs to. Its interpreter, if TARGET has one, runs `program` in the background.
 ///
 /// # Errors
-/// Where there is no such thing, or it is nothing that can hold Dynamo.
-pub(crate) fn resolve(target: &Path, program: &str) -> Result<Environment> {
-    let metadata = std::fs::metadata(target)
-        .with_context(|| format!("{}: no such file or folder, or it cannot be reached", target.display()))?;
+/// When TARGET does not exist, or its interpreter does not work.
+pub(crate) fn resolve(target: &Path, program: &str, variables: &Variables) -> Result<Environment> {
+    let metadata = std::fs::metadata(target).with_context(|| format!("{}: cannot be accessed", target.display()))?;
     if metadata.is_dir() {
-        return resolve_folder(target, program);
+        return resolve_folder(target, program, variables);
     }
     if is_interpreter(target, &metadata) {
-        return Environment::of_interpreter(target, program);
+        return Environment::of_interpreter(target, program, variables);
     }
-    Ok(Environment::of_file(target, "named on the command line"))
+    Ok(Environment::of_file(target, "named on the command line", variables))
 }
 
-/// `python`, `python3`, `python3.12`, `pypy3` …; a source's name has an ending.
+/// Whether a file is called `python`, `python3`, `python3.12`, `pypy3`, …; a source is called `*.py`.
 fn is_interpreter(path: &Path, metadata: &std::fs::Metadata) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let rest = name.strip_prefix("python").or_else(|| name.strip_prefix("pypy"));
@@ -97,78 +94,77 @@ fn is_interpreter(path: &Path, metadata: &std::fs::Metadata) -> bool {
     named && metadata.is_file()
 }
 
-fn resolve_folder(folder: &Path, program: &str) -> Result<Environment> {
+fn resolve_folder(folder: &Path, program: &str, variables: &Variables) -> Result<Environment> {
     if let Some(python) = python_of(folder) {
-        return Environment::of_interpreter(&python, program);
+        return Environment::of_interpreter(&python, program, variables);
     }
     if folder.join(SOURCE).exists() {
-        return Ok(Environment::of_folder(folder));
+        return Ok(Environment::of_folder(folder, variables));
     }
     let packages = [folder.join("nixl_connect/__init__.py"), folder.join("__init__.py")];
     if let Some(path) = packages.iter().find(|path| path.exists()) {
-        return Ok(Environment::of_file(path, "in the folder named on the command line"));
+        return Ok(Environment::of_file(path, "in the folder named on the command line", variables));
     }
-    Ok(Environment::of_folder(folder))
+    Ok(Environment::of_folder(folder, variables))
 }
 
-/// The interpreter of a virtual environment or of another prefix (`/usr`, a conda environment).
+/// The interpreter of a virtual environment or another prefix (`/usr`, a conda environment).
 fn python_of(folder: &Path) -> Option<PathBuf> {
     let candidates = ["bin/python3", "bin/python"].map(|name| folder.join(name));
     let found = candidates.iter().find(|python| python.exists()).cloned();
-    // A virtual environment whose interpreter is gone: starting it says so.
+    // A virtual environment without its interpreter is an error, which starting it reports.
     found.or_else(|| folder.join("pyvenv.cfg").exists().then(|| candidates[0].clone()))
 }
 
-/// What was searched when no TARGET was given, and with what outcome.
-#[derive(Default)]
-pub(crate) struct Searched(Vec<String>);
-
-impl Searched {
-    fn note(&mut self, place: &str, outcome: &str) {
-        self.0.push(format!("  {place}: {outcome}"));
-    }
-}
-
-/// The environment to work on when no TARGET was given: the first of `$VIRTUAL_ENV`, the `python3` on PATH and
-/// `/opt/dynamo/venv` for which `wanted` holds.
+/// The environment for a run without TARGET: the first of `$VIRTUAL_ENV`, the `python3` on PATH and `/opt/dynamo/venv`
+/// that is `wanted`. `what` is what the wanted one has, for messages; `program` is as for [`resolve`].
 ///
 /// # Errors
-/// Where none does; the message names what was searched.
+/// When there is none; the message lists what was searched.
 pub(crate) fn default_environment(
     program: &str,
     what: &str,
     variables: &Variables,
     wanted: impl Fn(&Environment) -> bool,
 ) -> Result<Environment> {
-    let mut searched = Searched::default();
-    for (name, path) in default_places(variables) {
+    let mut searched = Vec::new();
+    for DefaultPlace { name, path, absence } in default_places(variables) {
         let Some(path) = path else {
-            searched.note(name, "not set or not there");
+            searched.push(format!("{name}: {absence}"));
             continue;
         };
-        let place = format!("{name} ({})", path.display());
-        match resolve(&path, program) {
+        let outcome = match resolve(&path, program, variables) {
             Ok(environment) if wanted(&environment) => return Ok(environment),
-            Ok(environment) => {
-                let folders: Vec<String> = environment.folders().iter().map(|f| f.display().to_string()).collect();
-                searched.note(&place, &format!("no {what} in {}", folders.join(", ")));
-            }
-            Err(error) => searched.note(&place, &format!("{error:#}")),
-        }
+            Ok(environment) => format!("no {what} in {}", list(&environment.folders(), ", ")),
+            Err(error) => format!("{error:#}"),
+        };
+        searched.push(format!("{name} ({}): {outcome}", path.display()));
     }
     bail!(
-        "no {what} was found; searched:\n{}\nName the environment, its interpreter or the file: nixl-retrofit COMMAND TARGET",
-        searched.0.join("\n")
+        "no {what} found; searched:\n  {}\nhelp: pass the environment, its interpreter or the file as TARGET",
+        searched.join("\n  ")
     )
 }
 
-fn default_places(variables: &Variables) -> [(&'static str, Option<PathBuf>); 3] {
-    let virtual_env = variables.non_empty("VIRTUAL_ENV").map(PathBuf::from);
+/// A place to search when there is no TARGET.
+struct DefaultPlace {
+    name: String,
+    path: Option<PathBuf>,
+    /// Why there is no path.
+    absence: &'static str,
+}
+
+fn default_places(variables: &Variables) -> [DefaultPlace; 3] {
+    let place = |name: &str, path, absence| DefaultPlace { name: name.into(), path, absence };
     let dynamo = Path::new(DYNAMO_ENVIRONMENT);
     [
-        ("$VIRTUAL_ENV", virtual_env),
-        ("python3 on PATH", on_path("python3", variables)),
-        (DYNAMO_ENVIRONMENT, dynamo.is_dir().then(|| dynamo.to_path_buf())),
+        place("`$VIRTUAL_ENV`", variables.non_empty("VIRTUAL_ENV").map(PathBuf::from), "not set"),
+        place("`python3` on PATH", on_path("python3", variables), "not found"),
+        place(
+            "Dynamo's environment",
+            dynamo.is_dir().then(|| dynamo.to_path_buf()),
+            "`/opt/dynamo/venv` does not exist",
+        ),
     ]
 }
 
@@ -179,18 +175,29 @@ fn on_path(name: &str, variables: &Variables) -> Option<PathBuf> {
 /// The module of an environment.
 ///
 /// # Errors
-/// Where it has none; the message names the folders that were searched.
+/// When it has none; the message lists the folders that were searched.
 pub(crate) fn require_module(environment: &Environment) -> Result<Module> {
-    environment.module().ok_or_else(|| {
-        if let Some(record) = module::missing(&environment.import_path).first() {
-            let (label, record) = (&environment.label, record.display());
-            return anyhow!("{label}: {record} lists {SOURCE}, but the file is gone; install the distribution again");
-        }
-        let folders: Vec<String> = environment.folders().iter().map(|f| format!("  {}", f.display())).collect();
-        anyhow!(
-            "{}: no {SOURCE} here (it is in the distribution ai-dynamo-runtime since 0.4.0); searched:\n{}",
-            environment.label,
-            folders.join("\n")
-        )
-    })
+    environment.module().ok_or_else(|| no_module(environment))
+}
+
+fn no_module(environment: &Environment) -> anyhow::Error {
+    let label = &environment.label;
+    if let Some(owner) = module::owner_of_missing(&environment.import_path) {
+        let record = owner.record.path.display();
+        return anyhow!(
+            "{label}: `{SOURCE}` does not exist, although `{record}` lists it\nhelp: reinstall `{}` {}",
+            owner.name,
+            owner.version
+        );
+    }
+    anyhow!(
+        "{label}: no `{SOURCE}`; searched:\n  {}\n\
+         help: install `ai-dynamo-runtime` 0.4.0 or newer, or pass the environment that has it as TARGET",
+        list(&environment.folders(), "\n  ")
+    )
+}
+
+fn list(folders: &[PathBuf], separator: &str) -> String {
+    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    folders.join(separator)
 }
