@@ -25,18 +25,22 @@ pub(crate) mod region;
 pub(crate) mod schedule;
 mod ucp;
 
-use crate::environment::variables::Variables;
 use crate::report::stage::Stage;
 use crate::smoke::plan::engine::EngineKind;
 use crate::smoke::wire::cause::Cause;
 use crate::smoke::wire::worker::Task;
 use interface::Engine;
 
-/// Loads the task's library and starts it. Calls `enter` as each stage begins; `variables` is the process's environment.
-pub(crate) fn open(task: &Task, variables: &Variables, enter: &mut dyn FnMut(Stage)) -> Result<Box<dyn Engine>, Cause> {
+/// Loads the task's library and starts it. Calls `enter` as each stage begins; `is_set` tells whether an
+/// environment variable of this process is set.
+pub(crate) fn open(
+    task: &Task,
+    is_set: &dyn Fn(&str) -> bool,
+    enter: &mut dyn FnMut(Stage),
+) -> Result<Box<dyn Engine>, Cause> {
     match task.engine {
         EngineKind::Nixl => nixl::open(task, enter),
-        EngineKind::Ucp => ucp::open(&task.library.path(), variables, enter),
+        EngineKind::Ucp => ucp::open(&task.library.path(), is_set, enter),
         EngineKind::Libfabric => libfabric::open(&task.library.path(), task.memory, enter),
     }
 }

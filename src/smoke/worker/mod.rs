@@ -19,7 +19,6 @@ use std::os::unix::net::UnixStream;
 
 use rustix::process::{Resource, Rlimit, Signal};
 
-use crate::environment::variables::Variables;
 use crate::report::stage::Stage;
 use crate::smoke::engine::plugin;
 use crate::smoke::engine::schedule::{lower_other_threads, run_promptly};
@@ -37,18 +36,18 @@ use set_up::set_up;
 )]
 pub(crate) struct NoSupervisor;
 
-/// Runs a worker process to its end; `variables` is the process's environment.
+/// Runs a worker process to its end; `is_set` tells whether an environment variable of this process is set.
 ///
 /// The process kills itself in the end, so that no destructor of a vendor library runs.
 ///
 /// # Errors
 /// Where no supervisor has started the process.
-pub(crate) fn run(variables: &Variables) -> Result<Infallible, NoSupervisor> {
+pub(crate) fn run(is_set: &dyn Fn(&str) -> bool) -> Result<Infallible, NoSupervisor> {
     let stream = control_channel().ok_or(NoSupervisor)?;
     contain();
     let mut link = Link { stream, stage: Stage::Load };
     let last = match frame::receive(&mut link.stream) {
-        Ok(Some(ToWorker::Task(task))) => match perform(&mut link, &task, variables) {
+        Ok(Some(ToWorker::Task(task))) => match perform(&mut link, &task, is_set) {
             Ok(measurements) => FromWorker::Done(measurements),
             Err(cause) => FromWorker::Failed(Surrender { stage: link.stage, cause }),
         },
@@ -82,8 +81,8 @@ fn contain() {
     let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
-fn perform(link: &mut Link, task: &Task, variables: &Variables) -> Result<Measurements, Cause> {
-    let (session, region) = set_up(link, task, variables)?;
+fn perform(link: &mut Link, task: &Task, is_set: &dyn Fn(&str) -> bool) -> Result<Measurements, Cause> {
+    let (session, region) = set_up(link, task, is_set)?;
     // The setup has started the library's threads.
     lower_other_threads();
     run_promptly();

@@ -2,7 +2,6 @@
 
 use super::link::{Link, unexpected};
 use super::session::{PAGE, SMALL, Session};
-use crate::environment::variables::Variables;
 use crate::report::stage::Stage;
 use crate::smoke::engine;
 use crate::smoke::engine::cuda::Cuda;
@@ -17,8 +16,9 @@ use crate::smoke::wire::blob::Blob;
 use crate::smoke::wire::cause::Cause;
 use crate::smoke::wire::worker::{FromWorker, PeerMessage, Task};
 
-/// Passes the stages up to the exchange of metadata; `variables` is the process's environment.
-pub(super) fn set_up(link: &mut Link, task: &Task, variables: &Variables) -> Result<(Session, Region), Cause> {
+/// Passes the stages up to the exchange of metadata; `is_set` tells whether an environment variable of this process
+/// is set.
+pub(super) fn set_up(link: &mut Link, task: &Task, is_set: &dyn Fn(&str) -> bool) -> Result<(Session, Region), Cause> {
     let size = usize::try_from(task.size).map_err(|_| Cause::Memory(task.size))?;
     let messages = Messages::divide(size, task.iterations as usize);
     // Generates the payload while the libraries load.
@@ -27,7 +27,7 @@ pub(super) fn set_up(link: &mut Link, task: &Task, variables: &Variables) -> Res
 
     // Before the libraries load: some look for GPUs only once, and need a current context in this thread.
     let gpu = open_gpu(link, task)?;
-    let mut engine = engine::open(task, variables, &mut |stage| link.enter(stage))?;
+    let mut engine = engine::open(task, is_set, &mut |stage| link.enter(stage))?;
     if let Some(stated) = engine.stated() {
         link.send(&FromWorker::Stated(stated));
     }

@@ -18,7 +18,6 @@ use std::ptr;
 use super::interface::{Engine, Place, Transfer};
 use super::library::{self, Scope};
 use super::region::Region;
-use crate::environment::variables::Variables;
 use crate::report::stage::Stage;
 use crate::smoke::plan::memory;
 use crate::smoke::plan::operation::Operation;
@@ -27,8 +26,13 @@ use crate::smoke::wire::worker::Stated;
 use transfer::UcpTransfer;
 use worker::{Functions, Peer, StatusFunctions, Ucp};
 
-/// Loads libucp and creates a worker. UCX reads its configuration from the process's environment, which is `variables`.
-pub(super) fn open(path: &Path, variables: &Variables, enter: &mut dyn FnMut(Stage)) -> Result<Box<dyn Engine>, Cause> {
+/// Loads libucp and creates a worker. UCX reads its configuration from this process's environment; `is_set` tells
+/// whether a variable of it is set.
+pub(super) fn open(
+    path: &Path,
+    is_set: &dyn Fn(&str) -> bool,
+    enter: &mut dyn FnMut(Stage),
+) -> Result<Box<dyn Engine>, Cause> {
     enter(Stage::Load);
     // UCX loads modules later, and they use its symbols.
     let library = library::load(path, Scope::Global)?;
@@ -48,7 +52,7 @@ pub(super) fn open(path: &Path, variables: &Variables, enter: &mut dyn FnMut(Sta
         peer: None,
         stated,
     };
-    ucp.create_context(variables)?;
+    ucp.create_context(is_set)?;
     enter(Stage::Backend);
     ucp.create_worker()?;
     Ok(Box::new(ucp))

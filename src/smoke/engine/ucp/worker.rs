@@ -9,7 +9,6 @@ use super::abi::{
     self, EpParams, ErrHandler, MemAttr, MemMapParams, Params, RequestParam, SockAddr, Status, TagRecvInfo,
     WorkerParams,
 };
-use crate::environment::variables::Variables;
 use crate::smoke::engine::library::functions;
 use crate::smoke::engine::region::Region;
 use crate::smoke::wire::cause::{Cause, GpuTrouble};
@@ -126,9 +125,9 @@ pub(super) struct Peer {
 }
 
 impl Ucp {
-    /// Creates the context with NIXL's configuration; a variable `UCX_*` in `variables` takes precedence.
-    pub(super) fn create_context(&mut self, variables: &Variables) -> Result<(), Cause> {
-        let configuration = self.configuration(variables)?;
+    /// Creates the context with NIXL's configuration; a `UCX_*` variable that is set takes precedence.
+    pub(super) fn create_context(&mut self, is_set: &dyn Fn(&str) -> bool) -> Result<(), Cause> {
+        let configuration = self.configuration(is_set)?;
         let params = Params {
             field_mask: abi::UCP_PARAM_FIELD_FEATURES,
             features: abi::UCP_FEATURE_RMA | abi::UCP_FEATURE_TAG,
@@ -147,13 +146,13 @@ impl Ucp {
         self.check("ucp_init_version", status)
     }
 
-    fn configuration(&self, variables: &Variables) -> Result<*mut c_void, Cause> {
+    fn configuration(&self, is_set: &dyn Fn(&str) -> bool) -> Result<*mut c_void, Cause> {
         let mut configuration = ptr::null_mut();
         // SAFETY: prefix and file name may be null; the pointer is valid for the call.
         let status = unsafe { (self.functions.config_read)(ptr::null(), ptr::null(), &mut configuration) };
         self.check("ucp_config_read", status)?;
         for (name, value) in CONFIGURATION {
-            if variables.get(&format!("UCX_{}", name.to_string_lossy())).is_none() {
+            if !is_set(&format!("UCX_{}", name.to_string_lossy())) {
                 // SAFETY: the configuration is alive; name and value end with a NUL and are copied.
                 let _ = unsafe { (self.functions.config_modify)(configuration, name.as_ptr(), value.as_ptr()) };
             }
