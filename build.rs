@@ -1,4 +1,4 @@
-//! Compiles the stand-in for libcuda.so.1 that the program carries (see src/smoke/launch/cuda_stand_in/libcuda.rs).
+//! Compiles the stand-in for libcuda.so.1 that the program embeds (src/smoke/launch/cuda_stand_in/libcuda.rs).
 
 use std::env;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ fn main() {
     let mut command = Command::new(variable("RUSTC"));
     command.args(["--edition", "2024", "--crate-name", "cuda", "--crate-type", "cdylib"]);
     command.args(["-C", "panic=abort", "-C", "opt-level=s", "-C", "strip=symbols"]);
-    // No C library: this file is to be found by whatever process needs it, with whatever C library that has.
+    // No C library: any process can load the stand-in, whatever its own C library.
     command.args(["-C", "link-arg=-nostdlib", "-C", "link-arg=-Wl,-soname,libcuda.so.1"]);
     if variable("TARGET") != variable("HOST") {
         command.args(["--target", &variable("TARGET")]);

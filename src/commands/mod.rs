@@ -32,7 +32,9 @@ pub(crate) fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
         Command::Revert(args) => revert::run(&args, &process),
         Command::Smoke(args) => smoke::run(&args, &process),
         Command::Completions { shell } => completions::run(shell),
-        Command::SmokeWorker => worker::run().map(|never| match never {}).map_err(Into::into),
+        Command::SmokeWorker => {
+            worker::run(&|name| process.variables.get(name).is_some()).map(|never| match never {}).map_err(Into::into)
+        }
     };
     conclude(outcome)
 }

@@ -1,19 +1,19 @@
-//! Bytes that follow from a seed, and their comparison in place.
+//! The payload, generated from a seed and compared in place.
 //!
-//! Word `i` of a stream is a hash of the stream's key and `i`, so that any position can be made or checked on its own:
-//! a flipped byte, a block in the wrong place and what an earlier message left behind all differ from what is expected.
-//! Before a transfer, its sink holds the complement of what shall arrive, so that every single byte that does not is wrong.
+//! Word `i` of a stream is a hash of the stream's key and `i`, so every position can be generated and checked on its own: a
+//! flipped byte, a misplaced block and an earlier message's bytes all differ from the expected ones. Before a transfer, its
+//! sink holds the complement of the expected bytes, so every byte that does not arrive is wrong.
 
-/// Which part of a transfer a stream belongs to; each has its own bytes.
+/// The part of a transfer that a stream belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     /// The small messages.
     Small,
-    /// A large message, which is written and then read back.
+    /// The large message with this index, which is written and then read back.
     Large(usize),
 }
 
-/// One message's bytes, as a function of the seed.
+/// One message's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stream {
     key: u64,
@@ -23,25 +23,25 @@ pub(crate) struct Stream {
 /// How received bytes differ from the expected ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mismatch {
-    /// The first wrong byte.
+    /// Offset of the first wrong byte.
     pub offset: usize,
-    /// What should be there.
+    /// The byte that belongs there.
     pub expected: u8,
-    /// What is there.
+    /// The byte that is there.
     pub found: u8,
-    /// How many bytes are wrong.
+    /// Number of wrong bytes.
     pub wrong: usize,
-    /// How many of the wrong ones still hold what the receiver had put there beforehand: they never arrived.
+    /// Number of wrong bytes that still hold the receiver's complement: they never arrived.
     pub untouched: usize,
 }
 
-/// Odd and without structure, from the golden ratio (as in splitmix64).
+/// The increment of splitmix64: odd, from the golden ratio.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-/// Compared at once: small enough to stay in the first-level cache, large enough to make the final test free.
+/// Bytes compared at a time: few enough for the first-level cache, many enough to make the test after each block cheap.
 const BLOCK: usize = 4096;
 
 impl Stream {
-    /// The stream of one part of the transfer with that seed.
+    /// The stream of one part of the transfer with this seed.
     pub(crate) fn new(seed: u64, part: Part) -> Stream {
         let label = match part {
             Part::Small => 0,
@@ -50,7 +50,7 @@ impl Stream {
         Stream { key: mix(mix(seed ^ STEP).wrapping_add(label.wrapping_mul(STEP))), flip: 0 }
     }
 
-    /// The stream of the complement.
+    /// The complement of the stream.
     pub(crate) fn complement(self) -> Stream {
         Stream { flip: !self.flip, ..self }
     }
@@ -60,7 +60,7 @@ impl Stream {
         self.fill_from(bytes, 0);
     }
 
-    /// Compares every byte; None when all are right.
+    /// Compares every byte; None where all are correct.
     pub(crate) fn mismatch(self, bytes: &[u8]) -> Option<Mismatch> {
         let wrong =
             bytes.chunks(BLOCK).enumerate().position(|(block, bytes)| !self.is_right(bytes, first_word(block)))?;
@@ -93,7 +93,7 @@ impl Stream {
         differences == 0 && rest == &self.word(index).to_le_bytes()[..rest.len()]
     }
 
-    /// Looks closely, from the first block that is not right.
+    /// Counts the wrong bytes, from the first wrong block on.
     fn describe(self, bytes: &[u8], from: usize) -> Option<Mismatch> {
         let mut mismatch: Option<Mismatch> = None;
         for (offset, &found) in bytes.iter().enumerate().skip(from) {
@@ -114,20 +114,20 @@ impl Stream {
     }
 }
 
-/// Turns a message's bytes into their complement.
+/// Replaces bytes with their complement.
 pub(crate) fn complement(bytes: &mut [u8]) {
     for byte in bytes {
         *byte = !*byte;
     }
 }
 
-/// The word that a block begins with.
+/// The index of a block's first word.
 fn first_word(block: usize) -> u64 {
     (block * (BLOCK / 8)) as u64
 }
 
-/// One round of xorshift64. It maps no two words to the same one, so all words of a message differ; and it needs neither
-/// a multiplication nor the word before, so that the compiler makes it a loop over vectors.
+/// One round of xorshift64. It is a bijection, so all words of a message differ; without a multiplication and without the
+/// previous word, the compiler vectorizes the loop.
 #[inline(always)]
 fn scramble(mut word: u64) -> u64 {
     word ^= word << 13;
@@ -135,7 +135,7 @@ fn scramble(mut word: u64) -> u64 {
     word ^ (word << 17)
 }
 
-/// The finalizer of splitmix64: every bit of the argument changes half of the result's.
+/// The finalizer of splitmix64: each bit of the argument changes half of the result's bits.
 #[inline(always)]
 fn mix(mut word: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -154,14 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_filled_compares_equal_at_every_length() {
+    fn a_filled_message_compares_equal_at_every_length() {
         for length in [0, 1, 7, 8, 9, 4095, 4096, 4097, 10_000] {
             assert_eq!(Stream::new(7, Part::Large(0)).mismatch(&filled(Part::Large(0), length)), None, "{length}");
         }
     }
 
     #[test]
-    fn any_flipped_byte_is_caught_and_named() {
+    fn any_flipped_byte_is_caught_and_located() {
         let mut bytes = filled(Part::Large(3), 9001);
         for offset in 0..bytes.len() {
             let right = bytes[offset];

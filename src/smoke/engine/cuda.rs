@@ -1,12 +1,13 @@
-//! NVIDIA's driver through libcuda.so.1, loaded at run time: memory of a GPU, and copies between it and the machine's.
+//! NVIDIA's driver through libcuda.so.1, loaded at run time: GPU memory, and copies between it and host memory.
 //!
-//! The signatures are ours, after NVIDIA's cuda.h (CUDA Driver API reference). Every call that needs a context makes the
-//! device's primary one current first, so that any thread may make it; that is the context of the CUDA runtime, too, and
-//! so of whatever else in this process uses the GPU. Nothing is ever given back: the process ends right after the transfer.
+//! The signatures follow NVIDIA's cuda.h (CUDA Driver API reference). Every call that needs a context makes the device's
+//! primary context current first, so that any thread may make the call. The CUDA runtime uses the primary context too, and
+//! with it everything else in this process that uses the GPU. Nothing is ever freed: the process ends right after the
+//! transfer.
 //!
-//! **Order of copies.** `cuMemcpyHtoD` from pageable memory may return before the bytes have reached their place (CUDA
-//! Driver API, «API synchronization behavior»), and a network card does not wait for a stream: each copy is followed by
-//! `cuCtxSynchronize`. A copy to the host that is begun after a notification sees what was written before it. That the driver's copies copy is taken for granted.
+//! **Order of copies.** `cuMemcpyHtoD` from pageable memory may return before the bytes are in place (CUDA Driver API, "API
+//! synchronization behavior"), and a network card does not wait for a stream: `cuCtxSynchronize` follows each copy. A copy to
+//! the host that starts after a notification sees what was written before it. The comparison relies on these copies.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
@@ -14,13 +15,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::ptr;
 
-use super::library::{self, Scope, functions};
-use crate::smoke::wire::cause::Cause;
-use crate::smoke::wire::cause::GpuTrouble;
+use super::library::{self, LoadError, MissingFunction, Scope, functions};
+use crate::smoke::wire::cause::{Cause, GpuTrouble};
 use crate::smoke::wire::worker::Gpu;
 
-/// The driver's name, by which the dynamic loader looks for it.
-pub(crate) const DRIVER: &str = "libcuda.so.1";
+/// The driver's name for the dynamic loader.
+const DRIVER: &str = "libcuda.so.1";
 
 /// `CUresult` of cuda.h.
 type Status = c_int;
@@ -28,27 +28,27 @@ type Status = c_int;
 type Address = u64;
 
 functions! {
-    /// The functions of cuda.h that are called here, without their prefix. Those with a version are what the header's
-    /// macros make of the plain names.
+    /// The functions of cuda.h that are called here, without their prefix. The header's macros add the version to the
+    /// plain names.
     #[allow(non_snake_case, reason = "the names are the header's")]
     Functions, "cu":
-    /// cuda.h: comes before everything else.
+    /// cuda.h: initializes the driver; the first call.
     Init(c_uint) -> Status;
     /// cuda.h: the CUDA version that the driver supports, 1000 * major + 10 * minor.
     DriverGetVersion(*mut c_int) -> Status;
-    /// cuda.h: how many devices there are.
+    /// cuda.h: the number of devices.
     DeviceGetCount(*mut c_int) -> Status;
-    /// cuda.h: the device with that number.
+    /// cuda.h: the device with this number.
     DeviceGet(*mut c_int, c_int) -> Status;
-    /// cuda.h: its name, in a buffer of that length.
+    /// cuda.h: its name, in a buffer of this length.
     DeviceGetName(*mut c_char, c_int, c_int) -> Status;
-    /// cuda.h: its primary context, made when it is not there.
+    /// cuda.h: its primary context, created where there is none.
     DevicePrimaryCtxRetain(*mut *mut c_void, c_int) -> Status;
     /// cuda.h: binds a context to the calling thread.
     CtxSetCurrent(*mut c_void) -> Status;
-    /// cuda.h: waits until the current context has done everything.
+    /// cuda.h: waits until the current context has finished all its work.
     CtxSynchronize() -> Status;
-    /// cuda.h: free bytes and all bytes of the current context's device.
+    /// cuda.h: free and total bytes of the current context's device.
     MemGetInfo_v2(*mut usize, *mut usize) -> Status;
     /// cuda.h: allocates on the current context's device.
     MemAlloc_v2(*mut Address, usize) -> Status;
@@ -70,44 +70,36 @@ pub(crate) struct Cuda {
     context: *mut c_void,
 }
 
-// SAFETY: the driver's functions may be called by any thread, and a context may be current in several (CUDA Driver API,
-// «Context Management»); the pointer is never followed here.
+// SAFETY: any thread may call the driver's functions, and a context may be current in several threads (CUDA Driver API,
+// "Context Management"); the context's pointer is never dereferenced here.
 unsafe impl Send for Cuda {}
-// SAFETY: as above.
+// SAFETY: a shared reference only calls functions that several threads may call at a time, for the same reason.
 unsafe impl Sync for Cuda {}
 
 impl Cuda {
-    /// Loads the driver and takes the GPU with that number.
+    /// Loads the driver and opens the GPU with this number.
     ///
     /// # Errors
-    /// Where there is no driver, no such GPU, or the driver refuses.
+    /// Where there is no driver, no such GPU, or a call fails.
     pub(crate) fn open(number: u16) -> Result<&'static Cuda, Cause> {
         Cuda::open_with(Path::new(DRIVER), number)
     }
 
     fn open_with(driver: &Path, number: u16) -> Result<&'static Cuda, Cause> {
-        // The libraries that use the GPU have it among their own, and may look for its symbols anywhere.
-        let library = match library::load(driver, Scope::Global) {
-            Ok(library) => library,
-            Err(Cause::Loader(words)) => return Err(Cause::Gpu(GpuTrouble::NoDriver(words))),
-            Err(other) => return Err(other),
-        };
-        let functions = match Functions::find(&library) {
-            Ok(functions) => functions,
-            Err(Cause::MissingFunction(name)) => {
-                return Err(Cause::Gpu(GpuTrouble::Incomplete { driver: path(), name }));
-            }
-            Err(other) => return Err(other),
-        };
+        // Libraries that use the GPU may look for the driver's symbols in the global scope.
+        let library =
+            library::load(driver, Scope::Global).map_err(|LoadError(words)| Cause::Gpu(GpuTrouble::NoDriver(words)))?;
+        let functions = Functions::find(&library)
+            .map_err(|MissingFunction(name)| Cause::Gpu(GpuTrouble::Incomplete { driver: path(), name }))?;
         std::mem::forget(library);
         let mut cuda = Cuda { functions, number, device: 0, context: ptr::null_mut() };
-        cuda.take_device()?;
-        // It lives as long as the process: memory that was allocated with it is never given back.
+        cuda.open_device()?;
+        // Its allocations are never freed, so it lives as long as the process.
         Ok(Box::leak(Box::new(cuda)))
     }
 
-    fn take_device(&mut self) -> Result<(), Cause> {
-        // SAFETY: the one argument must be zero.
+    fn open_device(&mut self) -> Result<(), Cause> {
+        // SAFETY: the argument must be zero (cuda.h).
         self.check("cuInit", unsafe { (self.functions.Init)(0) })?;
         let mut count = 0;
         // SAFETY: the pointer is valid for the call.
@@ -118,23 +110,23 @@ impl Cuda {
                 count: count.try_into().unwrap_or(0),
             }));
         }
-        // SAFETY: the pointer is valid for the call, and there is a device with that number.
+        // SAFETY: the pointer is valid for the call.
         let status = unsafe { (self.functions.DeviceGet)(&mut self.device, self.number.into()) };
         self.check("cuDeviceGet", status)?;
-        // SAFETY: the pointer is valid for the call, and the device was just given by the driver.
+        // SAFETY: the pointer is valid for the call, and the driver has just returned the device.
         let status = unsafe { (self.functions.DevicePrimaryCtxRetain)(&mut self.context, self.device) };
         self.check("cuDevicePrimaryCtxRetain", status)?;
         self.make_current()
     }
 
-    /// What the driver says about the GPU and itself.
+    /// What the driver states about the GPU and itself.
     ///
     /// # Errors
-    /// Where it refuses to.
+    /// Where a call fails.
     pub(crate) fn describe(&self) -> Result<Gpu, Cause> {
         let mut name = [0u8; 256];
         let (buffer, length) = (name.as_mut_ptr().cast(), name.len() as c_int);
-        // SAFETY: the buffer is as long as it says, and the device was given by the driver.
+        // SAFETY: the buffer is `length` bytes long, and the driver has returned the device.
         self.check("cuDeviceGetName", unsafe { (self.functions.DeviceGetName)(buffer, length, self.device) })?;
         let mut version = 0;
         // SAFETY: the pointer is valid for the call.
@@ -143,17 +135,17 @@ impl Cuda {
         Ok(Gpu { name, cuda: format!("{}.{}", version / 1000, version % 1000 / 10), driver: path() })
     }
 
-    /// Allocates on the GPU.
+    /// Allocates `length` bytes of the GPU's memory.
     ///
     /// # Errors
-    /// Where it has not that many bytes left.
+    /// Where fewer bytes are free, or a call fails.
     pub(crate) fn allocate(&'static self, length: usize) -> Result<Buffer, Cause> {
         self.make_current()?;
         let mut address = 0;
         // SAFETY: the pointer is valid for the call.
         let status = unsafe { (self.functions.MemAlloc_v2)(&mut address, length) };
         if status == OUT_OF_MEMORY {
-            let (free, total) = self.room();
+            let (free, total) = self.memory();
             return Err(Cause::Gpu(GpuTrouble::Full { wanted: length as u64, free, total }));
         }
         self.check("cuMemAlloc", status)?;
@@ -165,8 +157,8 @@ impl Cuda {
         self.number
     }
 
-    /// Free bytes and all bytes; zeros where the driver does not say.
-    fn room(&self) -> (u64, u64) {
+    /// Free and total bytes; zeros where the driver does not say.
+    fn memory(&self) -> (u64, u64) {
         let (mut free, mut total) = (0, 0);
         // SAFETY: both pointers are valid for the call.
         let _ = unsafe { (self.functions.MemGetInfo_v2)(&mut free, &mut total) };
@@ -174,7 +166,7 @@ impl Cuda {
     }
 
     fn make_current(&self) -> Result<(), Cause> {
-        // SAFETY: the context was given by the driver, and is never released.
+        // SAFETY: the driver has returned the context, and it is never released.
         self.check("cuCtxSetCurrent", unsafe { (self.functions.CtxSetCurrent)(self.context) })
     }
 
@@ -192,15 +184,15 @@ impl Cuda {
         Err(Cause::Gpu(GpuTrouble::Call { function: function.into(), status, name, words, driver: path() }))
     }
 
-    /// What a function of the driver says about an error; empty when it does not know it.
+    /// What a function of the driver says about an error; empty for one that it does not know.
     fn text(&self, function: unsafe extern "C" fn(Status, *mut *const c_char) -> Status, status: Status) -> String {
         let mut text = ptr::null();
-        // SAFETY: any number may be asked about, and the pointer is valid for the call.
+        // SAFETY: the function takes any status, and the pointer is valid for the call.
         let known = unsafe { function(status, &mut text) };
         if known != SUCCESS || text.is_null() {
             return String::new();
         }
-        // SAFETY: the driver owns this string, ends it with a zero and never frees it.
+        // SAFETY: the driver owns this string, ends it with a NUL and never frees it.
         unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
     }
 }
@@ -215,7 +207,7 @@ fn path() -> String {
     library::mapped("libcuda.so").map_or(DRIVER.into(), |file| file.display().to_string())
 }
 
-/// Memory of a GPU, or a part of it.
+/// GPU memory, or a part of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Buffer {
     cuda: &'static Cuda,
@@ -224,7 +216,7 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Address of the first byte. It belongs to the GPU: only the driver may follow it.
+    /// Address of the first byte, which the CPU must not dereference.
     pub(crate) fn address(&self) -> usize {
         self.address as usize
     }
@@ -234,39 +226,39 @@ impl Buffer {
         self.cuda.number()
     }
 
-    /// A part of it.
+    /// The bytes of `range`; panics where it exceeds the buffer.
     pub(crate) fn part(&self, range: Range<usize>) -> Buffer {
         assert!(range.start <= range.end && range.end <= self.length);
         Buffer { address: self.address + range.start as u64, length: range.len(), ..*self }
     }
 
-    /// Copies bytes here; they are in their place when this returns.
+    /// Copies bytes to the GPU; they are in place when this returns.
     ///
     /// # Errors
-    /// What the driver says.
+    /// Where a call fails.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), Cause> {
         assert_eq!(bytes.len(), self.length);
         if bytes.is_empty() {
             return Ok(());
         }
         self.cuda.make_current()?;
-        // SAFETY: both sides are as long as the slice, and the memory there is never freed.
+        // SAFETY: both sides are as long as the slice, and the GPU's memory is never freed.
         let status = unsafe { (self.cuda.functions.MemcpyHtoD_v2)(self.address, bytes.as_ptr().cast(), bytes.len()) };
         self.cuda.check("cuMemcpyHtoD", status)?;
         self.cuda.synchronize()
     }
 
-    /// Copies the bytes from here.
+    /// Copies the bytes from the GPU.
     ///
     /// # Errors
-    /// What the driver says.
+    /// Where a call fails.
     pub(crate) fn read(&self, bytes: &mut [u8]) -> Result<(), Cause> {
         assert_eq!(bytes.len(), self.length);
         if bytes.is_empty() {
             return Ok(());
         }
         self.cuda.make_current()?;
-        // SAFETY: both sides are as long as the slice, which is borrowed exclusively; the memory there is never freed.
+        // SAFETY: both sides are as long as the slice, which is borrowed exclusively; the GPU's memory is never freed.
         let status =
             unsafe { (self.cuda.functions.MemcpyDtoH_v2)(bytes.as_mut_ptr().cast(), self.address, bytes.len()) };
         self.cuda.check("cuMemcpyDtoH", status)?;
@@ -280,7 +272,7 @@ pub(crate) mod tests {
     use std::process::Command;
     use std::sync::OnceLock;
 
-    /// A driver over memory of this process: fixtures/gpu_stand_in/libcuda.c says what that shows and what not.
+    /// A driver over this process's memory; fixtures/gpu_stand_in/libcuda.c says what that proves.
     pub(crate) fn stand_in() -> &'static Cuda {
         static DRIVER: OnceLock<&'static Cuda> = OnceLock::new();
         DRIVER.get_or_init(|| {
@@ -295,14 +287,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_driver_states_itself_and_its_gpu() {
+    fn the_driver_describes_itself_and_its_gpu() {
         let gpu = stand_in().describe().unwrap();
         assert_eq!((gpu.name.as_str(), gpu.cuda.as_str()), ("stand-in for hardware, number 1", "13.0"));
         assert!(gpu.driver.contains("/libcuda.so.1"), "{}", gpu.driver);
     }
 
     #[test]
-    fn bytes_go_there_and_back_in_any_thread() {
+    fn any_thread_copies_bytes_both_ways() {
         let buffer = stand_in().allocate(1000).unwrap();
         assert_eq!(buffer.device(), 1);
         buffer.write(&[7; 1000]).unwrap();
@@ -319,12 +311,12 @@ pub(crate) mod tests {
 
     #[test]
     #[should_panic(expected = "range.end <= self.length")]
-    fn nothing_outside_is_copied() {
+    fn a_part_outside_the_buffer_panics() {
         stand_in().allocate(10).unwrap().part(5..11);
     }
 
     #[test]
-    fn an_error_of_the_driver_is_in_its_words() {
+    fn a_failed_call_is_reported_in_the_drivers_words() {
         let beyond = Buffer { length: 11, ..stand_in().allocate(10).unwrap() };
         let Err(Cause::Gpu(GpuTrouble::Call { function, status, name, words, .. })) = beyond.write(&[0; 11]) else {
             panic!()
@@ -334,7 +326,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_no_driver_is_refused() {
+    fn a_library_that_is_no_driver_is_refused() {
         let open = |library: &str| match Cuda::open_with(Path::new(library), 0) {
             Err(Cause::Gpu(trouble)) => trouble,
             _ => panic!("{library}"),

@@ -1,4 +1,4 @@
-//! What every engine does.
+//! The traits that every engine implements.
 #![forbid(unsafe_code)]
 
 use super::region::Region;
@@ -9,47 +9,58 @@ use crate::smoke::wire::worker::Stated;
 /// Where a transfer's bytes are on both sides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    /// Address here.
+    /// Address on this side.
     pub local: usize,
-    /// Address there.
+    /// Address on the other side.
     pub remote: usize,
-    /// How many bytes.
+    /// Length in bytes.
     pub length: usize,
+}
+
+impl Place {
+    /// Fails where the local bytes are not inside the registered memory.
+    pub(crate) fn check_within(&self, first: usize, length: usize) -> Result<(), Cause> {
+        let inside = |end| first <= self.local && end <= first + length;
+        if !self.local.checked_add(self.length).is_some_and(inside) {
+            return Err(Cause::Protocol("a transfer exceeds the registered memory".into()));
+        }
+        Ok(())
+    }
 }
 
 /// One side's end of a connection to one other side.
 ///
-/// The order of calls is that of the methods. What was registered is never given back.
+/// The methods are called in the order of their declaration. Registered memory stays registered.
 pub(crate) trait Engine {
-    /// Makes a region known to the library, for its own operations and for the other side's.
+    /// Registers a region for operations of both sides.
     fn register(&mut self, region: &Region) -> Result<(), Cause>;
 
-    /// What the other side must load in order to reach this one; `register` comes before.
+    /// What the other side must load to reach this one; needs [`Engine::register`].
     fn metadata(&self) -> Result<Vec<u8>, Cause>;
 
     /// Loads the other side's metadata.
-    fn introduce(&mut self, metadata: &[u8]) -> Result<(), Cause>;
+    fn load_peer(&mut self, metadata: &[u8]) -> Result<(), Cause>;
 
-    /// Prepares a transfer, with a notification that reaches the other side when all bytes are where they belong.
+    /// Prepares a transfer. Its notification reaches the other side after all its bytes are in place.
     fn prepare<'a>(
         &'a self,
         operation: Operation,
         place: Place,
-        note: Option<&[u8]>,
+        notification: Option<&[u8]>,
     ) -> Result<Box<dyn Transfer + 'a>, Cause>;
 
-    /// Takes the notifications that have come in since the last call.
+    /// Takes the notifications that have arrived since the last call.
     fn notifications(&self) -> Result<Vec<Vec<u8>>, Cause>;
 
-    /// Lets the library work, for the other side's transfers too. Nothing to do for one that has a thread for it.
+    /// Drives the library, for the other side's transfers too. Nothing to do for one with a progress thread.
     fn progress(&self) -> Result<(), Cause> {
         Ok(())
     }
 
-    /// Whether the library works on while nobody calls it.
-    fn works_alone(&self) -> bool;
+    /// Whether the library makes progress while nobody calls it.
+    fn has_progress_thread(&self) -> bool;
 
-    /// What the library has stated about itself by calls, not in what it prints.
+    /// What the library states about itself in answer to calls.
     fn stated(&self) -> Option<Stated> {
         None
     }
@@ -60,14 +71,26 @@ pub(crate) trait Transfer {
     /// Starts it. True when it is already complete on this side.
     fn post(&mut self) -> Result<bool, Cause>;
 
-    /// Whether the posted transfer is complete on this side, which does not mean that it has arrived.
+    /// Whether the posted transfer is complete on this side; it may not have arrived.
     fn is_complete(&mut self) -> Result<bool, Cause>;
 
-    /// The backend that was chosen for it, where there is a choice; only once it was posted.
+    /// The backend that was chosen for it, where there is a choice; needs [`Transfer::post`].
     fn backend(&self) -> Result<Option<String>, Cause> {
         Ok(None)
     }
 
-    /// Gives a complete transfer back.
+    /// Frees a complete transfer.
     fn release(self: Box<Self>) -> Result<(), Cause>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_stays_inside_the_registered_memory() {
+        let within = |local, length| Place { local, remote: 0, length }.check_within(100, 10).is_ok();
+        assert!(within(100, 10) && within(109, 1) && within(110, 0));
+        assert!(!within(99, 1) && !within(100, 11) && !within(110, 1) && !within(101, usize::MAX));
+    }
 }

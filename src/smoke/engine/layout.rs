@@ -1,20 +1,20 @@
-//! Whether the structures that are declared here are those of the real headers.
+//! Compares the structures and constants that this room declares with the libraries' headers.
 //!
-//! Only tests need the headers and a C compiler; the laboratory unpacks Debian's packages with them.
+//! Only tests need the headers, which `tests/lab.sh` unpacks from Debian's packages, and a C compiler.
 #![cfg(test)]
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// An expression in C, and its value according to our declarations.
+/// An expression in C, and its value in the declarations here.
 pub(super) type Fact = (String, i128);
 
 /// A library's header.
 pub(super) struct Header {
-    /// As it is included.
+    /// Its name in `#include`.
     pub include: &'static str,
-    /// The Debian package that holds it.
+    /// The Debian package that contains it.
     pub package: &'static str,
 }
 
@@ -39,7 +39,9 @@ impl Header {
         assert_eq!(values.len(), facts.len());
         let wrong: Vec<String> = (facts.iter().zip(&values))
             .filter(|((_, ours), theirs)| ours != *theirs)
-            .map(|((expression, ours), theirs)| format!("{expression} is {theirs} in {}, {ours} here", self.include))
+            .map(|((expression, ours), theirs)| {
+                format!("`{expression}` is {theirs} in `{}` and {ours} here", self.include)
+            })
             .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
@@ -60,7 +62,7 @@ impl Header {
         format!("#include <stddef.h>\n#include <stdio.h>\n{includes}int main(void) {{\n{body}    return 0;\n}}\n")
     }
 
-    /// The folder with the headers, from a package that is unpacked and not installed.
+    /// The folder with the headers of the package, which is unpacked and not installed.
     fn folder(&self) -> PathBuf {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab.sh");
         let output = Command::new("bash").arg(script).args(["debian", self.package]).output().expect("bash starts");
@@ -70,18 +72,18 @@ impl Header {
     }
 }
 
-/// One fact a constant: its name in C is its name here.
+/// One fact for each constant, which has its name in C.
 macro_rules! constants {
     ($($name:ident),*) => { vec![$((stringify!($name).to_string(), $name as i128)),*] };
 }
 pub(super) use constants;
 
-/// The size of a field; the closure only names it.
+/// The size of the field that the function returns.
 pub(super) fn field_size<T, F>(_field: fn(&T) -> &F) -> usize {
     size_of::<F>()
 }
 
-/// The offsets and sizes of fields, and of a `whole` structure its size too; `part` declares no more than a beginning.
+/// The offsets and sizes of fields, and the size of a `whole` structure; a `part` declares only the first fields.
 macro_rules! structures {
     ($($extent:ident $name:ident = $c:literal { $($field:ident),* })*) => {{
         let mut facts: Vec<$crate::smoke::engine::layout::Fact> = Vec::new();

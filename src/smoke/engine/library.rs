@@ -8,58 +8,79 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
 use crate::smoke::wire::cause::Cause;
 
-/// Whose symbols a library's own libraries may use.
+/// Whether libraries that are loaded later see a library's symbols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// Those that it names as needed.
+    /// They do not.
     Local,
-    /// Its own, for everything that is loaded later.
+    /// They do.
     Global,
 }
 
-/// Loads a library, all symbols now. It stays loaded when the result is forgotten, which every caller does.
-pub(super) fn load(path: &Path, scope: Scope) -> Result<Library, Cause> {
+/// The dynamic loader refused a library, in the words of dlerror(3).
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct LoadError(pub(super) String);
+
+/// A library does not export the function with this name.
+#[derive(Debug, thiserror::Error)]
+#[error("no function `{0}`")]
+pub(super) struct MissingFunction(pub(super) String);
+
+impl From<LoadError> for Cause {
+    fn from(LoadError(words): LoadError) -> Cause {
+        Cause::Loader(words)
+    }
+}
+
+impl From<MissingFunction> for Cause {
+    fn from(MissingFunction(name): MissingFunction) -> Cause {
+        Cause::MissingFunction(name)
+    }
+}
+
+/// Loads a library and binds all its symbols now. Every caller forgets the result, so that the library stays loaded.
+pub(super) fn load(path: &Path, scope: Scope) -> Result<Library, LoadError> {
     let flags = match scope {
         Scope::Local => RTLD_NOW | RTLD_LOCAL,
         Scope::Global => RTLD_NOW | RTLD_GLOBAL,
     };
-    // SAFETY: initializers of the library run here; this is a worker process, made to be lost.
+    // SAFETY: the library's initializers run here, in a worker process that exists to contain what they do.
     let library = unsafe { Library::open(Some(path), flags) };
-    library.map_err(|error| Cause::Loader(words(&error)))
+    // libloading keeps the words of dlerror(3) as the error's source.
+    library.map_err(|error| LoadError(error.source().map_or_else(|| error.to_string(), ToString::to_string)))
 }
 
-/// What dlerror(3) said, which libloading keeps as the error's source.
-pub(super) fn words(error: &libloading::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), ToString::to_string)
-}
-
-/// The file that a library was loaded from: the first mapped one whose name begins so.
+/// The file that a library was loaded from: the first mapped one whose name starts with `name`.
 pub(super) fn mapped(name: &str) -> Option<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     let files = maps.lines().filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])));
-    let mut ours = files.filter(|file| file.file_name().is_some_and(|own| own.to_string_lossy().starts_with(name)));
-    ours.next().map(Path::to_path_buf)
+    let mut matching = files.filter(|file| file.file_name().is_some_and(|own| own.to_string_lossy().starts_with(name)));
+    matching.next().map(Path::to_path_buf)
 }
 
-/// Declares the functions of a library that are called here, each with its signature, and how they are found.
+/// Declares a table of a library's functions, each with its signature, and `find`, which fills it.
 macro_rules! functions {
-    ($(#[$top:meta])* $table:ident, $prefix:literal:
+    ($(#[$top:meta])* $vis:vis $table:ident, $prefix:literal:
      $($(#[$doc:meta])* $name:ident($($argument:ty),*) $(-> $result:ty)?;)*) => {
         $(#[$top])*
-        struct $table {
-            $($(#[$doc])* $name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
+        $vis struct $table {
+            $($(#[$doc])* $vis $name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
         }
 
         impl $table {
-            fn find(library: &libloading::os::unix::Library) -> Result<$table, Cause> {
+            /// Finds every function.
+            $vis fn find(
+                library: &libloading::os::unix::Library,
+            ) -> Result<$table, $crate::smoke::engine::library::MissingFunction> {
                 Ok($table {
                     $($name: {
                         let name = concat!($prefix, stringify!($name));
-                        // SAFETY: this is the signature that the library's header declares for the name.
+                        // SAFETY: the library's header declares this signature for the name.
                         let symbol = unsafe {
                             library.get::<unsafe extern "C" fn($($argument),*) $(-> $result)?>(name)
                         };
-                        *symbol.map_err(|_| Cause::MissingFunction(name.into()))?
+                        *symbol.map_err(|_| $crate::smoke::engine::library::MissingFunction(name.into()))?
                     },)*
                 })
             }
@@ -74,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_loaders_words_are_passed_on() {
-        let Err(Cause::Loader(words)) = load(Path::new("libnixl-retrofit-absent.so.9"), Scope::Local) else { panic!() };
+        let Err(LoadError(words)) = load(Path::new("libnixl-retrofit-absent.so.9"), Scope::Local) else { panic!() };
         assert!(words.contains("libnixl-retrofit-absent.so.9"), "{words}");
     }
 

@@ -1,16 +1,17 @@
-//! The libraries that move bytes, behind one pair of traits. All unsafe code of this program is in this folder's files.
+//! The libraries that move bytes, behind one pair of traits. No other room has unsafe code.
 //!
-//! | file | library |
+//! | file | what it holds |
 //! | --- | --- |
 //! | `interface` | the two traits |
 //! | `nixl`, `nixl_capi` | the installed NIXL, through its C API |
 //! | `ucp` | UCX, through libucp |
 //! | `libfabric` | libfabric |
-//! | `plugin` | a NIXL plugin that is loaded and no more |
-//! | `library` | what loading any of them has in common |
-//! | `cuda` | NVIDIA's driver: memory of a GPU |
-//! | `region` | the memory that they read and write |
-//! | `schedule` | how soon a thread of this program runs beside theirs |
+//! | `plugin` | loading a NIXL plugin without using it |
+//! | `library` | what loading any library has in common |
+//! | `cuda` | NVIDIA's driver: GPU memory |
+//! | `region` | the memory that is registered |
+//! | `schedule` | how soon a thread of this program runs beside the libraries' threads |
+//! | `layout` | tests: the declarations here against the libraries' headers |
 
 pub(crate) mod cuda;
 pub(crate) mod interface;
@@ -30,11 +31,16 @@ use crate::smoke::wire::cause::Cause;
 use crate::smoke::wire::worker::Task;
 use interface::Engine;
 
-/// Loads the task's library and starts it; `enter` hears of each stage as it begins.
-pub(crate) fn open(task: &Task, enter: &mut dyn FnMut(Stage)) -> Result<Box<dyn Engine>, Cause> {
-    Ok(match task.engine {
-        EngineKind::Nixl => Box::new(nixl::open(task, enter)?),
-        EngineKind::Ucp => Box::new(ucp::open(&task.library.path(), enter)?),
-        EngineKind::Libfabric => Box::new(libfabric::open(&task.library.path(), task.memory, enter)?),
-    })
+/// Loads the task's library and starts it. Calls `enter` as each stage begins; `is_set` tells whether an
+/// environment variable of this process is set.
+pub(crate) fn open(
+    task: &Task,
+    is_set: &dyn Fn(&str) -> bool,
+    enter: &mut dyn FnMut(Stage),
+) -> Result<Box<dyn Engine>, Cause> {
+    match task.engine {
+        EngineKind::Nixl => nixl::open(task, enter),
+        EngineKind::Ucp => ucp::open(&task.library.path(), is_set, enter),
+        EngineKind::Libfabric => libfabric::open(&task.library.path(), task.memory, enter),
+    }
 }

@@ -1,4 +1,4 @@
-//! The installed NIXL as an engine: one agent with the backends of its side.
+//! The installed NIXL as an engine: one agent with its side's backends.
 #![forbid(unsafe_code)]
 
 use super::interface::{Engine, Place, Transfer};
@@ -11,14 +11,14 @@ use crate::smoke::wire::blob::Blob;
 use crate::smoke::wire::cause::Cause;
 use crate::smoke::wire::worker::{Task, TaskBackend};
 
-/// An agent, and the other one once it is known.
-pub(super) struct Nixl {
+/// An agent, and the other side's once its metadata is loaded.
+struct Nixl {
     agent: Agent,
     peer: Option<Peer>,
 }
 
 /// Loads libnixl_capi.so and creates an agent with the task's backends.
-pub(super) fn open(task: &Task, enter: &mut dyn FnMut(Stage)) -> Result<Nixl, Cause> {
+pub(super) fn open(task: &Task, enter: &mut dyn FnMut(Stage)) -> Result<Box<dyn Engine>, Cause> {
     enter(Stage::Load);
     let library = NixlLibrary::load(&task.library.path())?;
     enter(Stage::Agent);
@@ -27,10 +27,10 @@ pub(super) fn open(task: &Task, enter: &mut dyn FnMut(Stage)) -> Result<Nixl, Ca
     for backend in &task.backends {
         agent.create_backend(&backend.name).map_err(|cause| explain_backend(&agent, backend, cause))?;
     }
-    Ok(Nixl { agent, peer: None })
+    Ok(Box::new(Nixl { agent, peer: None }))
 }
 
-/// NIXL itself says little about a backend that it cannot use: ask it for its plugins, and the loader for its reason.
+/// NIXL says little about a backend that it cannot create: adds the plugins that it lists, and the dynamic loader's words.
 fn explain_backend(agent: &Agent, backend: &TaskBackend, cause: Cause) -> Cause {
     let Cause::Call { function, status } = cause else { return cause };
     let file = backend.plugin.as_ref().map(Blob::path).filter(|file| file.exists());
@@ -52,8 +52,8 @@ impl Engine for Nixl {
         self.agent.metadata()
     }
 
-    fn introduce(&mut self, metadata: &[u8]) -> Result<(), Cause> {
-        self.peer = Some(self.agent.introduce(metadata)?);
+    fn load_peer(&mut self, metadata: &[u8]) -> Result<(), Cause> {
+        self.peer = Some(self.agent.load_peer(metadata)?);
         Ok(())
     }
 
@@ -61,18 +61,18 @@ impl Engine for Nixl {
         &'a self,
         operation: Operation,
         place: Place,
-        note: Option<&[u8]>,
+        notification: Option<&[u8]>,
     ) -> Result<Box<dyn Transfer + 'a>, Cause> {
-        let peer = self.peer.as_ref().ok_or_else(|| Cause::Protocol("no introduction".into()))?;
-        Ok(Box::new(self.agent.prepare(operation, peer, place, note)?))
+        let peer = self.peer.as_ref().ok_or_else(|| Cause::Protocol("the peer's metadata is not loaded".into()))?;
+        Ok(Box::new(self.agent.prepare(operation, peer, place, notification)?))
     }
 
     fn notifications(&self) -> Result<Vec<Vec<u8>>, Cause> {
         self.agent.notifications()
     }
 
-    /// NIXL's agents are created with a progress thread.
-    fn works_alone(&self) -> bool {
+    /// NIXL's C API creates agents with a progress thread (wrapper.h).
+    fn has_progress_thread(&self) -> bool {
         true
     }
 }

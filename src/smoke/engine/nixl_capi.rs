@@ -1,8 +1,7 @@
 //! NIXL through its C API, `libnixl_capi.so`, loaded at run time.
 //!
-//! The declarations are ours, after the documentation in NIXL's `wrapper.h`, and only those of functions that are
-//! called here. Agents and backends are never destroyed: destructors of vendor libraries may hang, and the process ends
-//! right after the transfer.
+//! The declarations follow the documentation in NIXL's `wrapper.h`. Agents and backends are never destroyed: destructors of
+//! vendor libraries may hang, and the process ends right after the transfer.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -16,7 +15,7 @@ use crate::smoke::plan::memory::Memory;
 use crate::smoke::plan::operation::Operation;
 use crate::smoke::wire::cause::Cause;
 
-/// `nixl_capi_status_t` of wrapper.h: zero is success, one is «in progress», negative values are errors.
+/// `nixl_capi_status_t` of wrapper.h: zero is success, one is in progress, negative values are errors.
 type Status = c_int;
 /// `NIXL_CAPI_IN_PROG` of wrapper.h.
 const IN_PROGRESS: Status = 1;
@@ -61,9 +60,9 @@ functions! {
     Functions, "nixl_capi_":
     /// wrapper.h: creates an agent with a progress thread.
     create_agent(*const c_char, *mut *mut RawAgent) -> Status;
-    /// wrapper.h: the names of the plugins that were found.
+    /// wrapper.h: the names of the plugins that NIXL has found.
     get_available_plugins(*mut RawAgent, *mut *mut RawStringList) -> Status;
-    /// wrapper.h: how many strings there are.
+    /// wrapper.h: the number of strings.
     string_list_size(*mut RawStringList, *mut usize) -> Status;
     /// wrapper.h: one string, owned by the list.
     string_list_get(*mut RawStringList, usize, *mut *const c_char) -> Status;
@@ -75,23 +74,23 @@ functions! {
     create_opt_args(*mut *mut RawOptArgs) -> Status;
     /// wrapper.h: frees them.
     destroy_opt_args(*mut RawOptArgs) -> Status;
-    /// wrapper.h: the notification's text, copied.
+    /// wrapper.h: sets the notification's text, which is copied.
     opt_args_set_notif_msg(*mut RawOptArgs, *const c_void, usize) -> Status;
-    /// wrapper.h: whether there is a notification; setting its text does not imply it.
+    /// wrapper.h: turns the notification on; setting its text does not.
     opt_args_set_has_notif(*mut RawOptArgs, bool) -> Status;
-    /// wrapper.h: an empty list of memory to register.
+    /// wrapper.h: an empty descriptor list for registration.
     create_reg_dlist(c_int, *mut *mut RawRegList) -> Status;
-    /// wrapper.h: adds memory (address, length, device, private metadata and its length).
+    /// wrapper.h: adds a descriptor (address, length, device, private metadata and its length).
     reg_dlist_add_desc(*mut RawRegList, usize, usize, u64, *const c_void, usize) -> Status;
     /// wrapper.h: registers memory.
     register_mem(*mut RawAgent, *mut RawRegList, *mut RawOptArgs) -> Status;
     /// wrapper.h: the agent's metadata, in memory from malloc.
     get_local_md(*mut RawAgent, *mut *mut c_void, *mut usize) -> Status;
-    /// wrapper.h: loads another agent's metadata; gives its name, in memory from malloc.
+    /// wrapper.h: loads another agent's metadata; returns its name, in memory from malloc.
     load_remote_md(*mut RawAgent, *const c_void, usize, *mut *mut c_char) -> Status;
-    /// wrapper.h: an empty list of memory to transfer.
+    /// wrapper.h: an empty descriptor list for a transfer.
     create_xfer_dlist(c_int, *mut *mut RawXferList) -> Status;
-    /// wrapper.h: adds memory (address, length, device).
+    /// wrapper.h: adds a descriptor (address, length, device).
     xfer_dlist_add_desc(*mut RawXferList, usize, usize, u64) -> Status;
     /// wrapper.h: frees the list.
     destroy_xfer_dlist(*mut RawXferList) -> Status;
@@ -99,23 +98,23 @@ functions! {
     create_xfer_req(*mut RawAgent, c_int, *mut RawXferList, *mut RawXferList, *const c_char, *mut *mut RawRequest, *mut RawOptArgs) -> Status;
     /// wrapper.h: starts it.
     post_xfer_req(*mut RawAgent, *mut RawRequest, *mut RawOptArgs) -> Status;
-    /// wrapper.h: success when it is locally complete, else «in progress» or an error.
+    /// wrapper.h: success when it is locally complete, else in progress or an error.
     get_xfer_status(*mut RawAgent, *mut RawRequest) -> Status;
-    /// wrapper.h: which backend was chosen for a request, in a handle of its own.
+    /// wrapper.h: the backend that NIXL has chosen for a request, in a new handle.
     query_xfer_backend(*mut RawAgent, *mut RawRequest, *mut *mut RawBackend) -> Status;
-    /// wrapper.h: gives the agent's part of a request back.
+    /// wrapper.h: releases the agent's part of a request.
     release_xfer_req(*mut RawAgent, *mut RawRequest) -> Status;
     /// wrapper.h: frees the handle.
     destroy_xfer_req(*mut RawRequest) -> Status;
     /// wrapper.h: an empty map from agents to their notifications.
     create_notif_map(*mut *mut RawNotifMap) -> Status;
-    /// wrapper.h: adds the notifications that have come in.
+    /// wrapper.h: adds the notifications that have arrived.
     get_notifs(*mut RawAgent, *mut RawNotifMap, *mut RawOptArgs) -> Status;
-    /// wrapper.h: how many agents the map holds.
+    /// wrapper.h: the number of agents in the map.
     notif_map_size(*mut RawNotifMap, *mut usize) -> Status;
     /// wrapper.h: an agent's name, owned by the map.
     notif_map_get_agent_at(*mut RawNotifMap, usize, *mut *const c_char) -> Status;
-    /// wrapper.h: how many notifications an agent has sent.
+    /// wrapper.h: the number of an agent's notifications.
     notif_map_get_notifs_size(*mut RawNotifMap, *const c_char, *mut usize) -> Status;
     /// wrapper.h: one notification, owned by the map.
     notif_map_get_notif(*mut RawNotifMap, *const c_char, usize, *mut *const c_void, *mut usize) -> Status;
@@ -129,7 +128,7 @@ pub(super) struct NixlLibrary {
 }
 
 impl NixlLibrary {
-    /// Loads the library and finds every function that is used here.
+    /// Loads the library and finds every function that is called here.
     pub(super) fn load(path: &Path) -> Result<NixlLibrary, Cause> {
         let library = library::load(path, Scope::Global)?;
         let functions = Functions::find(&library)?;
@@ -156,14 +155,14 @@ impl NixlLibrary {
 pub(super) struct Agent {
     functions: Functions,
     raw: *mut RawAgent,
-    /// Its backends and their names.
+    /// Its backends, with their names.
     backends: Vec<(String, *mut RawBackend)>,
     notifications: *mut RawNotifMap,
-    /// Of what is registered here, and on the other side.
+    /// The memory that both sides register.
     memory: Memory,
 }
 
-/// The other agent, as this one knows it.
+/// The other side's agent.
 pub(super) struct Peer {
     name: CString,
 }
@@ -176,7 +175,7 @@ pub(super) struct Request<'a> {
 }
 
 impl Agent {
-    /// Creates a backend. Further calls leave the choice among an agent's backends to NIXL, as Dynamo does.
+    /// Creates a backend. NIXL chooses among an agent's backends, as for Dynamo.
     pub(super) fn create_backend(&mut self, backend: &str) -> Result<(), Cause> {
         let name = text(backend)?;
         let (mut memory, mut parameters) = (ptr::null_mut(), ptr::null_mut());
@@ -205,13 +204,13 @@ impl Agent {
             let mut name = ptr::null();
             // SAFETY: the list is alive, the index is in range and the pointer is valid for the call.
             check("string_list_get", unsafe { (self.functions.string_list_get)(list, index, &mut name) })?;
-            // SAFETY: the list, which is never freed, owns this string and ends it with a zero.
+            // SAFETY: the list, which is never freed, owns this string and ends it with a NUL.
             names.push(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned());
         }
         Ok(names)
     }
 
-    /// Registers a region with every backend that takes it.
+    /// Registers a region with every backend that supports its memory.
     pub(super) fn register(&mut self, region: &Region) -> Result<(), Cause> {
         self.memory = region.memory();
         let (kind, device) = segment(self.memory);
@@ -228,40 +227,40 @@ impl Agent {
         check("register_mem", unsafe { (self.functions.register_mem)(self.raw, list, options) })
     }
 
-    /// What another agent must load in order to reach this one.
+    /// What another agent must load to reach this one.
     pub(super) fn metadata(&self) -> Result<Vec<u8>, Cause> {
         let (mut data, mut length) = (ptr::null_mut::<c_void>(), 0);
         // SAFETY: the agent is alive and both pointers are valid for the call.
         check("get_local_md", unsafe { (self.functions.get_local_md)(self.raw, &mut data, &mut length) })?;
-        // SAFETY: the call has returned that many bytes there; they are ours and stay allocated.
+        // SAFETY: the call has just returned this buffer of `length` bytes; it is never freed.
         Ok(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) }.to_vec())
     }
 
     /// Loads the other agent's metadata.
-    pub(super) fn introduce(&self, metadata: &[u8]) -> Result<Peer, Cause> {
+    pub(super) fn load_peer(&self, metadata: &[u8]) -> Result<Peer, Cause> {
         let mut name = ptr::null_mut();
         // SAFETY: the agent is alive, the bytes and the pointer are valid for the call.
         let status =
             unsafe { (self.functions.load_remote_md)(self.raw, metadata.as_ptr().cast(), metadata.len(), &mut name) };
         check("load_remote_md", status)?;
-        // SAFETY: the call has returned a string that ends with a zero; it is ours and stays allocated.
+        // SAFETY: the call has just returned this string, which ends with a NUL; it is never freed.
         Ok(Peer { name: unsafe { CStr::from_ptr(name) }.to_owned() })
     }
 
-    /// Prepares a transfer, with a notification for the other side when it is complete.
+    /// Prepares a transfer. Its notification reaches the other side after all its bytes are in place.
     pub(super) fn prepare(
         &self,
         operation: Operation,
         peer: &Peer,
         place: Place,
-        note: Option<&[u8]>,
+        notification: Option<&[u8]>,
     ) -> Result<Request<'_>, Cause> {
         let local = self.descriptors(place.local, place.length)?;
         let remote = self.descriptors(place.remote, place.length)?;
-        let options = self.options(note)?;
+        let options = self.options(notification)?;
         let (operation, name) = (operation as c_int, peer.name.as_ptr());
         let mut raw = ptr::null_mut();
-        // SAFETY: every handle is alive, the name ends with a zero and the pointer is valid for the call.
+        // SAFETY: every handle is alive, the name ends with a NUL and the pointer is valid for the call.
         let status =
             unsafe { (self.functions.create_xfer_req)(self.raw, operation, local, remote, name, &mut raw, options) };
         check("create_xfer_req", status)?;
@@ -272,10 +271,10 @@ impl Agent {
         Ok(Request { agent: self, raw, options })
     }
 
-    /// Takes the notifications that have come in since the last call.
+    /// Takes the notifications that have arrived since the last call.
     pub(super) fn notifications(&self) -> Result<Vec<Vec<u8>>, Cause> {
         let map = self.notifications;
-        // SAFETY: agent and map are alive; options may be absent.
+        // SAFETY: agent and map are alive; the options may be null.
         check("get_notifs", unsafe { (self.functions.get_notifs)(self.raw, map, ptr::null_mut()) })?;
         let mut agents = 0;
         // SAFETY: the map is alive and the pointer is valid for the call.
@@ -283,16 +282,16 @@ impl Agent {
         if agents == 0 {
             return Ok(Vec::new());
         }
-        let mut notes = Vec::new();
+        let mut notifications = Vec::new();
         for agent in 0..agents {
-            self.collect(map, agent, &mut notes)?;
+            self.collect(map, agent, &mut notifications)?;
         }
-        // SAFETY: the map is alive, and nothing that it owns is used any more.
+        // SAFETY: the map is alive, and nothing that it owns is used afterwards.
         check("notif_map_clear", unsafe { (self.functions.notif_map_clear)(map) })?;
-        Ok(notes)
+        Ok(notifications)
     }
 
-    fn collect(&self, map: *mut RawNotifMap, agent: usize, notes: &mut Vec<Vec<u8>>) -> Result<(), Cause> {
+    fn collect(&self, map: *mut RawNotifMap, agent: usize, notifications: &mut Vec<Vec<u8>>) -> Result<(), Cause> {
         let (mut name, mut count) = (ptr::null(), 0);
         // SAFETY: the map is alive, the index is in range and the pointer is valid for the call.
         check("notif_map_get_agent_at", unsafe { (self.functions.notif_map_get_agent_at)(map, agent, &mut name) })?;
@@ -301,22 +300,22 @@ impl Agent {
         check("notif_map_get_notifs_size", status)?;
         for index in 0..count {
             let (mut data, mut length) = (ptr::null::<c_void>(), 0);
-            // SAFETY: as above, and the index is in range.
+            // SAFETY: the unchanged map owns the name, the index is in range and both pointers are valid for the call.
             let status = unsafe { (self.functions.notif_map_get_notif)(map, name, index, &mut data, &mut length) };
             check("notif_map_get_notif", status)?;
-            // SAFETY: the map owns that many bytes there until it is cleared.
-            notes.push(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) }.to_vec());
+            // SAFETY: the map owns this buffer of `length` bytes until it is cleared.
+            notifications.push(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) }.to_vec());
         }
         Ok(())
     }
 
-    fn options(&self, note: Option<&[u8]>) -> Result<*mut RawOptArgs, Cause> {
+    fn options(&self, notification: Option<&[u8]>) -> Result<*mut RawOptArgs, Cause> {
         let mut options = ptr::null_mut();
         // SAFETY: the pointer is valid for the call.
         check("create_opt_args", unsafe { (self.functions.create_opt_args)(&mut options) })?;
-        let Some(note) = note else { return Ok(options) };
+        let Some(text) = notification else { return Ok(options) };
         // SAFETY: the options are alive; the bytes are copied during the call.
-        let status = unsafe { (self.functions.opt_args_set_notif_msg)(options, note.as_ptr().cast(), note.len()) };
+        let status = unsafe { (self.functions.opt_args_set_notif_msg)(options, text.as_ptr().cast(), text.len()) };
         check("opt_args_set_notif_msg", status)?;
         // SAFETY: the options are alive.
         check("opt_args_set_has_notif", unsafe { (self.functions.opt_args_set_has_notif)(options, true) })?;
@@ -328,7 +327,7 @@ impl Agent {
         let mut list = ptr::null_mut();
         // SAFETY: the pointer is valid for the call.
         check("create_xfer_dlist", unsafe { (self.functions.create_xfer_dlist)(kind, &mut list) })?;
-        // SAFETY: the list is alive; the address is not followed by this call.
+        // SAFETY: the list is alive; the call does not dereference the address.
         check("xfer_dlist_add_desc", unsafe { (self.functions.xfer_dlist_add_desc)(list, address, length, device) })?;
         Ok(list)
     }
@@ -343,7 +342,7 @@ impl Request<'_> {
         Ok(status != IN_PROGRESS)
     }
 
-    /// Whether the posted transfer is complete on this side, which does not mean that it has arrived.
+    /// Whether the posted transfer is complete on this side; it may not have arrived.
     pub(super) fn is_complete(&self) -> Result<bool, Cause> {
         // SAFETY: both handles are alive.
         let status = unsafe { (self.agent.functions.get_xfer_status)(self.agent.raw, self.raw) };
@@ -351,44 +350,43 @@ impl Request<'_> {
         Ok(status != IN_PROGRESS)
     }
 
-    /// The backend that NIXL chose for it; None where that cannot be told for certain.
+    /// The backend that NIXL has chosen for it; None where two backends of the agent cannot be told apart.
     ///
-    /// wrapper.h gives the answer in a new handle and no way to compare it. In every release with a C API (0.10.1 to 1.5.1)
-    /// a backend's handle holds nothing but the address of NIXL's own: two handles of the same backend hold the same.
-    /// That is believed only while the agent's own handles differ from each other.
+    /// The C API returns a new handle and no way to compare it. In every release with a C API (0.10.1 to 1.5.1) a handle
+    /// holds nothing but a pointer to NIXL's backend, so two handles of one backend hold the same pointer.
     pub(super) fn backend(&self) -> Result<Option<String>, Cause> {
         let mut chosen = ptr::null_mut();
         // SAFETY: both handles are alive and the pointer is valid for the call.
         let status = unsafe { (self.agent.functions.query_xfer_backend)(self.agent.raw, self.raw, &mut chosen) };
         check("query_xfer_backend", status)?;
         let wanted = held(chosen);
-        let mut alike = self.agent.backends.iter().filter(|(_, raw)| held(*raw) == wanted);
-        let first = alike.next().filter(|_| alike.next().is_none());
+        let mut matching = self.agent.backends.iter().filter(|(_, raw)| held(*raw) == wanted);
+        let first = matching.next().filter(|_| matching.next().is_none());
         Ok(first.map(|(name, _)| name.clone()))
     }
 
-    /// Gives a complete request back.
+    /// Frees a complete request.
     pub(super) fn release(self) -> Result<(), Cause> {
         // SAFETY: both handles are alive, and the transfer is complete.
         let status = unsafe { (self.agent.functions.release_xfer_req)(self.agent.raw, self.raw) };
         check("release_xfer_req", status)?;
         // SAFETY: the handle is alive and not used again: this method consumes the request.
         check("destroy_xfer_req", unsafe { (self.agent.functions.destroy_xfer_req)(self.raw) })?;
-        // SAFETY: as above.
+        // SAFETY: the options are alive and not used again: this method consumes the request.
         check("destroy_opt_args", unsafe { (self.agent.functions.destroy_opt_args)(self.options) })
     }
 }
 
-/// The address that a backend's handle holds.
+/// The pointer that a backend's handle holds.
 fn held(backend: *mut RawBackend) -> usize {
     if backend.is_null() {
         return 0;
     }
-    // SAFETY: a handle that is not null comes from `new` of a structure with one pointer in it, and is never freed here.
+    // SAFETY: a handle that is not null points to a structure whose one field is a pointer, and is never freed.
     unsafe { backend.cast::<usize>().read() }
 }
 
-/// NIXL's number of the kind of memory, and the device's, which is the CUDA driver's.
+/// NIXL's memory type and device number; the latter is the CUDA driver's.
 fn segment(memory: Memory) -> (c_int, u64) {
     match memory {
         Memory::Dram => (DRAM, 0),
@@ -404,5 +402,5 @@ fn check(function: &str, status: Status) -> Result<(), Cause> {
 }
 
 fn text(name: &str) -> Result<CString, Cause> {
-    CString::new(name).map_err(|_| Cause::Protocol("a name with a zero byte".into()))
+    CString::new(name).map_err(|_| Cause::Protocol(format!("the name `{}` contains a NUL", name.escape_default())))
 }

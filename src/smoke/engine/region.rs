@@ -1,11 +1,10 @@
-//! Memory that a vendor library reads and writes on its own: the machine's, or a GPU's.
+//! Memory that a vendor library reads and writes on its own: host memory or GPU memory.
 //!
-//! A GPU's memory is filled and compared in a copy on the host, of the same length. What is in the copy gets to the GPU by
-//! `upload`, and back by `download`; for the machine's own memory, which is moved in place, both do nothing.
+//! GPU memory is filled and compared in a host copy of the same length, which `upload` and `download` move. For host
+//! memory both do nothing.
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
-use std::ffi::{c_int, c_void};
 use std::ops::Range;
 use std::ptr::NonNull;
 
@@ -13,63 +12,56 @@ use super::cuda::{Buffer, Cuda};
 use crate::smoke::plan::memory::Memory;
 use crate::smoke::wire::cause::Cause;
 
-/// The huge page of most machines, a multiple of their base page: registration works on whole pages.
+/// 2 MiB: the usual huge page, and a multiple of every base page. Registration works on whole pages.
 const ALIGNMENT: usize = 2 << 20;
-/// `MADV_HUGEPAGE` of madvise(2) on Linux.
-const MADV_HUGEPAGE: c_int = 14;
 
-unsafe extern "C" {
-    /// madvise(2) of the C library that the standard library is linked with anyway.
-    fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int;
-}
-
-/// Zeroed, page-aligned memory that is never given back: the library may touch it until the process ends.
+/// Zeroed, page-aligned memory that is never freed: the library may access it until the process ends.
 ///
-/// Slices of it are made for one range at a time, so that a library that writes elsewhere in the region does no harm.
-/// While a slice is alive, no transfer into its range may be under way.
+/// A slice covers one range, so that the library may write to the rest of the region meanwhile. No transfer into the range
+/// may be in flight while the slice is alive.
 pub(crate) struct Region {
     base: NonNull<u8>,
     length: usize,
-    /// Where the bytes are moved, when that is not here.
+    /// The GPU memory that is moved in place of the host memory.
     gpu: Option<Buffer>,
 }
 
-// SAFETY: the memory belongs to this value alone as far as Rust is concerned; nothing in it is tied to a thread.
+// SAFETY: no other Rust value refers to the memory, and nothing in it is tied to a thread.
 unsafe impl Send for Region {}
-// SAFETY: a shared reference only reads.
+// SAFETY: a shared reference only reads the memory.
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Allocates; None when there is no room for it.
+    /// Allocates `length` bytes; None where the allocation fails.
     pub(crate) fn allocate(length: usize) -> Option<Region> {
         let layout = Layout::from_size_align(length.max(1), ALIGNMENT).ok()?;
         // SAFETY: the layout's size is not zero.
         let base = NonNull::new(unsafe { std::alloc::alloc(layout) })?;
-        // Fewer, larger pages are touched, registered and given back faster. Where the kernel declines, nothing is lost.
+        // Fewer, larger pages are zeroed, registered and freed faster. It is no more than advice: an error is ignored.
         // SAFETY: the range was just allocated, starts on a page, and the advice changes no content.
-        let _ = unsafe { madvise(base.as_ptr().cast(), layout.size(), MADV_HUGEPAGE) };
+        let _ = unsafe { libc::madvise(base.as_ptr().cast(), layout.size(), libc::MADV_HUGEPAGE) };
         // SAFETY: the range was just allocated.
         unsafe { base.as_ptr().write_bytes(0, layout.size()) };
         Some(Region { base, length, gpu: None })
     }
 
-    /// Has the bytes moved in that GPU's memory from now on, and copies them there.
+    /// Copies the bytes to the GPU; transfers move them in its memory from now on.
     ///
     /// # Errors
-    /// Where it has no room for them.
+    /// Where the GPU has too little free memory, or its driver fails.
     pub(crate) fn move_to(&mut self, gpu: &'static Cuda) -> Result<(), Cause> {
-        // Whole pages: those of a network card's or another process's mapping are larger than the driver's granularity.
-        let room = self.length.next_multiple_of(ALIGNMENT);
-        self.gpu = Some(gpu.allocate(room)?.part(0..self.length));
+        // A network card or another process maps whole pages, which are larger than the driver's granularity.
+        let size = self.length.next_multiple_of(ALIGNMENT);
+        self.gpu = Some(gpu.allocate(size)?.part(0..self.length));
         self.upload(0..self.length)
     }
 
-    /// Whose memory the bytes are moved in.
+    /// The memory that transfers move.
     pub(crate) fn memory(&self) -> Memory {
         self.gpu.map_or(Memory::Dram, |gpu| Memory::Vram(gpu.device()))
     }
 
-    /// Address of the first byte for the library that moves it.
+    /// Address of the first byte in that memory.
     pub(crate) fn address(&self) -> usize {
         self.gpu.map_or_else(|| self.base.as_ptr().expose_provenance(), |gpu| gpu.address())
     }
@@ -77,7 +69,7 @@ impl Region {
     /// Copies bytes to the GPU.
     ///
     /// # Errors
-    /// What its driver says.
+    /// Where its driver fails.
     pub(crate) fn upload(&self, range: Range<usize>) -> Result<(), Cause> {
         let Some(gpu) = self.gpu else { return Ok(()) };
         gpu.part(range.clone()).write(self.bytes(range))
@@ -86,7 +78,7 @@ impl Region {
     /// Copies bytes from the GPU.
     ///
     /// # Errors
-    /// What its driver says.
+    /// Where its driver fails.
     pub(crate) fn download(&mut self, range: Range<usize>) -> Result<(), Cause> {
         let Some(gpu) = self.gpu else { return Ok(()) };
         gpu.part(range.clone()).read(self.bytes_mut(range))
@@ -97,7 +89,7 @@ impl Region {
         self.length
     }
 
-    /// Divides the region into portions that do not overlap: whatever of a range an earlier one has is left out of it.
+    /// Divides the region into portions that do not overlap: a range loses what an earlier one covers.
     pub(crate) fn divide(self, ranges: impl Iterator<Item = Range<usize>>) -> Vec<Portion> {
         let mut end = 0;
         let mut portion = |range: Range<usize>| {
@@ -110,38 +102,42 @@ impl Region {
         ranges.map(&mut portion).collect()
     }
 
-    /// Bytes to read.
+    /// The bytes of `range`, to read; panics where it exceeds the region.
     pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
         assert!(range.start <= range.end && range.end <= self.length);
-        // SAFETY: inside the allocation, initialized (it was zeroed), and borrowed for as long as `self` is.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(range.start), range.len()) }
+        // SAFETY: the start is at most the allocation's length.
+        let first = unsafe { self.base.add(range.start) };
+        // SAFETY: inside the allocation, initialized (zeroed), and borrowed for as long as `self` is.
+        unsafe { std::slice::from_raw_parts(first.as_ptr(), range.len()) }
     }
 
-    /// Bytes to write.
+    /// The bytes of `range`, to write; panics where it exceeds the region.
     pub(crate) fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8] {
         assert!(range.start <= range.end && range.end <= self.length);
-        // SAFETY: inside the allocation, initialized, and `self` is borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(range.start), range.len()) }
+        // SAFETY: the start is at most the allocation's length.
+        let first = unsafe { self.base.add(range.start) };
+        // SAFETY: inside the allocation, initialized (zeroed), and `self` is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(first.as_ptr(), range.len()) }
     }
 }
 
-/// A part of a region, which no other value gives access to.
+/// A part of a region that no other value gives access to.
 ///
-/// While one of its slices is alive, no transfer into it may be under way.
+/// No transfer into it may be in flight while one of its slices is alive.
 pub(crate) struct Portion {
     base: NonNull<u8>,
     length: usize,
     gpu: Option<Buffer>,
 }
 
-// SAFETY: as for the region; a portion was divided from the others and overlaps none of them.
+// SAFETY: no other Rust value refers to its memory, since portions do not overlap, and nothing in it is tied to a thread.
 unsafe impl Send for Portion {}
 
 impl Portion {
     /// Copies the bytes to the GPU.
     ///
     /// # Errors
-    /// What its driver says.
+    /// Where its driver fails.
     pub(crate) fn upload(&self) -> Result<(), Cause> {
         self.gpu.map_or(Ok(()), |gpu| gpu.write(self.bytes()))
     }
@@ -149,21 +145,21 @@ impl Portion {
     /// Copies the bytes from the GPU.
     ///
     /// # Errors
-    /// What its driver says.
+    /// Where its driver fails.
     pub(crate) fn download(&mut self) -> Result<(), Cause> {
         self.gpu.map_or(Ok(()), |gpu| gpu.read(self.bytes_mut()))
     }
 
-    /// Bytes to read.
+    /// The bytes, to read.
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: inside an allocation that is never given back, initialized, and borrowed for as long as `self` is.
+        // SAFETY: inside an allocation that is never freed, initialized, and borrowed for as long as `self` is.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.length) }
     }
 
-    /// Bytes to write.
+    /// The bytes, to write.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: inside an allocation that is never given back, initialized, and `self`, which alone gives access to it,
-        // is borrowed exclusively.
+        // SAFETY: inside an allocation that is never freed, initialized, and `self`, which alone gives access to it, is
+        // borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.length) }
     }
 }
@@ -182,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn portions_cover_what_they_were_asked_for_and_never_overlap() {
+    fn portions_cover_their_ranges_and_never_overlap() {
         let region = Region::allocate(100).unwrap();
         let mut portions = region.divide([0..10, 10..40, 30..60, 90..200, 5..7].into_iter());
         let lengths: Vec<usize> = portions.iter().map(|portion| portion.bytes().len()).collect();
@@ -191,7 +187,7 @@ mod tests {
         assert!(portions.iter().all(|portion| portion.bytes().iter().all(|&byte| byte == 1)));
     }
 
-    /// On a stand-in for the hardware.
+    /// A region on the stand-in's GPU.
     fn on_a_gpu(length: usize) -> Region {
         let mut region = Region::allocate(length).unwrap();
         for (index, byte) in region.bytes_mut(0..length).iter_mut().enumerate() {
@@ -230,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_the_machine_is_moved_in_place() {
+    fn host_memory_is_moved_in_place() {
         let mut region = Region::allocate(10).unwrap();
         region.bytes_mut(0..10).fill(7);
         assert_eq!(region.memory(), Memory::Dram);
@@ -240,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_allocated_is_none() {
+    fn a_failed_allocation_is_none() {
         assert!(Region::allocate(usize::MAX / 2).is_none());
     }
 }

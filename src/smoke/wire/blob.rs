@@ -1,4 +1,4 @@
-//! Bytes that need not be text.
+//! Bytes that need not be UTF-8, as Base64 in JSON.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -8,12 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Bytes that need not be text: metadata, paths.
+/// Bytes that need not be UTF-8: metadata, paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Blob(pub Vec<u8>);
 
 impl Blob {
-    /// The path that these bytes are.
+    /// The bytes as a path.
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(OsString::from_vec(self.0.clone()))
     }

@@ -1,35 +1,35 @@
-//! Why a worker gave up.
+//! Why a worker failed.
 
 use serde::{Deserialize, Serialize};
 
 use crate::report::stage::Stage;
 use crate::smoke::plan::operation::Operation;
 
-/// libfabric's function that starts an endpoint, as [`Cause::Library`] names it.
+/// The name in [`Cause::Library`] of libfabric's function that enables an endpoint.
 pub(crate) const FI_ENABLE: &str = "fi_enable";
 
-/// Why a worker gave up.
+/// Why a worker failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Surrender {
-    /// Where.
+    /// The stage that it was in.
     pub stage: Stage,
     /// What happened.
     pub cause: Cause,
 }
 
-/// What happened, as far as the worker can tell.
+/// What failed, as the worker sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Cause {
-    /// The dynamic loader refused a library; its own words.
+    /// The dynamic loader refused a library, in its own words.
     Loader(String),
-    /// The library has no such function.
+    /// The library does not export the function with this name.
     MissingFunction(String),
     /// A function of the C API returned an error.
     Call {
         /// Its name.
         function: String,
-        /// nixl_capi_status_t.
+        /// `nixl_capi_status_t`.
         status: i32,
     },
     /// A function of UCX or libfabric returned an error.
@@ -38,96 +38,96 @@ pub(crate) enum Cause {
         function: String,
         /// What it returned.
         status: i64,
-        /// What that means, in the library's own words.
+        /// The status in the library's own words.
         words: String,
     },
-    /// libfabric offers none of the providers that NIXL takes.
+    /// libfabric offers none of the providers that NIXL accepts.
     NoProvider {
-        /// Those, in NIXL's order.
+        /// The providers that NIXL accepts, in its order.
         wanted: Vec<String>,
-        /// What it offers instead.
+        /// The providers that libfabric offers.
         offered: Vec<String>,
     },
-    /// NIXL offers no such backend, or could not create it.
+    /// NIXL does not know the backend, or could not create it.
     Backend {
         /// Its name.
         name: String,
         /// The failed function's name.
         function: String,
-        /// nixl_capi_status_t.
+        /// `nixl_capi_status_t`.
         status: i32,
         /// The plugins that NIXL lists.
         offered: Vec<String>,
-        /// What the dynamic loader says about the plugin's file, tried on its own; None when it loads or is not there.
+        /// Why the dynamic loader refused the plugin's file on its own; None where it loaded or does not exist.
         loader: Option<String>,
     },
-    /// Bytes arrived, and they are wrong.
+    /// The comparison found wrong bytes.
     Mismatch {
         /// What moved them.
         operation: Operation,
-        /// Message number, from one.
+        /// The message's number, from 1.
         message: usize,
-        /// First wrong byte, from the payload's start.
+        /// Offset of the first wrong byte in the payload.
         offset: u64,
-        /// What should be there.
+        /// The byte that belongs there.
         expected: u8,
-        /// What is there.
+        /// The byte that is there.
         found: u8,
-        /// How many bytes of the message are wrong.
+        /// Number of wrong bytes in the message.
         wrong: u64,
-        /// How many of those were never written.
+        /// Number of wrong bytes that were never written.
         untouched: u64,
-        /// The message's length.
+        /// The message's length in bytes.
         length: u64,
     },
-    /// No memory for a payload of that many bytes.
+    /// The allocation failed for a payload of this many bytes; 0 for other memory.
     Memory(u64),
-    /// The GPU's memory cannot be used.
+    /// GPU memory cannot be used.
     Gpu(GpuTrouble),
-    /// The supervisor or the other worker said something out of turn.
+    /// The supervisor or the other worker violated the protocol.
     Protocol(String),
 }
 
-/// Why a GPU's memory cannot be used.
+/// Why GPU memory cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum GpuTrouble {
-    /// The dynamic loader finds no driver; its own words.
+    /// The dynamic loader found no driver, in its own words.
     NoDriver(String),
-    /// What was loaded lacks a function that every driver has.
+    /// The loaded library lacks a function of the driver.
     Incomplete {
         /// The file that was loaded.
         driver: String,
         /// The function.
         name: String,
     },
-    /// There is no GPU with that number.
+    /// There is no GPU with this number.
     NoSuchDevice {
-        /// The number.
+        /// The requested number.
         wanted: u16,
-        /// How many GPUs the driver shows.
+        /// Number of GPUs that the driver lists.
         count: u32,
     },
-    /// The GPU has not that many bytes left.
+    /// The GPU has too little free memory.
     Full {
-        /// Bytes that were asked for.
+        /// Requested bytes.
         wanted: u64,
-        /// Bytes that are free.
+        /// Free bytes.
         free: u64,
-        /// All its bytes; zero where the driver does not say.
+        /// Total bytes; 0 where the driver does not say.
         total: u64,
     },
-    /// UCX takes the GPU's memory for the host's.
+    /// UCX has misdetected GPU memory as host memory.
     TakenForHost,
     /// A function of the driver returned an error.
     Call {
         /// Its name.
         function: String,
-        /// CUresult of cuda.h.
+        /// `CUresult` of cuda.h.
         status: i32,
-        /// The error's name; empty when the driver knows none.
+        /// The error's name; empty where the driver has none.
         name: String,
-        /// What it means, in the driver's words.
+        /// The error in the driver's words.
         words: String,
         /// The file that the driver was loaded from.
         driver: String,

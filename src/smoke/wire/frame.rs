@@ -1,33 +1,37 @@
-//! Frames: a message's length in four bytes, least significant first, and a JSON document.
-//!
-//! Frames travel over any stream; nothing here knows which.
+//! Frames on any stream: a message's length in four bytes, little-endian, and the message as JSON.
 
 use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-/// A frame longer than this is refused before any of it is kept. NIXL's metadata takes a few kilobytes a rail.
+/// Maximum length of a message in bytes; a longer one is refused unread. NIXL's metadata takes a few kilobytes for each rail.
 pub(crate) const FRAME_LIMIT: usize = 16 << 20;
 
 /// Writes one frame.
+///
+/// # Errors
+/// Where the message exceeds [`FRAME_LIMIT`], or the stream fails.
 pub(crate) fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> io::Result<()> {
     let mut frame = vec![0; 4];
     serde_json::to_writer(&mut frame, message)?;
     let length = frame.len() - 4;
     if length > FRAME_LIMIT {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes is too long")));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, too_long(length, FRAME_LIMIT)));
     }
     frame[..4].copy_from_slice(&(length as u32).to_le_bytes());
     stream.write_all(&frame)?;
     stream.flush()
 }
 
-/// Reads one frame; None when the stream ends between frames.
+/// Reads one frame; None where the stream ends between frames.
+///
+/// # Errors
+/// Where the message exceeds [`FRAME_LIMIT`] or is not a `T`, or the stream fails or ends inside a frame.
 pub(crate) fn receive<T: for<'de> Deserialize<'de>>(stream: &mut impl Read) -> io::Result<Option<T>> {
     receive_within(stream, FRAME_LIMIT)
 }
 
-/// The same for a frame of at most `limit` bytes.
+/// Like [`receive`], for a message of at most `limit` bytes.
 pub(crate) fn receive_within<T: for<'de> Deserialize<'de>>(
     stream: &mut impl Read,
     limit: usize,
@@ -45,8 +49,7 @@ pub(crate) fn receive_within<T: for<'de> Deserialize<'de>>(
     }
     let length = u32::from_le_bytes(header) as usize;
     if length > limit {
-        let text = format!("a frame of {length} bytes was announced, more than {limit}");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, too_long(length, limit)));
     }
     let mut body = Vec::new();
     stream.take(length as u64).read_to_end(&mut body)?;
@@ -54,6 +57,10 @@ pub(crate) fn receive_within<T: for<'de> Deserialize<'de>>(
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(Some(serde_json::from_slice(&body)?))
+}
+
+fn too_long(length: usize, limit: usize) -> String {
+    format!("a message of {length} bytes exceeds the limit of {limit} bytes")
 }
 
 #[cfg(test)]
@@ -68,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_come_back_as_they_were() {
+    fn frames_round_trip() {
         let mut wire = Vec::new();
         send(&mut wire, &introduction()).unwrap();
         send(&mut wire, &FromWorker::Stage(Stage::Compare)).unwrap();
@@ -88,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_over_the_limit_is_refused_unread() {
+    fn a_message_over_the_limit_is_refused_unread() {
         let mut wire = ((FRAME_LIMIT + 1) as u32).to_le_bytes().to_vec();
         wire.extend([b' '; 64]);
         let mut wire = wire.as_slice();
@@ -98,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_message_is_an_error() {
+    fn another_document_is_an_error() {
         let mut wire = 2u32.to_le_bytes().to_vec();
         wire.extend(b"{}");
         assert!(receive::<FromWorker>(&mut wire.as_slice()).is_err());

@@ -1,4 +1,4 @@
-//! What supervisor and worker say to each other, and how it is framed.
+//! The messages between supervisor and worker, and their framing.
 #![forbid(unsafe_code)]
 
 pub(crate) mod blob;

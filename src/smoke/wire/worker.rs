@@ -1,4 +1,4 @@
-//! What supervisor and worker say to each other.
+//! The messages between supervisor and worker.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,132 +11,146 @@ use crate::smoke::plan::fault::Fault;
 use crate::smoke::plan::memory::Memory;
 use crate::smoke::plan::role::Role;
 
-/// What a worker is told to do.
+/// What a worker does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Task {
     /// Which side it is.
     pub role: Role,
     /// What moves the bytes.
     pub engine: EngineKind,
-    /// The path of its library, or a name that the dynamic loader looks for.
+    /// The path of its library, or a name for the dynamic loader.
     pub library: Blob,
     /// The backends of its agent, in this order.
     pub backends: Vec<TaskBackend>,
-    /// Whose memory the payload lies in.
+    /// The memory that holds the payload.
     pub memory: Memory,
     /// Payload in each direction, in bytes.
     pub size: u64,
-    /// Large messages in each direction.
+    /// Maximum number of large messages in each direction.
     pub iterations: u32,
-    /// Both sides' payload follows from it.
+    /// The payload of both sides follows from it.
     pub seed: u64,
-    /// A fault to commit.
+    /// A fault to inject.
     pub fault: Option<Fault>,
 }
 
-/// A backend to be created.
+/// A backend to create.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TaskBackend {
-    /// NIXL's name of it.
+    /// NIXL's name for it.
     pub name: String,
-    /// Where its plugin should be, for the diagnosis when NIXL cannot use it.
+    /// The expected file of its plugin, for the diagnosis where NIXL cannot create the backend.
     pub plugin: Option<Blob>,
 }
 
-/// What one worker tells the other; the supervisor passes it on unread.
+/// From one worker to the other; the supervisor relays it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum PeerMessage {
-    /// Who I am and where my memory is.
+    /// How to reach this side and its memory.
     Introduction {
         /// The engine's metadata.
         metadata: Blob,
         /// Address of the region's first byte, in the worker's own address space.
         address: u64,
     },
-    /// The other side's metadata is loaded: transfers may begin.
+    /// The peer's metadata is loaded: transfers may begin.
     Ready,
     /// The target has received and compared the first message.
     Connected,
-    /// The target was notified of all large writes.
+    /// The target has the notifications of all large writes.
     Delivered,
-    /// The target has compared them all, and they are right.
+    /// The target has compared all large writes, and they are correct.
     Compared,
-    /// The target was notified of all reads; and the initiator's answer, that it has nothing more under way.
+    /// The target has the notifications of all reads; and the initiator's answer, that nothing is in flight.
     Finished,
 }
 
-/// Supervisor to worker.
+impl PeerMessage {
+    /// Its name on the wire.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            PeerMessage::Introduction { .. } => "introduction",
+            PeerMessage::Ready => "ready",
+            PeerMessage::Connected => "connected",
+            PeerMessage::Delivered => "delivered",
+            PeerMessage::Compared => "compared",
+            PeerMessage::Finished => "finished",
+        }
+    }
+}
+
+/// From supervisor to worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ToWorker {
     /// The first message, once.
     Task(Task),
-    /// The first and only message for a worker that makes no transfer: load this plugin.
+    /// The only message for a worker without a transfer: load this plugin.
     Try(Blob),
     /// From the other worker.
     Peer(PeerMessage),
 }
 
-/// Worker to supervisor.
+/// From worker to supervisor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum FromWorker {
     /// A stage begins.
     Stage(Stage),
-    /// What the library has stated about itself.
+    /// What the library states about itself.
     Stated(Stated),
-    /// The GPU whose memory is used.
+    /// The GPU whose memory holds the payload.
     Gpu(Gpu),
-    /// Why the dynamic loader refused the plugin, if it did. The last message of a worker that tries one.
+    /// Why the dynamic loader refused the plugin; None where it loaded. The last message of a worker without a transfer.
     Tried(Option<String>),
     /// For the other worker.
     Peer(PeerMessage),
-    /// Everything on this side was right. The last message.
+    /// Everything on this side is correct. The last message.
     Done(Measurements),
-    /// It ends here. The last message.
+    /// The worker has failed. The last message.
     Failed(Surrender),
 }
 
-/// What a native engine's library states about itself and what it uses, in answer to calls.
+/// What a native engine's library states about itself in answer to calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stated {
-    /// The file that was loaded.
+    /// The file that it was loaded from.
     pub library: String,
     /// Its version.
     pub version: String,
-    /// What will carry the bytes, where calls can tell.
+    /// What will carry the bytes, where a call tells.
     pub carrier: Option<Carrier>,
 }
 
-/// What an initiator has measured and a target has checked.
+/// What a worker has measured and compared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measurements {
-    /// Bytes compared at this side, all right.
+    /// Bytes compared on this side, all correct.
     pub compared: u64,
-    /// The backend that NIXL chose for the initiator's transfers.
+    /// The backend that NIXL has chosen for the initiator's transfers.
     pub chosen: Option<String>,
-    /// Median of the small writes, post to completion, in microseconds.
+    /// Median latency of the small writes, from post to local completion, in microseconds.
     pub latency_us: Option<f64>,
-    /// From the first large write's post until the target had been notified of the last, in seconds.
+    /// From the post of the first large write until the target has the notification of the last, in seconds.
     pub write_seconds: Option<f64>,
 }
 
-/// What a native engine's library says will carry the bytes.
+/// What will carry the bytes, as a native engine's library states it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Carrier {
-    /// The fabrics; `None` where calls do not settle it.
+    /// The fabrics; `None` where no call tells.
     pub fabric: Option<Fabrics>,
-    /// The transports, in the library's words.
+    /// The transports, under the library's names.
     pub transports: Vec<String>,
 }
 
-/// A GPU whose memory is used, as its driver states it.
+/// The GPU whose memory holds the payload, as its driver describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Gpu {
     /// Its name.
     pub name: String,
-    /// The CUDA version that the driver supports, `13.0` for example.
+    /// The CUDA version that the driver supports, such as `13.0`.
     pub cuda: String,
     /// The file that the driver's library was loaded from.
     pub driver: String,

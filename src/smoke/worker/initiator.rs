@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
 use super::link::Link;
-use super::session::{HELLO, SMALL, Session, microseconds, note, wrong_bytes};
+use super::session::{HELLO, SMALL, Session, microseconds, notification, wrong_bytes};
 use crate::report::stage::Stage;
 use crate::smoke::engine::interface::{Place, Transfer};
 use crate::smoke::engine::region::{Portion, Region};
@@ -17,13 +17,14 @@ use crate::smoke::plan::operation::Operation;
 use crate::smoke::wire::cause::Cause;
 use crate::smoke::wire::worker::{Measurements, PeerMessage, Task};
 
-/// Large messages under way at a time.
+/// Maximum number of large messages in flight.
 const WINDOW: usize = 64;
-/// Small messages: so many, or fewer once that time is over, but enough for a median.
+/// Number of small messages: the maximum, or, once [`SMALL_TIME`] has passed, at least the minimum.
 const SMALL_MESSAGES: RangeInclusive<usize> = 11..=201;
+/// How long small messages are timed.
 const SMALL_TIME: Duration = Duration::from_millis(2);
 
-/// The initiator's transfer, from its first message to its comparison.
+/// Runs the initiator's side, from the first message to the comparison.
 pub(super) fn run(link: &mut Link, task: &Task, session: &Session, region: Region) -> Result<Measurements, Cause> {
     let portions = region.divide((0..session.messages.count()).map(|index| session.messages.range(index)));
     link.enter(Stage::Connect);
@@ -43,7 +44,7 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &Session, region: Regio
     Ok(Measurements { compared: task.size, chosen, latency_us, write_seconds: Some(write_seconds) })
 }
 
-/// Sends the first message; the backend that was chosen for it.
+/// Sends the first message; returns the backend that NIXL has chosen for it.
 fn connect(session: &Session) -> Result<Option<String>, Cause> {
     let mut request = session.engine.prepare(Operation::Write, small(session), Some(HELLO))?;
     finish(session, request.as_mut())?;
@@ -71,7 +72,7 @@ fn small(session: &Session) -> Place {
     Place { local: session.local + offset, remote: session.remote + offset, length: SMALL }
 }
 
-/// Posts and waits for local completion.
+/// Posts a transfer and waits for its local completion.
 fn finish(session: &Session, request: &mut dyn Transfer) -> Result<(), Cause> {
     if request.post()? {
         return Ok(());
@@ -80,19 +81,19 @@ fn finish(session: &Session, request: &mut dyn Transfer) -> Result<(), Cause> {
 }
 
 fn write_all(session: &Session) -> Result<(), Cause> {
-    let mut under_way = VecDeque::new();
+    let mut in_flight = VecDeque::new();
     for index in 0..session.messages.count() {
-        if under_way.len() == WINDOW
-            && let Some(oldest) = under_way.pop_front()
+        if in_flight.len() == WINDOW
+            && let Some(oldest) = in_flight.pop_front()
         {
             retire(session, oldest)?;
         }
-        under_way.push_back(begin(session, Operation::Write, index)?);
+        in_flight.push_back(begin(session, Operation::Write, index)?);
     }
-    under_way.into_iter().try_for_each(|request| retire(session, request))
+    in_flight.into_iter().try_for_each(|request| retire(session, request))
 }
 
-/// Reads all messages back, and compares each in a second thread while the next one is read.
+/// Reads all messages back. A second thread compares each while the next ones are read.
 fn read_all(link: &mut Link, task: &Task, session: &Session, portions: Vec<Portion>) -> Result<(), Cause> {
     let (arrived, arrivals) = mpsc::channel();
     let messages = session.messages;
@@ -101,36 +102,36 @@ fn read_all(link: &mut Link, task: &Task, session: &Session, portions: Vec<Porti
         let comparison = scope.spawn(move || arrivals.iter().try_for_each(&mut compare));
         read_messages(session, portions, &arrived)?;
         drop(arrived);
-        // A wrong byte that was wrong in the target already is the writing's fault, which the target's verdict tells.
+        // A byte that is already wrong in the target is a failure of the write, which the target reports.
         session.expect(link, PeerMessage::Compared)?;
         link.enter(Stage::Notify);
         session.expect(link, PeerMessage::Finished)?;
-        link.tell_peer(PeerMessage::Finished);
+        link.send_to_peer(PeerMessage::Finished);
         link.enter(Stage::Compare);
-        Ok(comparison.join())
+        Ok::<_, Cause>(comparison.join())
     })?;
     compared.unwrap_or_else(|_| Err(Cause::Protocol("the comparison panicked".into())))
 }
 
-/// Puts the opposite of each message in its place, reads it, and passes it on as soon as it is here.
+/// Overwrites each message with its complement, reads it back, and passes it on once it is complete.
 fn read_messages(session: &Session, portions: Vec<Portion>, arrived: &Sender<(usize, Portion)>) -> Result<(), Cause> {
     let mut waiting = portions.into_iter().enumerate();
-    let mut under_way: VecDeque<(usize, Portion, Box<dyn Transfer + '_>)> = VecDeque::new();
+    let mut in_flight: VecDeque<(usize, Portion, Box<dyn Transfer + '_>)> = VecDeque::new();
     loop {
-        if under_way.len() < WINDOW
+        if in_flight.len() < WINDOW
             && let Some((index, mut portion)) = waiting.next()
         {
             payload::complement(portion.bytes_mut());
             portion.upload()?;
-            under_way.push_back((index, portion, begin(session, Operation::Read, index)?));
-            let front_is_complete = under_way.front_mut().map_or(Ok(false), |(.., request)| request.is_complete())?;
+            in_flight.push_back((index, portion, begin(session, Operation::Read, index)?));
+            let front_is_complete = in_flight.front_mut().map_or(Ok(false), |(.., request)| request.is_complete())?;
             if !front_is_complete {
                 continue;
             }
         }
-        let Some((index, portion, request)) = under_way.pop_front() else { return Ok(()) };
+        let Some((index, portion, request)) = in_flight.pop_front() else { return Ok(()) };
         retire(session, request)?;
-        // A comparison that has already failed hears no more.
+        // A comparison that has failed no longer receives.
         let _ = arrived.send((index, portion));
     }
 }
@@ -140,12 +141,12 @@ fn begin(session: &Session, operation: Operation, index: usize) -> Result<Box<dy
     let range = session.messages.range(index);
     let length = range.len() - usize::from(session.short == Some(operation));
     let place = Place { local: session.local + range.start, remote: session.remote + range.start, length };
-    let mut request = session.engine.prepare(operation, place, Some(&note(operation, index)))?;
+    let mut request = session.engine.prepare(operation, place, Some(&notification(operation, index)))?;
     request.post()?;
     Ok(request)
 }
 
-/// Waits for a message.
+/// Waits for a message's local completion.
 fn retire(session: &Session, mut request: Box<dyn Transfer + '_>) -> Result<(), Cause> {
     session.wait_until(|| request.is_complete())?;
     request.release()
@@ -165,7 +166,7 @@ fn compare(task: &Task, messages: Messages, index: usize, portion: &mut Portion)
     }
 }
 
-/// Where in this message a fault shall flip a bit.
+/// Where in this message a fault flips a bit.
 fn corrupted(task: &Task, range: &Range<usize>) -> Option<usize> {
     let Some(Fault::CorruptRead(offset)) = task.fault else { return None };
     let offset = usize::try_from(offset % task.size).ok()?;

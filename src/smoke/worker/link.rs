@@ -1,4 +1,4 @@
-//! The way to the supervisor.
+//! The control channel to the supervisor.
 
 use std::os::unix::net::UnixStream;
 
@@ -10,61 +10,86 @@ use crate::smoke::wire::cause::Cause;
 use crate::smoke::wire::frame;
 use crate::smoke::wire::worker::{FromWorker, PeerMessage, ToWorker};
 
-/// The way to the supervisor, and where this worker is.
+/// The control channel to the supervisor, and this worker's stage.
 pub(super) struct Link {
     /// The control channel.
     pub stream: UnixStream,
-    /// The stage that it is in.
+    /// The stage that this worker is in.
     pub stage: Stage,
 }
 
 impl Link {
+    /// Begins a stage, and reports it.
     pub(super) fn enter(&mut self, stage: Stage) {
         self.stage = stage;
-        self.say(&FromWorker::Stage(stage));
+        self.send(&FromWorker::Stage(stage));
     }
 
-    pub(super) fn tell_peer(&mut self, message: PeerMessage) {
-        self.say(&FromWorker::Peer(message));
+    /// Sends a message to the other worker.
+    pub(super) fn send_to_peer(&mut self, message: PeerMessage) {
+        self.send(&FromWorker::Peer(message));
     }
 
-    pub(super) fn say(&mut self, message: &FromWorker) {
+    /// Sends a message to the supervisor. Without a supervisor, this process ends.
+    pub(super) fn send(&mut self, message: &FromWorker) {
         if frame::send(&mut self.stream, message).is_err() {
-            vanish();
+            kill_self();
         }
     }
 
-    pub(super) fn hear_peer(&mut self) -> Result<PeerMessage, Cause> {
+    /// Waits for the other worker's next message. Without a supervisor, this process ends.
+    pub(super) fn receive_from_peer(&mut self) -> Result<PeerMessage, Cause> {
         match frame::receive(&mut self.stream) {
             Ok(Some(ToWorker::Peer(message))) => Ok(message),
-            Ok(Some(ToWorker::Task(_) | ToWorker::Try(_))) => Err(Cause::Protocol("a second task".into())),
-            Ok(None) => vanish(),
+            Ok(Some(ToWorker::Task(_) | ToWorker::Try(_))) => Err(Cause::Protocol("received a second task".into())),
+            Ok(None) => kill_self(),
             Err(error) => Err(Cause::Protocol(error.to_string())),
         }
     }
 
+    /// Waits for this message of the other worker.
     pub(super) fn expect(&mut self, expected: PeerMessage) -> Result<(), Cause> {
-        matches(self.hear_peer()?, expected)
+        require(&self.receive_from_peer()?, &expected)
     }
 
-    /// Whether hearing would not wait: a message has begun to come in, or none will any more.
-    pub(super) fn has_news(&self) -> bool {
+    /// Whether receiving would not block: a message has begun to arrive, or the stream has ended.
+    pub(super) fn can_receive(&self) -> bool {
         let mut descriptors = [PollFd::new(&self.stream, PollFlags::IN)];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // An error is for the reading that follows.
+        // The read that follows reports an error.
         rustix::event::poll(&mut descriptors, Some(&at_once)) != Ok(0)
     }
 }
 
-/// Ends this process at once: no exit handler, no destructor.
-pub(super) fn vanish() -> ! {
+/// Ends this process at once, without exit handlers and destructors.
+pub(super) fn kill_self() -> ! {
     let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
     std::process::abort()
 }
 
-pub(super) fn matches(message: PeerMessage, expected: PeerMessage) -> Result<(), Cause> {
+/// Fails where a message is not the expected one.
+pub(super) fn require(message: &PeerMessage, expected: &PeerMessage) -> Result<(), Cause> {
     if message != expected {
-        return Err(Cause::Protocol(format!("{message:?} came instead of {expected:?}")));
+        return Err(unexpected(message, expected.name()));
     }
     Ok(())
+}
+
+/// A message that came in place of the expected one.
+pub(super) fn unexpected(message: &PeerMessage, expected: &str) -> Cause {
+    Cause::Protocol(format!("expected `{expected}` from the peer, received `{}`", message.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smoke::wire::blob::Blob;
+
+    #[test]
+    fn an_unexpected_message_is_named_without_its_content() {
+        let metadata = PeerMessage::Introduction { metadata: Blob(vec![7; 5000]), address: 1 };
+        let expected = "expected `ready` from the peer, received `introduction`";
+        assert_eq!(require(&metadata, &PeerMessage::Ready), Err(Cause::Protocol(expected.into())));
+        assert_eq!(require(&metadata, &metadata), Ok(()));
+    }
 }

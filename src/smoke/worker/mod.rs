@@ -1,9 +1,9 @@
 //! One side of a transfer, in a process of its own.
 //!
-//! The order on both sides (the stages of [`Stage`]): load, agent, backend, register, exchange metadata; then the
-//! initiator writes a small message, which makes the connection, times more of them, writes the payload, and, once it was
-//! delivered, spoils its own copy and reads the payload back, while the target compares what was written. Local completion
-//! is not delivery: the target compares after the notifications have come, and times are taken until they have come.
+//! Both sides pass the stages of [`Stage`] in order: load, agent, backend, register, metadata. Then the initiator writes a
+//! small message, which makes the connection, times more of them, and writes the payload. Once it is delivered, the
+//! initiator overwrites its own copy and reads the payload back, while the target compares what was written. Local
+//! completion is not delivery: comparison and bandwidth wait for the notifications.
 #![forbid(unsafe_code)]
 
 mod initiator;
@@ -21,42 +21,44 @@ use rustix::process::{Resource, Rlimit, Signal};
 
 use crate::report::stage::Stage;
 use crate::smoke::engine::plugin;
-use crate::smoke::engine::schedule::{put_others_behind, run_promptly};
+use crate::smoke::engine::schedule::{lower_other_threads, run_promptly};
 use crate::smoke::plan::role::Role;
 use crate::smoke::wire::cause::{Cause, Surrender};
 use crate::smoke::wire::frame;
 use crate::smoke::wire::worker::{FromWorker, Measurements, Task, ToWorker};
-use link::{Link, vanish};
+use link::{Link, kill_self};
 use set_up::set_up;
 
-/// The process was not started by a supervisor.
+/// No supervisor has started this process.
 #[derive(Debug, thiserror::Error)]
-#[error("this subcommand is one side of a smoke transfer; only `nixl-retrofit smoke` can start it")]
+#[error(
+    "this subcommand runs one side of a smoke transfer, and no supervisor has started it\nhelp: run `nixl-retrofit smoke`"
+)]
 pub(crate) struct NoSupervisor;
 
-/// A worker process, from its first line to its last.
+/// Runs a worker process to its end; `is_set` tells whether an environment variable of this process is set.
 ///
-/// The supervisor ends the process, so that no destructor of a vendor library runs.
+/// The process kills itself in the end, so that no destructor of a vendor library runs.
 ///
 /// # Errors
-/// Where no supervisor has started it.
-pub(crate) fn run() -> Result<Infallible, NoSupervisor> {
+/// Where no supervisor has started the process.
+pub(crate) fn run(is_set: &dyn Fn(&str) -> bool) -> Result<Infallible, NoSupervisor> {
     let stream = control_channel().ok_or(NoSupervisor)?;
-    protect();
+    contain();
     let mut link = Link { stream, stage: Stage::Load };
     let last = match frame::receive(&mut link.stream) {
-        Ok(Some(ToWorker::Task(task))) => match perform(&mut link, &task) {
+        Ok(Some(ToWorker::Task(task))) => match perform(&mut link, &task, is_set) {
             Ok(measurements) => FromWorker::Done(measurements),
             Err(cause) => FromWorker::Failed(Surrender { stage: link.stage, cause }),
         },
         Ok(Some(ToWorker::Try(file))) => FromWorker::Tried(plugin::refusal(&file.path())),
-        _ => vanish(),
+        _ => kill_self(),
     };
     if frame::send(&mut link.stream, &last).is_ok() {
-        // Whatever comes, and the end of the stream too, means that the supervisor has no more need of this process.
+        // Any message, and the end of the stream too, means that the supervisor no longer needs this process.
         let _ = frame::receive::<ToWorker>(&mut link.stream);
     }
-    vanish()
+    kill_self()
 }
 
 /// Standard input, when it is one end of a socket pair.
@@ -72,17 +74,17 @@ fn control_channel() -> Option<UnixStream> {
     Some(UnixStream::from(stdin.as_fd().try_clone_to_owned().ok()?))
 }
 
-/// This process shall not outlive its supervisor, and leaves no core file behind. Where that is refused, the end of the
-/// control channel still ends it.
-fn protect() {
+/// Ties this process's life to its supervisor's, and prevents a core file. Errors are ignored: the end of the control
+/// channel ends the process too.
+fn contain() {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
-fn perform(link: &mut Link, task: &Task) -> Result<Measurements, Cause> {
-    let (session, region) = set_up(link, task)?;
-    // Only now: the library's own threads are there.
-    put_others_behind();
+fn perform(link: &mut Link, task: &Task, is_set: &dyn Fn(&str) -> bool) -> Result<Measurements, Cause> {
+    let (session, region) = set_up(link, task, is_set)?;
+    // The setup has started the library's threads.
+    lower_other_threads();
     run_promptly();
     match task.role {
         Role::Initiator => initiator::run(link, task, &session, region),

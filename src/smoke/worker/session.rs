@@ -1,8 +1,8 @@
-//! What a transfer needs, once the two sides know each other.
+//! What both sides of a transfer share once they have exchanged metadata.
 
 use std::time::{Duration, Instant};
 
-use super::link::{Link, matches};
+use super::link::{Link, require};
 use crate::smoke::engine::interface::Engine;
 use crate::smoke::payload::Mismatch;
 use crate::smoke::plan::messages::Messages;
@@ -10,59 +10,63 @@ use crate::smoke::plan::operation::Operation;
 use crate::smoke::wire::cause::Cause;
 use crate::smoke::wire::worker::PeerMessage;
 
-/// Length of a small message: one word, the size of a flag or a pointer.
+/// Length of a small message in bytes: one word.
 pub(super) const SMALL: usize = 8;
-/// The payload's length is rounded up to this, and the small message lies behind it.
+/// The payload's length is rounded up to this many bytes; the small message follows it.
 pub(super) const PAGE: usize = 4096;
-/// How long a worker asks without a pause: longer than a small message takes on RDMA. Longer still would, where there are
-/// few processors, keep the libraries' own progress threads from theirs.
+/// How long a worker polls without a pause: longer than a small message takes on RDMA. With few processors, spinning longer
+/// starves the library's progress threads.
 pub(super) const SPIN: Duration = Duration::from_micros(100);
-/// The same where the library has no thread of its own: it does nothing in a pause, and asking is what moves it. After
-/// that long, something is wrong or very slow, and no processor need be kept busy with it. (With 20 ms, libfabric's tcp
-/// moved 18 Gbit/s in place of 28, measured.)
+/// The same for a library without a progress thread, which only makes progress when it is polled: libfabric's tcp moves
+/// 18 Gbit/s with 20 ms and 28 Gbit/s without a pause (measured). After 2 s something is wrong or very slow, and a busy
+/// processor gains nothing.
 pub(super) const LONG_SPIN: Duration = Duration::from_secs(2);
-/// The pause between questions after that.
+/// The pause between polls after that.
 pub(super) const NAP: Duration = Duration::from_micros(20);
 /// The notification of the first message.
 pub(super) const HELLO: &[u8] = b"hello";
 
-/// Everything that a transfer needs, once the two sides know each other.
+/// What a transfer needs once the two sides have exchanged metadata.
 pub(super) struct Session {
+    /// Moves the bytes.
     pub engine: Box<dyn Engine>,
     /// Address of this side's region.
     pub local: usize,
     /// Address of the other side's region.
     pub remote: usize,
+    /// How the payload is divided.
     pub messages: Messages,
-    /// Where in both regions the small message lies.
+    /// Offset of the small message in both regions.
     pub small_offset: usize,
+    /// The payload follows from it.
     pub seed: u64,
-    /// A fault: what moves a byte less than it should.
+    /// A fault: the operation that moves one byte too few.
     pub short: Option<Operation>,
 }
 
 impl Session {
-    /// Waits for the peer's word, and lets a library without a thread of its own go on meanwhile: what the other side
-    /// waits for may be in its hands.
-    pub(super) fn hear_peer(&self, link: &mut Link) -> Result<PeerMessage, Cause> {
-        if !self.engine.works_alone() {
+    /// Waits for the peer's next message. A library without a progress thread is driven meanwhile: the peer's transfers may
+    /// need it.
+    pub(super) fn receive_from_peer(&self, link: &mut Link) -> Result<PeerMessage, Cause> {
+        if !self.engine.has_progress_thread() {
             self.wait_until(|| {
                 self.engine.progress()?;
-                Ok(link.has_news())
+                Ok(link.can_receive())
             })?;
         }
-        link.hear_peer()
+        link.receive_from_peer()
     }
 
+    /// Waits for this message of the peer.
     pub(super) fn expect(&self, link: &mut Link, expected: PeerMessage) -> Result<(), Cause> {
-        matches(self.hear_peer(link)?, expected)
+        require(&self.receive_from_peer(link)?, &expected)
     }
 
-    /// Asks until the answer is yes. The deadline is the supervisor's.
-    pub(super) fn wait_until(&self, mut asked: impl FnMut() -> Result<bool, Cause>) -> Result<(), Cause> {
+    /// Polls until `is_true` returns true. The supervisor enforces the deadline.
+    pub(super) fn wait_until(&self, mut is_true: impl FnMut() -> Result<bool, Cause>) -> Result<(), Cause> {
         let begin = Instant::now();
-        let spin = if self.engine.works_alone() { SPIN } else { LONG_SPIN };
-        while !asked()? {
+        let spin = if self.engine.has_progress_thread() { SPIN } else { LONG_SPIN };
+        while !is_true()? {
             if begin.elapsed() < spin {
                 std::thread::yield_now();
             } else {
@@ -73,6 +77,7 @@ impl Session {
     }
 }
 
+/// The failure of a comparison in message `index`, which starts at `start` in the payload.
 pub(super) fn wrong_bytes(
     operation: Operation,
     index: usize,
@@ -92,10 +97,12 @@ pub(super) fn wrong_bytes(
     }
 }
 
-pub(super) fn note(operation: Operation, index: usize) -> Vec<u8> {
+/// The notification of a large message.
+pub(super) fn notification(operation: Operation, index: usize) -> Vec<u8> {
     format!("{} {index}", operation.name()).into_bytes()
 }
 
+/// The time since then in microseconds.
 pub(super) fn microseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e6
 }

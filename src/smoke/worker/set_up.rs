@@ -1,6 +1,6 @@
-//! From a task to a session: the library, memory, the other side's metadata.
+//! From a task to a session: library, memory, exchange of metadata.
 
-use super::link::Link;
+use super::link::{Link, unexpected};
 use super::session::{PAGE, SMALL, Session};
 use crate::report::stage::Stage;
 use crate::smoke::engine;
@@ -16,37 +16,40 @@ use crate::smoke::wire::blob::Blob;
 use crate::smoke::wire::cause::Cause;
 use crate::smoke::wire::worker::{FromWorker, PeerMessage, Task};
 
-/// Passes the stages up to the exchange of metadata.
-pub(super) fn set_up(link: &mut Link, task: &Task) -> Result<(Session, Region), Cause> {
+/// Passes the stages up to the exchange of metadata; `is_set` tells whether an environment variable of this process
+/// is set.
+pub(super) fn set_up(link: &mut Link, task: &Task, is_set: &dyn Fn(&str) -> bool) -> Result<(Session, Region), Cause> {
     let size = usize::try_from(task.size).map_err(|_| Cause::Memory(task.size))?;
     let messages = Messages::divide(size, task.iterations as usize);
-    // The payload is made while the libraries load.
+    // Generates the payload while the libraries load.
     let (role, seed) = (task.role, task.seed);
     let payload = std::thread::spawn(move || prepare_region(role, seed, size, messages));
 
-    // Before the libraries look for GPUs, and with a current context in this thread: some look no more afterwards.
+    // Before the libraries load: some look for GPUs only once, and need a current context in this thread.
     let gpu = open_gpu(link, task)?;
-    let mut engine = engine::open(task, &mut |stage| link.enter(stage))?;
+    let mut engine = engine::open(task, is_set, &mut |stage| link.enter(stage))?;
     if let Some(stated) = engine.stated() {
-        link.say(&FromWorker::Stated(stated));
+        link.send(&FromWorker::Stated(stated));
     }
     link.enter(Stage::Register);
     let mut region = payload.join().ok().flatten().ok_or(Cause::Memory(task.size))?;
-    // Only now: UCX watches allocations, and may take memory for the host's whose allocation it has not seen.
+    // UCX hooks allocations once it is loaded, and may misdetect memory allocated earlier as host memory.
     if let Some(gpu) = gpu {
         region.move_to(gpu)?;
     }
     engine.register(&region)?;
     link.enter(Stage::Metadata);
     let metadata = Blob(engine.metadata()?);
-    link.tell_peer(PeerMessage::Introduction { metadata, address: region.address() as u64 });
-    let PeerMessage::Introduction { metadata, address } = link.hear_peer()? else {
-        return Err(Cause::Protocol("no introduction".into()));
+    link.send_to_peer(PeerMessage::Introduction { metadata, address: region.address() as u64 });
+    let (metadata, address) = match link.receive_from_peer()? {
+        PeerMessage::Introduction { metadata, address } => (metadata, address),
+        other => return Err(unexpected(&other, "introduction")),
     };
-    engine.introduce(&metadata.0)?;
-    link.tell_peer(PeerMessage::Ready);
+    engine.load_peer(&metadata.0)?;
+    link.send_to_peer(PeerMessage::Ready);
     link.expect(PeerMessage::Ready)?;
-    let remote = usize::try_from(address).map_err(|_| Cause::Protocol("an impossible address".into()))?;
+    let remote =
+        usize::try_from(address).map_err(|_| Cause::Protocol("the peer's address has too many bits".into()))?;
     let (local, small_offset) = (region.address(), region.len() - PAGE);
     let short = match task.fault {
         Some(Fault::ShortWrite) => Some(Operation::Write),
@@ -59,11 +62,11 @@ pub(super) fn set_up(link: &mut Link, task: &Task) -> Result<(Session, Region), 
 fn open_gpu(link: &mut Link, task: &Task) -> Result<Option<&'static Cuda>, Cause> {
     let Memory::Vram(number) = task.memory else { return Ok(None) };
     let gpu = Cuda::open(number)?;
-    link.say(&FromWorker::Gpu(gpu.describe()?));
+    link.send(&FromWorker::Gpu(gpu.describe()?));
     Ok(Some(gpu))
 }
 
-/// The initiator's region holds what it will write; the target's, the opposite of what it expects, at every byte.
+/// Fills the initiator's region with what it writes, and the target's with the complement of what it expects.
 fn prepare_region(role: Role, seed: u64, size: usize, messages: Messages) -> Option<Region> {
     let payload = size.checked_next_multiple_of(PAGE)?;
     let mut region = Region::allocate(payload.checked_add(PAGE)?)?;

@@ -1,10 +1,11 @@
 //! The side whose memory is written and read.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::time::Duration;
 
-use super::link::{Link, vanish};
-use super::session::{HELLO, SMALL, Session, note, wrong_bytes};
+use super::link::{Link, kill_self};
+use super::session::{HELLO, SMALL, Session, notification, wrong_bytes};
 use crate::report::stage::Stage;
 use crate::smoke::engine::region::Region;
 use crate::smoke::payload::{Part, Stream};
@@ -13,22 +14,22 @@ use crate::smoke::plan::operation::Operation;
 use crate::smoke::wire::cause::Cause;
 use crate::smoke::wire::worker::{Measurements, PeerMessage, Task};
 
-/// The target's transfer, from the first notification to the last.
+/// Runs the target's side, from the first notification to the last.
 pub(super) fn run(link: &mut Link, task: &Task, session: &Session, mut region: Region) -> Result<Measurements, Cause> {
     let mut mailbox = Mailbox::default();
     link.enter(Stage::Connect);
     mailbox.wait_for(session, &[HELLO.to_vec()])?;
     compare_small(session, &mut region)?;
-    link.tell_peer(PeerMessage::Connected);
+    link.send_to_peer(PeerMessage::Connected);
 
     link.enter(Stage::Transfer);
-    commit(task.fault);
+    inject(task.fault);
     link.enter(Stage::Notify);
-    mailbox.wait_for(session, &notes(session, Operation::Write))?;
+    mailbox.wait_for(session, &all_notifications(session, Operation::Write))?;
     if let Some(Fault::Corrupt(offset)) = task.fault {
         flip(&mut region, offset % task.size)?;
     }
-    link.tell_peer(PeerMessage::Delivered);
+    link.send_to_peer(PeerMessage::Delivered);
 
     // The initiator already reads the same bytes back.
     link.enter(Stage::Compare);
@@ -36,12 +37,12 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &Session, mut region: R
         compare(session, &mut region, index)?;
         session.engine.progress()?;
     }
-    link.tell_peer(PeerMessage::Compared);
+    link.send_to_peer(PeerMessage::Compared);
 
     link.enter(Stage::Notify);
-    mailbox.wait_for(session, &notes(session, Operation::Read))?;
-    link.tell_peer(PeerMessage::Finished);
-    // What the initiator has under way may need this side until its end.
+    mailbox.wait_for(session, &all_notifications(session, Operation::Read))?;
+    link.send_to_peer(PeerMessage::Finished);
+    // The initiator's operations may need this side until they are complete.
     session.expect(link, PeerMessage::Finished)?;
     Ok(Measurements { compared: task.size, ..Measurements::default() })
 }
@@ -65,25 +66,25 @@ fn compare_small(session: &Session, region: &mut Region) -> Result<(), Cause> {
     }
 }
 
-fn notes(session: &Session, operation: Operation) -> Vec<Vec<u8>> {
-    (0..session.messages.count()).map(|index| note(operation, index)).collect()
+fn all_notifications(session: &Session, operation: Operation) -> Vec<Vec<u8>> {
+    (0..session.messages.count()).map(|index| notification(operation, index)).collect()
 }
 
-/// Notifications that have come in and were not yet waited for.
+/// Notifications that have arrived before they are waited for.
 #[derive(Default)]
 struct Mailbox {
-    notes: std::collections::HashSet<Vec<u8>>,
+    notifications: HashSet<Vec<u8>>,
 }
 
 impl Mailbox {
-    /// Waits until every one of these has come, in whatever order.
+    /// Waits until all of these have arrived, in any order.
     fn wait_for(&mut self, session: &Session, expected: &[Vec<u8>]) -> Result<(), Cause> {
-        let mut missing: std::collections::HashSet<&Vec<u8>> = expected.iter().collect();
-        missing.retain(|note| !self.notes.remove(*note));
+        let mut missing: HashSet<&Vec<u8>> = expected.iter().collect();
+        missing.retain(|notification| !self.notifications.remove(*notification));
         session.wait_until(|| {
-            for note in session.engine.notifications()? {
-                if !missing.remove(&note) && !self.notes.insert(note) {
-                    return Err(Cause::Protocol("a notification came twice".into()));
+            for notification in session.engine.notifications()? {
+                if !missing.remove(&notification) && !self.notifications.insert(notification) {
+                    return Err(Cause::Protocol("received the same notification twice".into()));
                 }
             }
             Ok(missing.is_empty())
@@ -91,10 +92,11 @@ impl Mailbox {
     }
 }
 
-fn commit(fault: Option<Fault>) {
+/// Commits the faults that end or block this process.
+fn inject(fault: Option<Fault>) {
     match fault {
-        Some(Fault::Kill) => vanish(),
-        #[expect(clippy::exit, reason = "the fault that is asked for")]
+        Some(Fault::Kill) => kill_self(),
+        #[expect(clippy::exit, reason = "the requested fault")]
         Some(Fault::Exit) => std::process::exit(1),
         Some(Fault::Abort) => std::process::abort(),
         Some(Fault::Hang) => loop {

@@ -1,7 +1,7 @@
 //! The structures and constants of libfabric's headers (libfabric 1.17) that are used here, and no others.
 //!
-//! What the library allocates is declared up to the last field that is used: later versions only add fields at the end
-//! (fi_getinfo(3), «fi_version»). What we allocate is declared whole.
+//! What libfabric allocates is declared up to the last field that is used: later versions only add fields at the end
+//! (fi_getinfo(3), `fi_version`). What this program allocates is declared completely.
 #![forbid(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_void};
@@ -29,50 +29,57 @@ pub(super) const FI_REMOTE_READ: u64 = 1 << 12;
 pub(super) const FI_REMOTE_WRITE: u64 = 1 << 13;
 /// `FI_DELIVERY_COMPLETE` of fabric.h.
 pub(super) const FI_DELIVERY_COMPLETE: u64 = 1 << 28;
-/// `FI_HMEM` of fabric.h: memory of devices too.
+/// `FI_HMEM` of fabric.h: device memory too.
 pub(super) const FI_HMEM: u64 = 1 << 47;
 /// `FI_LOCAL_COMM` of fabric.h.
 pub(super) const FI_LOCAL_COMM: u64 = 1 << 51;
 /// `FI_REMOTE_COMM` of fabric.h.
 pub(super) const FI_REMOTE_COMM: u64 = 1 << 52;
-/// `FI_CONTEXT2` of fabric.h: eight words of every operation's context belong to the provider.
+/// `FI_CONTEXT2` of fabric.h: the provider uses eight words of every operation's context.
 pub(super) const FI_CONTEXT2: u64 = 1 << 52;
-/// `FI_CONTEXT` of fabric.h: four words of it do.
+/// `FI_CONTEXT` of fabric.h: it uses four words.
 pub(super) const FI_CONTEXT: u64 = 1 << 59;
-/// `FI_ORDER_SAW` of fabric.h: sends are processed after the writes before them.
+/// `FI_ORDER_SAW` of fabric.h: a send is processed after the writes before it.
 pub(super) const FI_ORDER_SAW: u64 = 1 << 7;
 /// `FI_MR_LOCAL` of fabric.h: local buffers need a descriptor.
 pub(super) const FI_MR_LOCAL: c_int = 1 << 2;
-/// `FI_MR_VIRT_ADDR` of fabric.h: remote memory is addressed by its address there, and by an offset otherwise.
+/// `FI_MR_VIRT_ADDR` of fabric.h: remote memory is addressed by its virtual address, not by an offset.
 pub(super) const FI_MR_VIRT_ADDR: c_int = 1 << 4;
-/// `FI_MR_ALLOCATED` of fabric.h: only what is allocated can be registered.
+/// `FI_MR_ALLOCATED` of fabric.h: only allocated memory can be registered.
 pub(super) const FI_MR_ALLOCATED: c_int = 1 << 5;
 /// `FI_MR_PROV_KEY` of fabric.h: the provider chooses the key.
 pub(super) const FI_MR_PROV_KEY: c_int = 1 << 6;
 /// `FI_MR_ENDPOINT` of fabric.h: a registration is bound to an endpoint.
 pub(super) const FI_MR_ENDPOINT: c_int = 1 << 9;
-/// `FI_MR_HMEM` of fabric.h: local memory of devices needs a descriptor.
+/// `FI_MR_HMEM` of fabric.h: local device memory needs a descriptor.
 pub(super) const FI_MR_HMEM: c_int = 1 << 10;
 /// `FI_HMEM_CUDA` of fi_domain.h.
 pub(super) const FI_HMEM_CUDA: c_int = 1;
 /// `FI_EP_RDM` of fabric.h.
 pub(super) const FI_EP_RDM: c_int = 3;
-/// `FI_PROGRESS_MANUAL` of fabric.h: the library works when it is called.
+/// `FI_PROGRESS_MANUAL` of fabric.h: libfabric makes progress only when it is called.
 pub(super) const FI_PROGRESS_MANUAL: c_int = 2;
 /// `FI_ENABLE` of fabric.h.
 pub(super) const FI_ENABLE: c_int = 6;
 /// `FI_OPT_ENDPOINT` of fi_endpoint.h.
 pub(super) const FI_OPT_ENDPOINT: c_int = 0;
-/// `FI_OPT_SHARED_MEMORY_PERMITTED` of fi_endpoint.h, from libfabric 1.18 on (read in 2.1.0's; older headers lack it).
+/// `FI_OPT_SHARED_MEMORY_PERMITTED` of fi_endpoint.h, since libfabric 1.18; the value is that of 2.1.0's header.
 pub(super) const FI_OPT_SHARED_MEMORY_PERMITTED: c_int = 11;
 /// `FI_CQ_FORMAT_MSG` of fi_eq.h.
 pub(super) const FI_CQ_FORMAT_MSG: c_int = 2;
 /// `FI_EAGAIN` of fi_errno.h.
 pub(super) const FI_EAGAIN: isize = 11;
-/// `FI_EAVAIL` of fi_errno.h: an error is there to be read.
+/// `FI_EINVAL` of fi_errno.h.
+pub(super) const FI_EINVAL: isize = 22;
+/// `FI_ENODATA` of fi_errno.h: nothing matches the hints.
+pub(super) const FI_ENODATA: c_int = 61;
+/// `FI_EAVAIL` of fi_errno.h: an error can be read from the completion queue.
 pub(super) const FI_EAVAIL: isize = 259;
 
-/// Any object of libfabric, where nothing in it is used.
+/// Size of an operation's context in bytes: `struct fi_context2` of fabric.h.
+pub(super) const CONTEXT: usize = 64;
+
+/// An object of libfabric of which nothing is used here.
 pub(super) type Object = *mut c_void;
 
 /// `struct fid` of fabric.h.
@@ -194,7 +201,7 @@ pub(super) struct OpsDomain {
 #[repr(C)]
 pub(super) struct OpsMr {
     pub size: usize,
-    #[allow(clippy::type_complexity, reason = "it is the header's")]
+    #[allow(clippy::type_complexity, reason = "the header's signature")]
     pub reg:
         unsafe extern "C" fn(*mut Fid, *const c_void, usize, u64, u64, u64, u64, *mut *mut FidMr, *mut c_void) -> c_int,
     pub regv: *const c_void,
@@ -208,7 +215,7 @@ pub(super) struct IoVec {
     pub iov_len: usize,
 }
 
-/// `struct fi_mr_attr` of fi_domain.h, and room behind it, all zero, for what later versions add.
+/// `struct fi_mr_attr` of fi_domain.h, followed by zeros for fields that later versions add.
 #[repr(C)]
 pub(super) struct MrAttr {
     pub mr_iov: *const IoVec,
@@ -220,7 +227,7 @@ pub(super) struct MrAttr {
     pub auth_key_size: usize,
     pub auth_key: *mut u8,
     pub iface: c_int,
-    /// The header's union of numbers for all kinds of devices: `device.cuda` in its first four bytes.
+    /// The header's union of device numbers, with `device.cuda` in its first four bytes.
     pub device: u64,
     pub later: [u64; 8],
 }
@@ -263,7 +270,7 @@ pub(super) struct OpsCq {
     pub readerr: unsafe extern "C" fn(*mut FidCq, *mut CqErrEntry, u64) -> isize,
 }
 
-/// `struct fid_ep` of fi_endpoint.h, up to what is used.
+/// The beginning of `struct fid_ep` of fi_endpoint.h.
 #[repr(C)]
 pub(super) struct FidEp {
     pub fid: Fid,
@@ -343,7 +350,7 @@ pub(super) struct CqMsgEntry {
     pub len: usize,
 }
 
-/// `struct fi_cq_err_entry` of fi_eq.h, and room behind it for what later versions add.
+/// `struct fi_cq_err_entry` of fi_eq.h, followed by room for fields that later versions add.
 #[repr(C)]
 pub(super) struct CqErrEntry {
     pub op_context: *mut c_void,
@@ -370,8 +377,9 @@ mod tests {
         let mut facts = constants! {
             FI_MSG, FI_RMA, FI_READ, FI_WRITE, FI_RECV, FI_TRANSMIT, FI_REMOTE_READ, FI_REMOTE_WRITE,
             FI_DELIVERY_COMPLETE, FI_LOCAL_COMM, FI_REMOTE_COMM, FI_CONTEXT2, FI_CONTEXT, FI_ORDER_SAW, FI_MR_LOCAL,
-            FI_HMEM, FI_MR_HMEM, FI_HMEM_CUDA, FI_MR_VIRT_ADDR, FI_MR_ALLOCATED, FI_MR_PROV_KEY, FI_MR_ENDPOINT, FI_EP_RDM, FI_PROGRESS_MANUAL, FI_ENABLE,
-            FI_OPT_ENDPOINT, FI_CQ_FORMAT_MSG, FI_EAGAIN, FI_EAVAIL
+            FI_HMEM, FI_MR_HMEM, FI_HMEM_CUDA, FI_MR_VIRT_ADDR, FI_MR_ALLOCATED, FI_MR_PROV_KEY, FI_MR_ENDPOINT,
+            FI_EP_RDM, FI_PROGRESS_MANUAL, FI_ENABLE, FI_OPT_ENDPOINT, FI_CQ_FORMAT_MSG, FI_EAGAIN, FI_EINVAL, FI_ENODATA,
+            FI_EAVAIL
         };
         facts.extend(structures! {
             whole Fid = "struct fid" { fclass, context, ops }
@@ -411,7 +419,7 @@ mod tests {
         facts.push(("FI_VERSION(1, 18)".into(), version(1, 18).into()));
         facts.push((format!("sizeof(struct fi_cq_err_entry) <= {}", size_of::<CqErrEntry>()), 1));
         facts.push((format!("sizeof(struct fi_mr_attr) <= {}", size_of::<MrAttr>()), 1));
-        facts.push((format!("sizeof(struct fi_context2) == {}", super::super::CONTEXT), 1));
+        facts.push((format!("sizeof(struct fi_context2) == {CONTEXT}"), 1));
         Header { include: "rdma/fabric.h", package: "libfabric-dev" }.agrees(&facts);
     }
 }

@@ -1,7 +1,7 @@
 //! The structures and constants of UCX's `ucp.h` (UCX 1.13) that are used here, and no others.
 //!
-//! Every structure that a caller fills begins with a mask of the fields that are valid, so that libraries which know
-//! more fields, or fewer, read the same bytes.
+//! Every structure that a caller fills begins with a mask of its valid fields, so that older and newer libraries read the
+//! same bytes.
 #![forbid(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
@@ -10,12 +10,12 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 pub(super) type Status = i8;
 /// `UCS_INPROGRESS` of status.h.
 pub(super) const UCS_INPROGRESS: Status = 1;
-/// `UCS_ERR_LAST` of status.h: a pointer with this value or a greater one, as unsigned numbers, is an error.
+/// `UCS_ERR_LAST` of status.h: a pointer that is at least this value, as an unsigned number, is an error.
 pub(super) const UCS_ERR_LAST: Status = -100;
 
-/// The interface that these declarations were written for, for `ucp_init_version`.
+/// Major version of the interface, for `ucp_init_version`.
 pub(super) const UCP_API_MAJOR: c_uint = 1;
-/// Its minor version; all that is used here was there in 1.11, four years before NIXL.
+/// Minor version: 1.11 has everything that is used here, and is four years older than NIXL.
 pub(super) const UCP_API_MINOR: c_uint = 11;
 
 /// `UCP_PARAM_FIELD_FEATURES` of ucp.h.
@@ -129,7 +129,7 @@ pub(super) struct MemAttr {
     pub mem_type: c_int,
 }
 
-/// `ucp_request_param_t` of ucp.h; with a mask of zero none of its fields is read.
+/// `ucp_request_param_t` of ucp.h; UCX reads only the fields in the mask.
 #[repr(C)]
 pub(super) struct RequestParam {
     pub op_attr_mask: u32,

@@ -1,9 +1,8 @@
-//! A stand-in for NVIDIA's libcuda.so.1, where there is no driver: a container build, a machine without a GPU.
+//! A stand-in for NVIDIA's libcuda.so.1 where there is no driver: in a container build, on a machine without a GPU.
 //!
-//! NIXL's LIBFABRIC plugin is linked with that library and calls it for GPU memory alone. Every function here says that
-//! there is no GPU, which is true where this is used. The names are those that the plugins of NIXL's wheels import
-//! (`nm -D --undefined-only`, 0.5.1 to 1.5.1), and a few that newer source calls. It is no part of
-//! the program's own code: build.rs compiles it into a library of its own.
+//! NIXL's LIBFABRIC plugin links to that library and calls it for GPU memory alone. Every function here reports that there
+//! is no GPU. The names are those that the plugins of NIXL's wheels import (`nm -D --undefined-only`, 0.5.1 to 1.5.1), and a
+//! few that newer sources call. This file is no module of the program: build.rs compiles it into a library of its own.
 #![no_std]
 #![allow(non_snake_case)]
 
@@ -21,7 +20,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 
 macro_rules! refusals {
     ($($name:ident)*) => {
-        // The arguments are not looked at: in the C calling convention the caller alone deals with them.
+        // The C calling convention lets a function ignore its arguments: the caller cleans up.
         $(#[unsafe(no_mangle)]
         pub extern "C" fn $name() -> c_int {
             NO_DEVICE
@@ -46,11 +45,11 @@ macro_rules! texts {
     ($($name:ident)*) => {
         $(
         /// # Safety
-        /// `text` is null or points to a place for a pointer, as cuda.h demands.
+        /// `text` is null or valid for writing a pointer, as cuda.h demands.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name(_error: c_int, text: *mut *const c_char) -> c_int {
             if !text.is_null() {
-                // SAFETY: not null, and by contract a place for a pointer.
+                // SAFETY: not null, and so valid for writing by the caller's promise.
                 unsafe { text.write(c"no NVIDIA driver: a stand-in for libcuda.so.1".as_ptr()) };
             }
             SUCCESS
