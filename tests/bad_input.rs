@@ -93,7 +93,7 @@ fn an_interpreter_in_which_the_helper_does_something_else() {
     );
     fs::write(&python, script).unwrap();
     fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
-    refused(site.path(), &python, &["inserted helper returns", "«UCX»", "nothing was changed"]);
+    refused(site.path(), &python, &["inserted helper returns", "`NIXL_BACKEND=UCX`", "nothing was changed"]);
 }
 
 #[test]
