@@ -272,6 +272,18 @@ fn every_kind_of_text_comes_back_as_it_was() {
 }
 
 #[test]
+fn inserted_names_are_in_the_files_encoding() {
+    let sources: [(&str, &[u8]); 4] =
+        [("utf-8", "é".as_bytes()), ("latin-1", b"\xe9"), ("cp1252", b"\x8a"), ("shift_jis", b"\x83e\x83X\x83g")];
+    for (cookie, name) in sources {
+        let source =
+            [b"# coding: ", cookie.as_bytes(), b"\nimport nixl._api as ", name, b"\n", name, b".nixl_agent('a')\n"];
+        let room = Room::new(&rewritten(&source.concat(), &[]));
+        assert_eq!(room.run(Some("LIBFABRIC"), "").0, "[['LIBFABRIC']]", "{cookie}");
+    }
+}
+
+#[test]
 fn deep_expressions_do_not_end_the_program() {
     let deep = format!("{NEWER}x = {}1\nnixl_api.nixl_agent('a')\n", "1 + ".repeat(20_000));
     assert!(rewritten(deep.as_bytes(), &[]).len() > deep.len());
