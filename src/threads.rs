@@ -1,13 +1,14 @@
-//! Threads with room for deep syntax trees.
+//! Threads with stacks for deep syntax trees.
 
 use std::thread;
 
-/// A tree can be as deep as its source is long, and is taken apart by recursion; most of this is never touched.
+/// Stack of a thread that handles syntax trees: a tree can be as deep as its source is long, and is dropped and
+/// visited by recursion. Pages that are not touched cost nothing.
 pub(crate) const STACK_BYTES: usize = 512 << 20;
 
-/// Does both at a time: `aside` in a thread with room for deep trees, where one can be started. The results are
-/// `here`'s and `aside`'s.
-pub(crate) fn beside<A: Send, H>(aside: impl Fn() -> A + Sync, here: impl FnOnce() -> H) -> (H, A) {
+/// Runs both closures in parallel, `aside` on a thread of its own with a large stack; in sequence where no thread can
+/// be started. Returns the results of `here` and `aside`.
+pub(crate) fn join<A: Send, H>(aside: impl Fn() -> A + Sync, here: impl FnOnce() -> H) -> (H, A) {
     thread::scope(|scope| {
         let work = || {
             grow_heap();
@@ -24,12 +25,12 @@ pub(crate) fn beside<A: Send, H>(aside: impl Fn() -> A + Sync, here: impl FnOnce
     })
 }
 
-/// What a tree of a hundred kilobytes of source takes, about.
+/// Roughly the heap that the tree of 100 kB of source takes.
 const HEAP_BYTES: usize = 2 << 20;
 
-/// Lets this thread's heap grow at once: glibc gives a thread that is not the first one page at a time, each with a
-/// system call that all threads wait for. Freeing what was mapped makes it keep what is freed (mallopt(3),
-/// M_TRIM_THRESHOLD); nothing of it is touched. Worth 5 % of `check` (measured).
+/// Grows this thread's heap at once: glibc grows the heap of every thread but the first page by page, and each system
+/// call stalls all threads. Freeing a mapped block raises the threshold below which freed memory is kept (mallopt(3),
+/// M_TRIM_THRESHOLD). The blocks are never touched. Worth 5 % of `check`, measured.
 pub(crate) fn grow_heap() {
     for _ in 0..2 {
         std::hint::black_box(Vec::<u8>::with_capacity(HEAP_BYTES));

@@ -101,7 +101,7 @@ fn an_interpreter_in_which_the_helper_is_wrong() {
     );
     fs::write(&python, script).unwrap();
     fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
-    refused(site.path(), &python, &["inserted helper returns", "«UCX»", "nothing was changed"]);
+    refused(site.path(), &python, &["inserted helper returns", "`NIXL_BACKEND=UCX`", "nothing was changed"]);
 }
 
 #[test]

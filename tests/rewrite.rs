@@ -93,7 +93,8 @@ fn every_value_of_the_variable_means_what_the_contract_says() {
         let info = format!("INFO module NIXL Connect: Using backend(s): {chosen}\n");
         assert_eq!(log.matches(&info).count(), 1, "{value:?}: {log}");
         assert_eq!(log.matches("WARNING").count(), warnings, "{value:?}: {log}");
-        assert_eq!(log.matches("WARNING module NIXL Connect: Unknown backend 'BOGUS'").count(), warnings, "{log}");
+        let warning = "WARNING module NIXL Connect: Unknown backend 'BOGUS' in NIXL_BACKEND is ignored; supported: UCX, LIBFABRIC\n";
+        assert_eq!(log.matches(warning).count(), warnings, "{log}");
     }
 }
 
@@ -116,7 +117,12 @@ fn options_are_heeded() {
         &["--on-unknown=error"],
     ));
     let code = "try:\n    module.f()\nexcept ValueError as error:\n    print(error)";
-    assert!(strict.run(Some("BOGUS"), code).0.contains("NIXL_BACKEND names unknown backend(s) BOGUS"));
+    assert!(
+        strict
+            .run(Some("BOGUS"), code)
+            .0
+            .contains("NIXL_BACKEND names unknown backend(s) BOGUS; supported: UCX, LIBFABRIC")
+    );
     assert_eq!(strict.run(Some("LIBFABRIC"), code).0, "[['LIBFABRIC']]");
 }
 
@@ -268,6 +274,18 @@ fn every_kind_of_text_comes_back_as_it_was() {
         if kind.ends_with("CRLF") {
             assert_eq!(lone, 0, "{kind}: inserted lines end as their neighbours do");
         }
+    }
+}
+
+#[test]
+fn inserted_names_are_in_the_files_encoding() {
+    let sources: [(&str, &[u8]); 4] =
+        [("utf-8", "é".as_bytes()), ("latin-1", b"\xe9"), ("cp1252", b"\x8a"), ("shift_jis", b"\x83e\x83X\x83g")];
+    for (cookie, name) in sources {
+        let source =
+            [b"# coding: ", cookie.as_bytes(), b"\nimport nixl._api as ", name, b"\n", name, b".nixl_agent('a')\n"];
+        let room = Room::new(&rewritten(&source.concat(), &[]));
+        assert_eq!(room.run(Some("LIBFABRIC"), "").0, "[['LIBFABRIC']]", "{cookie}");
     }
 }
 

@@ -1,22 +1,22 @@
-//! The NIXL backends that a choice may name.
+//! The NIXL backends that a user may choose.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A NIXL backend for memory-to-memory transfers between agents, by its plugin's name.
+/// A NIXL backend for memory-to-memory transfers between agents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backend {
     /// UCX: NIXL's default.
     Ucx,
-    /// libfabric: EFA, Slingshot.
+    /// libfabric: EFA and Slingshot, for example.
     Libfabric,
 }
 
 impl Backend {
-    /// All that this program supports.
+    /// Every backend that this program supports.
     pub const ALL: [Backend; 2] = [Backend::Ucx, Backend::Libfabric];
 
-    /// NIXL's name of the plugin.
+    /// The name of NIXL's plugin.
     pub fn name(self) -> &'static str {
         match self {
             Backend::Ucx => "UCX",
@@ -38,11 +38,11 @@ impl FromStr for Backend {
         Backend::ALL
             .into_iter()
             .find(|backend| backend.name().eq_ignore_ascii_case(text.trim()))
-            .ok_or_else(|| format!("unknown backend '{text}'; the supported ones are UCX and LIBFABRIC"))
+            .ok_or_else(|| format!("unknown backend; supported: {}", list(&Backend::ALL)))
     }
 }
 
-/// The same without repetitions, in the order of their first appearance.
+/// The backends without duplicates, in order of first appearance.
 pub(crate) fn distinct(backends: &[Backend]) -> Vec<Backend> {
     let mut distinct: Vec<Backend> = Vec::new();
     for backend in backends {
@@ -53,7 +53,7 @@ pub(crate) fn distinct(backends: &[Backend]) -> Vec<Backend> {
     distinct
 }
 
-/// Their names as the variable holds them: `LIBFABRIC,UCX`.
+/// The names as the variable lists them: `LIBFABRIC,UCX`.
 pub(crate) fn list(backends: &[Backend]) -> String {
     let names: Vec<&str> = backends.iter().map(|backend| backend.name()).collect();
     names.join(",")

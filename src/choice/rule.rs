@@ -1,4 +1,4 @@
-//! The rule by which the value of an environment variable becomes a list of backends (design, section 3).
+//! The rule by which the value of an environment variable becomes a list of backends.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,18 +10,18 @@ use super::backend::{self, Backend};
 /// How the patched code chooses its backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The variable that is read when an agent is created.
+    /// The variable, read when an agent is created.
     pub variable: EnvVar,
-    /// The backend where the variable is unset, blank or names nothing allowed; one of `allowed`.
+    /// The backend where the variable is unset, blank or names none of `allowed`; itself one of `allowed`.
     pub default: Backend,
     /// The backends that the variable may name.
     pub allowed: Vec<Backend>,
-    /// What happens with another name.
+    /// What any other name does.
     pub on_unknown: OnUnknown,
 }
 
 impl Default for Rule {
-    /// `NIXL_BACKEND`, UCX by default, UCX and LIBFABRIC allowed, a warning for any other name.
+    /// `NIXL_BACKEND`, UCX by default, all backends allowed, a warning for any other name.
     fn default() -> Self {
         Rule {
             variable: EnvVar::default(),
@@ -32,12 +32,12 @@ impl Default for Rule {
     }
 }
 
-/// What a value chooses.
+/// What a value of the variable chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// The backends, in the variable's order and without repetitions; never empty.
+    /// The backends, in the variable's order, without duplicates; never empty.
     pub backends: Vec<Backend>,
-    /// The names that are not allowed, as they were written.
+    /// The names that are not allowed, as written.
     pub unknown: Vec<String>,
 }
 
@@ -58,9 +58,14 @@ impl Rule {
         }
         choice
     }
+
+    /// Whether the patched code raises ValueError instead of making this choice.
+    pub fn rejects(&self, choice: &Choice) -> bool {
+        self.on_unknown == OnUnknown::Error && !choice.unknown.is_empty()
+    }
 }
 
-/// The rule as a marker writes it.
+/// As the marker in a patched file writes it.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let on_unknown = match self.on_unknown {
@@ -81,7 +86,7 @@ pub enum OnUnknown {
     Error,
 }
 
-/// A name that a shell can set as an environment variable.
+/// The name of an environment variable that a shell can set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvVar(String);
 
@@ -112,7 +117,7 @@ impl FromStr for EnvVar {
         if first && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
             return Ok(EnvVar(text.into()));
         }
-        Err("use letters, digits and `_`, and start with a letter or `_`".into())
+        Err("use ASCII letters, digits and `_`; start with a letter or `_`".into())
     }
 }
 
@@ -139,6 +144,15 @@ mod tests {
         }
         let narrow = Rule { allowed: vec![Ucx], ..Rule::default() };
         assert_eq!(narrow.choose(Some("BOGUS,LIBFABRIC")).unknown, ["BOGUS", "LIBFABRIC"]);
+    }
+
+    #[test]
+    fn an_unknown_name_is_rejected_only_by_a_strict_rule() {
+        let strict = Rule { on_unknown: OnUnknown::Error, ..Rule::default() };
+        for (value, rejected) in [("BOGUS,UCX", true), ("UCX", false), ("", false)] {
+            assert_eq!(strict.rejects(&strict.choose(Some(value))), rejected, "{value}");
+            assert!(!Rule::default().rejects(&Rule::default().choose(Some(value))), "{value}");
+        }
     }
 
     #[test]

@@ -5,14 +5,16 @@
 
 use rustpython_parser::ast::{Constant, Expr, ExprCall, Stmt};
 
-use super::bindings::{Bindings, Placed};
-use super::meaning::{EnvironmentRead, Meaning, Resolver};
-use super::{end, start};
+use super::bindings::{Bindings, Placed, Value};
+use super::environment_read::EnvironmentRead;
+use super::meaning::{Meaning, Resolver};
+use super::span::{end, start};
 use crate::source::lines::position;
+use crate::source::offset::TextOffset;
 
 /// The name of `nixl_agent`'s second parameter.
 const CONFIGURATION_PARAMETER: &str = "nixl_conf";
-/// `nixl_agent_config`'s `backends` was never among fewer positional arguments than this, since 0.2.0.
+/// The fewest parameters of `nixl_agent_config` before `backends`, since NIXL 0.2.0.
 const POSITIONS_BEFORE_BACKENDS: usize = 3;
 
 /// A call that creates an agent.
@@ -22,11 +24,11 @@ pub(crate) struct Site {
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
-    /// The function around it.
+    /// The enclosing function.
     pub function: Option<String>,
     /// How it chooses its backends.
     pub shape: Shape,
-    /// What makes it read the variable; empty where it is left as it is.
+    /// What makes it read the variable; empty where it is left alone.
     pub edits: Vec<CallEdit>,
 }
 
@@ -37,37 +39,37 @@ pub(crate) enum Shape {
     Bare,
     /// By a configuration without `backends`.
     ConfigurationWithoutBackends,
-    /// The caller names them.
+    /// By arguments of its own; which.
     Configured(String),
-    /// From an environment variable.
+    /// By an environment variable.
     EnvironmentAware(EnvironmentRead),
-    /// Not to be told from this file; why.
+    /// In a way that this file does not tell; why.
     Unclear(String),
 }
 
-/// What is put into a call. Offsets are in the text.
+/// What is inserted into a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CallEdit {
-    /// A configuration as one more argument of the agent's call.
+    /// A configuration, as the last argument of the agent's call.
     AddConfiguration {
         /// Where.
-        offset: usize,
+        offset: TextOffset,
         /// The argument's name, where it cannot be positional.
         keyword: Option<&'static str>,
         /// The configuration's class.
         class: ConfigurationClass,
     },
-    /// `backends` as one more argument of the configuration's call.
+    /// `backends`, as the last argument of the configuration's call.
     AddBackends {
         /// Where.
-        offset: usize,
+        offset: TextOffset,
         /// Whether it is the only argument.
         first: bool,
     },
-    /// A configuration where the argument is None.
+    /// `or` a configuration, after an argument that may be None.
     OrConfiguration {
         /// Where.
-        offset: usize,
+        offset: TextOffset,
         /// The configuration's class.
         class: ConfigurationClass,
     },
@@ -78,16 +80,16 @@ pub(crate) enum CallEdit {
 pub(crate) enum ConfigurationClass {
     /// By this expression: `nixl_api.nixl_agent_config`.
     Expression(String),
-    /// The file has no name for it: it is imported, when the agent is created, from the first of these modules that is
-    /// there, as the agent's class was.
+    /// The file has no name for it. The inserted code imports it when the agent is created, from the first of these
+    /// modules that exists: those of the agent's class.
     ImportedFrom(Vec<String>),
 }
 
-/// All calls in a module that create an agent, in their order.
+/// All calls in a module that create an agent, in order.
 pub(crate) fn find(text: &str, module: &[Stmt]) -> Vec<Site> {
     let bindings = Bindings::of(module);
     let finder = Finder { text, bindings: &bindings, resolver: Resolver::new(&bindings) };
-    let mut sites: Vec<(usize, Site)> =
+    let mut sites: Vec<(TextOffset, Site)> =
         bindings.uses.iter().filter_map(|placed| Some((start(placed.node), finder.site(*placed)?))).collect();
     sites.sort_by_key(|(offset, _)| *offset);
     sites.into_iter().map(|(_, site)| site).collect()
@@ -99,10 +101,10 @@ struct Finder<'b, 'a> {
     resolver: Resolver<'b, 'a>,
 }
 
-/// What a call's configuration argument comes to.
+/// What becomes of a call with a configuration.
 enum Verdict {
     NeedsBackends(Vec<CallEdit>),
-    Left(Shape),
+    LeftAlone(Shape),
 }
 
 impl<'a> Finder<'_, 'a> {
@@ -134,7 +136,7 @@ impl<'a> Finder<'_, 'a> {
         match argument(call, 1, CONFIGURATION_PARAMETER) {
             None => self.without_configuration(placed, call, class),
             Some(configuration) => match self.configuration(Placed { node: configuration, ..placed }, &class) {
-                Verdict::Left(shape) => (shape, Vec::new()),
+                Verdict::LeftAlone(shape) => (shape, Vec::new()),
                 Verdict::NeedsBackends(edits) if is_none(configuration) => (Shape::Bare, edits),
                 Verdict::NeedsBackends(edits) => (Shape::ConfigurationWithoutBackends, edits),
             },
@@ -160,12 +162,12 @@ impl<'a> Finder<'_, 'a> {
         (Shape::Bare, vec![edit])
     }
 
-    /// What the configuration argument says of backends, whatever way it comes to the call.
+    /// Judges the configuration argument by everything that it can be.
     fn configuration(&self, placed: Placed<'a, Expr>, class: &ConfigurationClass) -> Verdict {
         let mut shapes = Vec::new();
         let mut edits = Vec::new();
         for binding in self.resolver.assigned_backends(placed) {
-            let super::bindings::Value::Expression(value) = binding.value else { continue };
+            let Value::Expression(value) = binding.value else { continue };
             shapes.push(self.given(Placed { node: value, scope: binding.scope, path: binding.path }));
         }
         for meaning in self.resolver.meanings(placed) {
@@ -183,17 +185,17 @@ impl<'a> Finder<'_, 'a> {
         let found = |wanted: fn(&Shape) -> bool| shapes.iter().find(|shape| wanted(shape)).cloned();
         let aware = found(|shape| matches!(shape, Shape::EnvironmentAware(_)));
         if let Some(shape) = aware.or_else(|| found(|shape| matches!(shape, Shape::Unclear(_)))) {
-            return Verdict::Left(shape);
+            return Verdict::LeftAlone(shape);
         }
         if edits.is_empty() || !self.resolver.assigned_backends(placed).is_empty() {
-            let reason = || Shape::Unclear("its configuration is nothing that can be followed".into());
-            return Verdict::Left(shapes.into_iter().next().unwrap_or_else(reason));
+            let reason = || Shape::Unclear("its configuration cannot be traced".into());
+            return Verdict::LeftAlone(shapes.into_iter().next().unwrap_or_else(reason));
         }
         edits.dedup();
         Verdict::NeedsBackends(edits)
     }
 
-    /// One possible configuration: how it is made to have backends, or why it is left.
+    /// One possible configuration: how to give it backends, or why to leave it alone.
     fn leaf(
         &self,
         argument: Placed<'a, Expr>,
@@ -206,11 +208,11 @@ impl<'a> Finder<'_, 'a> {
         let call = leaf
             .node
             .as_call_expr()
-            .ok_or_else(|| Shape::Unclear("its configuration is no call of nixl_agent_config".into()))?;
+            .ok_or_else(|| Shape::Unclear("its configuration is not a call of `nixl_agent_config`".into()))?;
         let callee = self.resolver.meanings(Placed { node: call.func.as_ref(), ..leaf });
         if !callee.iter().any(|meaning| meaning.nixl_config_module().is_some()) {
             let name = self.source(&call.func);
-            return Err(Shape::Unclear(format!("its configuration comes from a call of «{name}»")));
+            return Err(Shape::Unclear(format!("its configuration comes from a call of `{name}`")));
         }
         if let Some(backends) = keyword(call, "backends") {
             return Err(self.given(Placed { node: backends, ..leaf }));
@@ -219,9 +221,7 @@ impl<'a> Finder<'_, 'a> {
             return Err(Shape::Unclear(reason));
         }
         if call.args.len() > POSITIONS_BEFORE_BACKENDS {
-            return Err(Shape::Unclear(
-                "its configuration has so many positional arguments that one may be the backends".into(),
-            ));
+            return Err(Shape::Unclear("a positional argument of its configuration may be the backends".into()));
         }
         let first = call.args.is_empty() && call.keywords.is_empty();
         Ok(CallEdit::AddBackends { offset: self.after_last_argument(call), first })
@@ -241,15 +241,15 @@ impl<'a> Finder<'_, 'a> {
         if matches!(argument.node, Expr::Name(_) | Expr::Attribute(_)) {
             return Ok(CallEdit::OrConfiguration { offset: end(argument.node), class });
         }
-        Err(Shape::Unclear("its configuration may be None in a way that cannot be followed".into()))
+        Err(Shape::Unclear("its configuration may be `None`, and where that comes from cannot be traced".into()))
     }
 
-    /// Backends that the caller gives: from the environment, or its own.
+    /// Backends given by the file: from the environment, or its own.
     fn given(&self, backends: Placed<'a, Expr>) -> Shape {
         let read = self.resolver.environment_read(backends);
         match read.or_else(|| self.resolver.environment_test(backends.scope, backends.path)) {
             Some(read) => Shape::EnvironmentAware(read),
-            None => Shape::Configured(format!("backends={}", self.source(backends.node))),
+            None => Shape::Configured(format!("`backends={}`", self.source(backends.node))),
         }
     }
 
@@ -272,8 +272,8 @@ impl<'a> Finder<'_, 'a> {
         }
     }
 
-    /// Whether a name is NIXL's configuration class at the call, and bound wherever the agent's class is: a name that
-    /// is missing where the other has a stand-in would turn a clear error into a NameError.
+    /// Whether a name is NIXL's configuration class at the call, and bound wherever the agent's class is: where the
+    /// import fails and only the agent has a substitute, an unbound name would turn a clear error into a NameError.
     fn is_configuration_class(&self, name: &str, at: Placed<'a, Expr>, agent_has_alternative: bool) -> bool {
         let Some((_, bindings)) = self.bindings.look_up(name, at.scope, start(at.node), at.path) else { return false };
         let meanings: Vec<Meaning> = self.resolver.meanings_of_bindings(name, &bindings);
@@ -281,14 +281,14 @@ impl<'a> Finder<'_, 'a> {
         nixl > 0 && (nixl < meanings.len()) == agent_has_alternative
     }
 
-    /// The offset behind a call's last argument, inside its closing parenthesis and before a trailing comma.
-    fn after_last_argument(&self, call: &ExprCall) -> usize {
-        let close = end(call) - 1;
+    /// The end of a call's last argument, before a trailing comma and the call's closing parenthesis.
+    fn after_last_argument(&self, call: &ExprCall) -> TextOffset {
+        let close = end(call).0 - 1;
         let values = call.args.iter().chain(call.keywords.iter().map(|keyword| &keyword.value));
-        let Some(last) = values.map(end).max() else { return close };
-        // The argument's own parentheses are no part of it in the tree.
-        let mut offset = last;
-        let mut rest = last;
+        let Some(last) = values.map(end).max() else { return TextOffset(close) };
+        // An argument's node does not include the parentheses around it.
+        let TextOffset(mut offset) = last;
+        let mut rest = offset;
         let bytes = self.text.as_bytes();
         while rest < close && bytes[rest] != b',' {
             match bytes[rest] {
@@ -300,15 +300,15 @@ impl<'a> Finder<'_, 'a> {
                 _ => rest += 1,
             }
         }
-        offset
+        TextOffset(offset)
     }
 
     fn source(&self, expression: &Expr) -> &'a str {
-        self.text.get(start(expression)..end(expression)).unwrap_or_default()
+        self.text.get(start(expression).0..end(expression).0).unwrap_or_default()
     }
 }
 
-/// A call of something named `nixl_agent` of which this file does not tell whether it is NIXL's.
+/// A call of a `nixl_agent` that may or may not be NIXL's.
 fn unknown_agent(call: &ExprCall, callee: &[Meaning]) -> Option<Shape> {
     let name = match call.func.as_ref() {
         Expr::Name(name) => name.id.as_str(),
@@ -319,9 +319,9 @@ fn unknown_agent(call: &ExprCall, callee: &[Meaning]) -> Option<Shape> {
         return None;
     }
     callee.iter().find_map(|meaning| match meaning {
-        Meaning::Unknown(reason) => Some(Shape::Unclear(format!("whether this is NIXL's: {reason}"))),
+        Meaning::Unknown(reason) => Some(Shape::Unclear(format!("may not be NIXL's agent: {reason}"))),
         Meaning::Member { module, .. } if module == "." => {
-            Some(Shape::Unclear("whether this is NIXL's: it is imported from another module of the package".into()))
+            Some(Shape::Unclear("may not be NIXL's agent: imported from another module of this package".into()))
         }
         _ => None,
     })
@@ -329,13 +329,13 @@ fn unknown_agent(call: &ExprCall, callee: &[Meaning]) -> Option<Shape> {
 
 fn unclear_arguments(call: &ExprCall) -> Option<String> {
     if call.args.iter().any(|argument| argument.is_starred_expr()) {
-        return Some("its arguments are unpacked from a sequence (*)".into());
+        return Some("its arguments are unpacked from a sequence (`*`)".into());
     }
     if call.keywords.iter().any(|keyword| keyword.arg.is_none()) {
-        return Some("its arguments are unpacked from a mapping (**)".into());
+        return Some("its arguments are unpacked from a mapping (`**`)".into());
     }
     if call.args.iter().any(|argument| argument.is_generator_exp_expr()) {
-        return Some("its argument is a generator".into());
+        return Some("its argument is a generator expression".into());
     }
     None
 }
@@ -343,8 +343,8 @@ fn unclear_arguments(call: &ExprCall) -> Option<String> {
 fn instantiates_all(argument: &Expr) -> Option<Shape> {
     match argument.as_constant_expr().map(|constant| &constant.value) {
         Some(Constant::Bool(false)) => None,
-        Some(Constant::Bool(true)) => Some(Shape::Configured("instantiate_all=True: every installed plugin".into())),
-        _ => Some(Shape::Unclear("instantiate_all is no constant".into())),
+        Some(Constant::Bool(true)) => Some(Shape::Configured("`instantiate_all=True`, every installed plugin".into())),
+        _ => Some(Shape::Unclear("`instantiate_all` is not a constant".into())),
     }
 }
 
@@ -361,7 +361,7 @@ fn is_none(expression: &Expr) -> bool {
     expression.as_constant_expr().is_some_and(|constant| constant.value == Constant::None)
 }
 
-/// A name, or attributes of one: evaluating it twice has no further effect.
+/// A name, or an attribute of one: it can be evaluated twice.
 fn is_dotted_name(expression: &Expr) -> bool {
     match expression {
         Expr::Name(_) => true,
@@ -372,11 +372,9 @@ fn is_dotted_name(expression: &Expr) -> bool {
 
 fn elsewhere(meaning: &Meaning) -> String {
     match meaning {
-        Meaning::Unknown(reason) => format!("its configuration comes from elsewhere: {reason}"),
-        Meaning::Member { module, name } => {
-            format!("its configuration comes from elsewhere: «{name}» of the module «{module}»")
-        }
-        _ => "its configuration comes from elsewhere".into(),
+        Meaning::Unknown(reason) => format!("its configuration cannot be traced: {reason}"),
+        Meaning::Member { module, name } => format!("its configuration is `{name}` of the module `{module}`"),
+        _ => "its configuration cannot be traced".into(),
     }
 }
 

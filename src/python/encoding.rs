@@ -1,12 +1,16 @@
-//! How a Python source file's bytes become text, and how an offset in the text becomes one in the bytes again.
+//! A Python source file: its bytes decoded to text, and offsets and insertions in the text mapped to the bytes.
 //!
-//! Source: the Python language reference, «Encoding declarations» (PEP 263): a UTF-8 byte-order mark, or a cookie in
+//! Source: the Python language reference, "Encoding declarations" (PEP 263): a UTF-8 byte-order mark, or a cookie in
 //! a comment on the first or second line, or UTF-8.
 
 use std::borrow::Cow;
-use std::fmt;
 
-/// The mark that some editors put before UTF-8.
+use thiserror::Error;
+
+use crate::source::edit::Insertion;
+use crate::source::offset::{ByteOffset, TextOffset};
+
+/// U+FEFF in UTF-8, which some editors write first.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A source file, decoded.
@@ -17,55 +21,45 @@ pub(crate) struct SourceText<'a> {
     encoding: Encoding,
 }
 
-/// How the bytes are read.
+/// The encoding of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Encoding {
     Utf8,
     Utf8WithMark,
-    /// Every byte is the character of the same number.
+    /// Each byte is the code point of the same number.
     Latin1,
     Other(&'static encoding_rs::Encoding),
 }
 
-/// Why bytes cannot be read as Python source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why bytes cannot be decoded as Python source.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum DecodeError {
-    /// A byte that no source text holds: this is some other kind of file.
+    /// A zero byte, which no Python source contains.
+    #[error("not Python source: contains a zero byte")]
     NotText,
-    /// Bytes that are not what the file says, or not UTF-8 where it says nothing; the line counts from 1.
+    /// A byte that is not valid in the declared encoding, or in UTF-8 where none is declared.
+    #[error(
+        "line {line}: byte 0x{byte:02x} is not valid {encoding}\n\
+         help: declare the encoding in a comment on the first or second line, such as `# -*- coding: latin-1 -*-`"
+    )]
     Invalid {
-        /// Counted from 1.
+        /// From 1.
         line: usize,
         /// The encoding that was tried.
         encoding: String,
-        /// The first byte that is wrong.
+        /// The first byte that is not valid.
         byte: u8,
     },
-    /// A cookie that names something unknown.
+    /// A cookie that names no known encoding.
+    #[error("the coding cookie names the unknown encoding `{0}`")]
     UnknownEncoding(String),
 }
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DecodeError::NotText => f.write_str("not Python source: it contains a zero byte, as binary files do"),
-            DecodeError::Invalid { line, encoding, byte } => write!(
-                f,
-                "line {line}: byte 0x{byte:02x} is not valid {encoding}; a file in another encoding says so in a \
-                 comment on its first or second line (PEP 263), as in «# -*- coding: latin-1 -*-»"
-            ),
-            DecodeError::UnknownEncoding(name) => write!(f, "the coding cookie names an unknown encoding, «{name}»"),
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
 
 impl<'a> SourceText<'a> {
     /// Decodes a source file.
     ///
     /// # Errors
-    /// Where the bytes are not text, or not in the encoding that the file declares.
+    /// Where the bytes are not text, or not valid in the file's encoding.
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         if memchr::memchr(0, bytes).is_some() {
             return Err(DecodeError::NotText);
@@ -93,13 +87,27 @@ impl<'a> SourceText<'a> {
         self.bytes
     }
 
-    /// The offset in the bytes of an offset in the text. The latter must lie between two characters.
-    pub(crate) fn byte_offset(&self, text_offset: usize) -> usize {
+    /// The offset in the bytes of an offset in the text, which must lie between two characters.
+    pub(crate) fn byte_offset(&self, offset: TextOffset) -> ByteOffset {
+        ByteOffset(match self.encoding {
+            Encoding::Utf8 => offset.0,
+            Encoding::Utf8WithMark => offset.0 + BYTE_ORDER_MARK.len(),
+            Encoding::Latin1 => self.text[..offset.0].chars().count(),
+            Encoding::Other(other) => other.encode(&self.text[..offset.0]).0.len(),
+        })
+    }
+
+    /// An insertion into the text as one into the bytes, in the file's encoding. Its content must be ASCII or come from
+    /// the text, so that the encoding has all its characters.
+    pub(crate) fn byte_insertion(&self, insertion: &Insertion<TextOffset>) -> Insertion<ByteOffset> {
+        Insertion::new(self.byte_offset(insertion.offset), self.encode(&insertion.content))
+    }
+
+    fn encode<'t>(&self, text: &'t str) -> Cow<'t, [u8]> {
         match self.encoding {
-            Encoding::Utf8 => text_offset,
-            Encoding::Utf8WithMark => text_offset + BYTE_ORDER_MARK.len(),
-            Encoding::Latin1 => self.text[..text_offset].chars().count(),
-            Encoding::Other(other) => other.encode(&self.text[..text_offset]).0.len(),
+            Encoding::Utf8 | Encoding::Utf8WithMark => text.as_bytes().into(),
+            Encoding::Latin1 => encoding_rs::mem::encode_latin1_lossy(text),
+            Encoding::Other(other) => other.encode(text).0,
         }
     }
 }
@@ -108,7 +116,7 @@ fn decode_utf8(bytes: &[u8]) -> Result<&str, DecodeError> {
     std::str::from_utf8(bytes).map_err(|error| invalid(bytes, error.valid_up_to(), "UTF-8"))
 }
 
-/// Decodes what encoding_rs knows, and makes sure that the way back gives the same bytes: offsets depend on it.
+/// Decodes what encoding_rs knows. Byte offsets come from encoding the text again, so that must give the same bytes.
 fn decode_other<'a>(bytes: &'a [u8], encoding: &'static encoding_rs::Encoding) -> Result<Cow<'a, str>, DecodeError> {
     let text = encoding
         .decode_without_bom_handling_and_without_replacement(bytes)
@@ -195,7 +203,7 @@ mod tests {
     fn the_mark_is_not_text() {
         let source = SourceText::decode(b"\xef\xbb\xbfx = 1").unwrap();
         assert_eq!(source.text(), "x = 1");
-        assert_eq!(source.byte_offset(2), 5);
+        assert_eq!(source.byte_offset(TextOffset(2)), ByteOffset(5));
     }
 
     #[test]
@@ -221,7 +229,10 @@ mod tests {
             bytes.extend_from_slice(b"' + y");
             let source = SourceText::decode(&bytes).unwrap();
             let at = source.text().find("' + y").unwrap();
-            assert_eq!(source.byte_offset(at), end, "{cookie}");
+            assert_eq!(source.byte_offset(TextOffset(at)), ByteOffset(end), "{cookie}");
+            let word_again = &source.text()[source.text()[..at].rfind('\'').unwrap() + 1..at];
+            let insertion = source.byte_insertion(&Insertion::new(TextOffset(at), word_again));
+            assert_eq!((insertion.offset, insertion.content.as_slice()), (ByteOffset(end), word), "{cookie}");
         }
     }
 

@@ -1,18 +1,17 @@
-//! The Python that is inserted: the helper that reads the environment variable when an agent is created.
+//! The inserted Python: a helper that reads the environment variable when an agent is created.
 //!
-//! It relies on nothing but the standard library and works on Python 3.9 and newer. It imports what it needs itself, so
-//! that it does not matter what the module imports, or under which name. All of it is ASCII: it means the same in
-//! every encoding that Python source can have.
+//! It needs only the standard library, works on Python 3.9 and newer, and imports what it needs itself, whatever the
+//! module imports. It is ASCII, so that it means the same in every encoding of Python source.
 
 use crate::choice::backend::Backend;
 use crate::choice::rule::{OnUnknown, Rule};
 
-/// The helper's name, unless the file has one like it already.
+/// The helper's name, unless the file already uses it.
 const BACKENDS_FUNCTION: &str = "_nixl_retrofit_backends";
-/// The name of the function that makes a configuration where the file has no name for its class.
+/// The name of the function that makes a configuration where the file has no name for the class.
 const CONFIGURATION_FUNCTION: &str = "_nixl_retrofit_agent_config";
 
-/// The names that the inserted functions get in one file.
+/// The names of the inserted functions in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     suffix: String,
@@ -36,7 +35,7 @@ impl Names {
         format!("{BACKENDS_FUNCTION}{}", self.suffix)
     }
 
-    /// The function that makes a configuration, of the class in the `number`th list of modules.
+    /// The function that makes a configuration of the class from the `number`th list of modules.
     pub(crate) fn configuration(&self, number: usize) -> String {
         let letter = if number == 0 { String::new() } else { format!("_of_{number}") };
         format!("{CONFIGURATION_FUNCTION}{}{letter}", self.suffix)
@@ -52,21 +51,21 @@ pub(crate) fn backends_function(name: &str, rule: &Rule) -> String {
         OnUnknown::Fallback => String::new(),
         OnUnknown::Error => format!(
             r#"    if unknown:
-        raise ValueError("NIXL Connect: {variable} names unknown backend(s) %s; known: %s" % (", ".join(unknown), ", ".join(allowed)))
+        raise ValueError("NIXL Connect: {variable} names unknown backend(s) %s; supported: %s" % (", ".join(unknown), ", ".join(allowed)))
 "#
         ),
     };
     let warning = match rule.on_unknown {
         OnUnknown::Fallback => format!(
             r#"        for backend in unknown:
-            logger.warning("NIXL Connect: Unknown backend %r in {variable} is left out; known: %s", backend, ", ".join(allowed))
+            logger.warning("NIXL Connect: Unknown backend %r in {variable} is ignored; supported: %s", backend, ", ".join(allowed))
 "#
         ),
         OnUnknown::Error => String::new(),
     };
     format!(
         r#"def {name}(_logged={{}}):
-    """The NIXL backends that {variable} names, read when an agent is created; {default} without it."""
+    """Return the NIXL backends that {variable} names when an agent is created, {default} by default."""
     import logging
     import os
 
@@ -81,7 +80,7 @@ pub(crate) fn backends_function(name: &str, rule: &Rule) -> String {
         elif backend:
             unknown.append(backend)
 {unknown}    chosen = chosen or ["{default}"]
-    if value not in _logged:  # An agent may be created for each transfer: each choice is logged once.
+    if value not in _logged:  # Log each value once: an agent may be created per transfer.
         _logged[value] = True
         logger = logging.getLogger(__name__)
 {warning}        logger.info("NIXL Connect: Using backend(s): %s", chosen)
@@ -90,11 +89,11 @@ pub(crate) fn backends_function(name: &str, rule: &Rule) -> String {
     )
 }
 
-/// The source of a function that makes a configuration of the class in the first of `modules` that is there.
+/// The source of a function that makes a configuration of the class from the first of `modules` that can be imported.
 pub(crate) fn configuration_function(name: &str, modules: &[String]) -> String {
     format!(
         r#"def {name}(**arguments):
-    """A nixl_agent_config of the module that nixl_agent comes from, imported when an agent is created."""
+    """Return a nixl_agent_config from nixl_agent's own module, imported when an agent is created."""
 {import}    return nixl_agent_config(**arguments)
 "#,
         import = import_first(modules, "    ")

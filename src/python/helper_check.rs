@@ -1,8 +1,13 @@
-//! The inserted helper, run on its own in the target's interpreter, for every kind of value that the variable can have.
+//! The inserted helper, run in the target's interpreter for every kind of value that the variable can have.
+
+use thiserror::Error;
 
 use super::helper;
 use crate::choice::backend;
-use crate::choice::rule::{OnUnknown, Rule};
+use crate::choice::rule::Rule;
+
+/// What the program prints for a value that the helper rejects.
+const REJECTED: &str = "ValueError";
 
 /// The values that are tried; None is an unset variable.
 const VALUES: [Option<&str>; 9] = [
@@ -16,6 +21,16 @@ const VALUES: [Option<&str>; 9] = [
     Some("BOGUS"),
     Some("BOGUS,LIBFABRIC"),
 ];
+
+/// The helper does not do what its rule says.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("for {setting} the inserted helper returns {found}; expected {expected}")]
+pub(crate) struct WrongHelper {
+    /// The variable and its value.
+    setting: String,
+    found: String,
+    expected: String,
+}
 
 /// A Python program that prints what the helper returns for each value, one a line.
 pub(crate) fn program(rule: &Rule) -> String {
@@ -34,27 +49,25 @@ for value in ({values},):
     try:
         print(",".join(backends()))
     except ValueError:
-        print("ValueError")
+        print("{REJECTED}")
 "#,
         values = values.join(", ")
     )
 }
 
-/// Compares what the program printed with what the contract says.
+/// Compares the program's output with what `rule` chooses.
 ///
 /// # Errors
-/// The first value for which the helper returned something else, in words.
-pub(crate) fn compare(output: &str, rule: &Rule) -> Result<(), String> {
-    let lines: Vec<&str> = output.lines().collect();
-    for (number, value) in VALUES.iter().enumerate() {
-        let expected = expected(*value, rule);
-        let found = lines.get(number).copied().unwrap_or("nothing");
+/// The first value for which the helper returned something else.
+pub(crate) fn compare(output: &str, rule: &Rule) -> Result<(), WrongHelper> {
+    let mut lines = output.lines();
+    for value in VALUES {
+        let expected = expected(value, rule);
+        let found = lines.next().unwrap_or("nothing");
         if found != expected {
-            let value = value.map_or("unset".to_string(), |value| format!("«{value}»"));
-            return Err(format!(
-                "for {} {value} the inserted helper returns {found}, and not {expected}",
-                rule.variable.as_str()
-            ));
+            let variable = &rule.variable;
+            let setting = value.map_or(format!("unset `{variable}`"), |value| format!("`{variable}={value}`"));
+            return Err(WrongHelper { setting, found: found.into(), expected });
         }
     }
     Ok(())
@@ -67,8 +80,5 @@ pub(crate) fn count() -> usize {
 
 fn expected(value: Option<&str>, rule: &Rule) -> String {
     let choice = rule.choose(value);
-    if rule.on_unknown == OnUnknown::Error && !choice.unknown.is_empty() {
-        return "ValueError".into();
-    }
-    backend::list(&choice.backends)
+    if rule.rejects(&choice) { REJECTED.into() } else { backend::list(&choice.backends) }
 }

@@ -1,17 +1,21 @@
 //! What an expression can stand for in this file: a module, a module's member, a function, a plain value.
 //!
-//! Assignments, imports, unpacked results of local functions and attributes of `self` are followed; all that cannot be
-//! followed is said to be unknown, with a reason.
+//! Traces assignments, imports, unpacked results of local functions and attributes of `self`. What cannot be traced is
+//! unknown, with a reason.
 
 use rustc_hash::FxHashSet;
 
 use rustpython_parser::ast::{Constant, Expr, ExprCall};
 
 use super::bindings::{Binding, Bindings, MODULE_SCOPE, PathId, Placed, ScopeId, Value};
-use super::{end, start, walk};
+use super::span::{end, start};
+use crate::source::offset::TextOffset;
 
-/// How many assignments, calls and attributes are followed one after the other.
-const DEPTH: usize = 24;
+/// The longest chain of assignments, calls and attributes that is traced.
+pub(super) const DEPTH: usize = 24;
+
+/// The expressions already visited, so that circular names end.
+type Seen = FxHashSet<(TextOffset, TextOffset, ScopeId)>;
 
 /// One possible meaning of an expression.
 #[derive(Clone, Debug)]
@@ -29,19 +33,19 @@ pub(crate) enum Meaning<'a> {
     Function(ScopeId),
     /// An expression that stands for itself: a call, a literal, …
     Plain(Placed<'a, Expr>),
-    /// A class of this file, or a builtin: in any case nothing of NIXL's.
+    /// A class of this file, or a builtin: certainly not NIXL's.
     Other,
-    /// Not to be told from this file; why.
+    /// This file does not tell; why.
     Unknown(String),
 }
 
 impl Meaning<'_> {
-    /// The NIXL module, where this is NIXL's agent class.
+    /// The module of NIXL's agent class, where this is that class.
     pub(crate) fn nixl_agent_module(&self) -> Option<&str> {
         self.nixl_member("nixl_agent")
     }
 
-    /// The NIXL module, where this is NIXL's class for an agent's configuration.
+    /// The module of NIXL's configuration class, where this is that class.
     pub(crate) fn nixl_config_module(&self) -> Option<&str> {
         self.nixl_member("nixl_agent_config")
     }
@@ -54,8 +58,8 @@ impl Meaning<'_> {
     }
 }
 
-/// Whether a module is NIXL's Python binding: `nixl` (the meta package), `nixl_cu12`, `nixl_cu13`, `nixl_rocm`, or
-/// `_api` in one of them.
+/// Whether a module is NIXL's Python binding: one of the packages `nixl` (a meta package), `nixl_cu12`, `nixl_cu13` and
+/// `nixl_rocm`, or `_api` in one of them.
 pub(crate) fn is_nixl(module: &str) -> bool {
     let (package, rest) = module.split_once('.').unwrap_or((module, "_api"));
     let known = package == "nixl" || package == "nixl_rocm" || package.strip_prefix("nixl_cu").is_some_and(is_number);
@@ -73,16 +77,9 @@ fn member<'a>(module: &str, name: &str) -> Meaning<'a> {
     if is_module { Meaning::Module(full) } else { Meaning::Member { module: module.into(), name: name.into() } }
 }
 
-/// A read of an environment variable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EnvironmentRead {
-    /// The variable's name, where it is a constant.
-    pub variable: Option<String>,
-}
-
-/// Follows names through one module.
+/// Traces names through one module.
 pub(crate) struct Resolver<'b, 'a> {
-    bindings: &'b Bindings<'a>,
+    pub(super) bindings: &'b Bindings<'a>,
 }
 
 impl<'b, 'a> Resolver<'b, 'a> {
@@ -94,27 +91,21 @@ impl<'b, 'a> Resolver<'b, 'a> {
     /// Everything that an expression can stand for.
     pub(crate) fn meanings(&self, placed: Placed<'a, Expr>) -> Vec<Meaning<'a>> {
         let mut found = Vec::new();
-        self.collect(placed, DEPTH, &mut FxHashSet::default(), &mut found);
+        self.collect(placed, DEPTH, &mut Seen::default(), &mut found);
         found
     }
 
     /// Everything that a name with these bindings can stand for.
     pub(crate) fn meanings_of_bindings(&self, name: &str, bindings: &[&Binding<'a>]) -> Vec<Meaning<'a>> {
         let mut found = Vec::new();
-        bindings.iter().for_each(|binding| self.binding(name, binding, DEPTH, &mut FxHashSet::default(), &mut found));
+        bindings.iter().for_each(|binding| self.binding(name, binding, DEPTH, &mut Seen::default(), &mut found));
         found
     }
 
-    fn collect(
-        &self,
-        placed: Placed<'a, Expr>,
-        depth: usize,
-        seen: &mut FxHashSet<(usize, usize, ScopeId)>,
-        found: &mut Vec<Meaning<'a>>,
-    ) {
+    fn collect(&self, placed: Placed<'a, Expr>, depth: usize, seen: &mut Seen, found: &mut Vec<Meaning<'a>>) {
         let expression = placed.node;
         if depth == 0 {
-            return found.push(Meaning::Unknown("it goes through too many assignments".into()));
+            return found.push(Meaning::Unknown("too many assignments to trace".into()));
         }
         if !seen.insert((start(expression), end(expression), placed.scope)) {
             return;
@@ -130,10 +121,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
                 }
                 let modules: Vec<_> = owners.iter().filter_map(|owner| module_member(owner, &attribute.attr)).collect();
                 if modules.is_empty() {
-                    found.push(Meaning::Unknown(format!(
-                        "«{}» is an attribute of something not followed",
-                        attribute.attr
-                    )));
+                    found.push(Meaning::Unknown(format!("the object of `.{}` cannot be traced", attribute.attr)));
                 }
                 found.extend(modules);
             }
@@ -156,11 +144,11 @@ impl<'b, 'a> Resolver<'b, 'a> {
     fn name(
         &self,
         name: &str,
-        position: usize,
+        position: TextOffset,
         scope: ScopeId,
         path: PathId,
         depth: usize,
-        seen: &mut FxHashSet<(usize, usize, ScopeId)>,
+        seen: &mut Seen,
         found: &mut Vec<Meaning<'a>>,
     ) {
         match self.bindings.look_up(name, scope, position, path) {
@@ -178,18 +166,11 @@ impl<'b, 'a> Resolver<'b, 'a> {
             Some(module) => member(module, name),
             // Bound nowhere: a builtin, or a NameError.
             None if modules.is_empty() => Meaning::Other,
-            None => Meaning::Unknown(format!("«{name}» may come from «from {} import *»", modules[0])),
+            None => Meaning::Unknown(format!("`{name}` may come from `from {} import *`", modules[0])),
         }
     }
 
-    fn binding(
-        &self,
-        name: &str,
-        binding: &Binding<'a>,
-        depth: usize,
-        seen: &mut FxHashSet<(usize, usize, ScopeId)>,
-        found: &mut Vec<Meaning<'a>>,
-    ) {
+    fn binding(&self, name: &str, binding: &Binding<'a>, depth: usize, seen: &mut Seen, found: &mut Vec<Meaning<'a>>) {
         let placed = |node| Placed { node, scope: binding.scope, path: binding.path };
         match binding.value {
             Value::Module(module) => found.push(Meaning::Module(module.into())),
@@ -199,26 +180,26 @@ impl<'b, 'a> Resolver<'b, 'a> {
             Value::Element(expression, number) => self.element(placed(expression), number, depth - 1, seen, found),
             Value::Class => found.push(Meaning::Other),
             Value::Parameter => {
-                found.push(Meaning::Unknown(format!("«{name}» is a parameter: its value comes from the caller")))
+                found.push(Meaning::Unknown(format!("`{name}` is a parameter, so its value comes from the caller")))
             }
-            Value::Opaque(how) => found.push(Meaning::Unknown(format!("«{name}» is {how}"))),
+            Value::Opaque(how) => found.push(Meaning::Unknown(format!("`{name}` is {how}"))),
         }
     }
 
-    /// The element of a tuple: one that stands there, or one that a local function returns.
+    /// An element of a tuple that is written out, or that a local function returns.
     fn element(
         &self,
         placed: Placed<'a, Expr>,
         number: usize,
         depth: usize,
-        seen: &mut FxHashSet<(usize, usize, ScopeId)>,
+        seen: &mut Seen,
         found: &mut Vec<Meaning<'a>>,
     ) {
         let mut whole = Vec::new();
         self.collect(placed, depth, seen, &mut whole);
         for meaning in whole {
             let Meaning::Plain(plain) = meaning else {
-                found.push(Meaning::Unknown("it is unpacked from something not followed".into()));
+                found.push(untraced_tuple());
                 continue;
             };
             for tuple in self.results(plain, depth) {
@@ -226,7 +207,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
                     Expr::Tuple(node) => &node.elts,
                     Expr::List(node) => &node.elts,
                     _ => {
-                        found.push(Meaning::Unknown("it is unpacked from something not followed".into()));
+                        found.push(untraced_tuple());
                         continue;
                     }
                 };
@@ -237,7 +218,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
         }
     }
 
-    /// What a call of a local function gives: what the function returns. Anything else stands for itself.
+    /// What the function returns, where `plain` calls a local one; otherwise the expression itself.
     fn results(&self, plain: Placed<'a, Expr>, depth: usize) -> Vec<Placed<'a, Expr>> {
         let Expr::Call(call) = plain.node else { return vec![plain] };
         let functions = self.local_functions(Placed { node: call, scope: plain.scope, path: plain.path }, depth);
@@ -246,26 +227,22 @@ impl<'b, 'a> Resolver<'b, 'a> {
         if returned.is_empty() { vec![plain] } else { returned }
     }
 
-    /// What a call of a local function gives, or the expression itself.
+    /// What the function returns, where `plain` calls a local one; otherwise the expression itself.
     pub(crate) fn returned(&self, plain: Placed<'a, Expr>) -> Vec<Placed<'a, Expr>> {
         self.results(plain, DEPTH)
     }
 
-    fn local_functions(&self, call: Placed<'a, ExprCall>, depth: usize) -> Vec<ScopeId> {
+    /// The functions of this file that a call may call.
+    pub(super) fn local_functions(&self, call: Placed<'a, ExprCall>, depth: usize) -> Vec<ScopeId> {
         let mut callees = Vec::new();
         let callee = Placed { node: call.node.func.as_ref(), scope: call.scope, path: call.path };
-        self.collect(callee, depth.saturating_sub(1), &mut FxHashSet::default(), &mut callees);
+        self.collect(callee, depth.saturating_sub(1), &mut Seen::default(), &mut callees);
         let function = |meaning: &Meaning| if let Meaning::Function(scope) = meaning { Some(*scope) } else { None };
         callees.iter().filter_map(function).collect()
     }
 
     /// What `self.NAME` was assigned in the same class, or `config.NAME` in the same scope.
-    fn attribute(
-        &self,
-        placed: Placed<'a, Expr>,
-        depth: usize,
-        seen: &mut FxHashSet<(usize, usize, ScopeId)>,
-    ) -> Option<Vec<Meaning<'a>>> {
+    fn attribute(&self, placed: Placed<'a, Expr>, depth: usize, seen: &mut Seen) -> Option<Vec<Meaning<'a>>> {
         let attribute = placed.node.as_attribute_expr()?;
         let owner = attribute.value.as_name_expr()?;
         let assigned = self.attribute_bindings(placed, &owner.id, &attribute.attr)?;
@@ -274,7 +251,8 @@ impl<'b, 'a> Resolver<'b, 'a> {
         Some(found)
     }
 
-    fn attribute_bindings(
+    /// The assignments to an attribute of a name that are in force at a place.
+    pub(super) fn attribute_bindings(
         &self,
         placed: Placed<'a, Expr>,
         owner: &'a str,
@@ -282,7 +260,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
     ) -> Option<Vec<&'b Binding<'a>>> {
         let class = self.bindings.class_of_method(placed.scope, owner);
         let bindings = self.bindings.scope(class.unwrap_or(placed.scope)).attributes.get(&(owner, attribute))?;
-        // A method runs in no known order with the others.
+        // Methods run in no known order.
         let position = class.is_none().then_some(start(placed.node));
         Some(self.bindings.reaching(bindings, position, placed.path))
     }
@@ -299,127 +277,15 @@ impl<'b, 'a> Resolver<'b, 'a> {
     fn imported_by_call(&self, call: Placed<'a, ExprCall>, depth: usize) -> Option<String> {
         let mut callees = Vec::new();
         let callee = Placed { node: call.node.func.as_ref(), scope: call.scope, path: call.path };
-        self.collect(callee, depth.saturating_sub(1), &mut FxHashSet::default(), &mut callees);
+        self.collect(callee, depth.saturating_sub(1), &mut Seen::default(), &mut callees);
         let imports = |m: &Meaning| matches!(m, Meaning::Member { module, name } if module == "importlib" && name == "import_module");
         callees.iter().any(imports).then_some(())?;
         constant_text(call.node.args.first()?).map(str::to_string)
     }
+}
 
-    /// The first read of an environment variable in an expression, or in what its names were assigned from, under
-    /// conditions included: hand patches spread it over several statements.
-    pub(crate) fn environment_read(&self, placed: Placed<'a, Expr>) -> Option<EnvironmentRead> {
-        self.read_in(placed, DEPTH, &mut FxHashSet::default())
-    }
-
-    /// A read in the conditions around a place.
-    pub(crate) fn environment_test(&self, scope: ScopeId, path: PathId) -> Option<EnvironmentRead> {
-        self.bindings.tests(path).find_map(|test| self.environment_read(Placed { node: test, scope, path }))
-    }
-
-    fn read_in(
-        &self,
-        placed: Placed<'a, Expr>,
-        depth: usize,
-        seen: &mut FxHashSet<(usize, usize)>,
-    ) -> Option<EnvironmentRead> {
-        if depth == 0 || !seen.insert((start(placed.node), end(placed.node))) {
-            return None;
-        }
-        if let Some(read) = self.read_here(placed) {
-            return Some(read);
-        }
-        if let Some(read) = self.read_in_source(placed, depth, seen) {
-            return Some(read);
-        }
-        let mut read = None;
-        let mut look = |child: &'a Expr| {
-            if read.is_none() {
-                read = self.read_in(Placed { node: child, ..placed }, depth - 1, seen);
-            }
-        };
-        comprehension_parts(placed.node).into_iter().for_each(&mut look);
-        walk::children(placed.node, &mut look);
-        read
-    }
-
-    /// `os.environ[…]`, `os.environ.get(…)`, `os.getenv(…)`.
-    fn read_here(&self, placed: Placed<'a, Expr>) -> Option<EnvironmentRead> {
-        let environ = |node: &'a Expr| self.is_member(Placed { node, ..placed }, "os", &["environ", "environb"]);
-        let key = match placed.node {
-            Expr::Subscript(node) if environ(&node.value) => node.slice.as_ref(),
-            Expr::Compare(node) if node.comparators.iter().any(environ) => node.left.as_ref(),
-            Expr::Call(call) => {
-                let getenv =
-                    self.is_member(Placed { node: call.func.as_ref(), ..placed }, "os", &["getenv", "getenvb"]);
-                let method = call.func.as_attribute_expr().is_some_and(|attribute| environ(&attribute.value));
-                if !getenv && !method {
-                    return None;
-                }
-                match call.args.first().or_else(|| call.keywords.first().map(|keyword| &keyword.value)) {
-                    Some(key) => key,
-                    None => return Some(EnvironmentRead { variable: None }),
-                }
-            }
-            _ => return None,
-        };
-        let meanings = self.meanings(Placed { node: key, ..placed });
-        let constant = meanings
-            .iter()
-            .find_map(|meaning| if let Meaning::Plain(plain) = meaning { constant_text(plain.node) } else { None });
-        Some(EnvironmentRead { variable: constant.map(str::to_string) })
-    }
-
-    fn is_member(&self, placed: Placed<'a, Expr>, wanted_module: &str, wanted: &[&str]) -> bool {
-        let is = |m: &Meaning| matches!(m, Meaning::Member { module, name } if module == wanted_module && wanted.contains(&name.as_str()));
-        matches!(placed.node, Expr::Name(_) | Expr::Attribute(_)) && self.meanings(placed).iter().any(is)
-    }
-
-    /// What a name or an attribute was assigned from, or what a local function does.
-    fn read_in_source(
-        &self,
-        placed: Placed<'a, Expr>,
-        depth: usize,
-        seen: &mut FxHashSet<(usize, usize)>,
-    ) -> Option<EnvironmentRead> {
-        let bindings = match placed.node {
-            Expr::Name(name) => self.bindings.look_up(&name.id, placed.scope, start(placed.node), placed.path)?.1,
-            Expr::Attribute(attribute) => {
-                let owner = attribute.value.as_name_expr()?;
-                self.attribute_bindings(placed, &owner.id, &attribute.attr)?
-            }
-            Expr::Call(call) => {
-                let functions =
-                    self.local_functions(Placed { node: call, scope: placed.scope, path: placed.path }, depth);
-                return functions.into_iter().find_map(|function| self.read_in_function(function, depth, seen));
-            }
-            _ => return None,
-        };
-        bindings.into_iter().find_map(|binding| {
-            let place = |node| Placed { node, scope: binding.scope, path: binding.path };
-            let value = match binding.value {
-                Value::Expression(expression) | Value::Element(expression, _) => {
-                    self.read_in(place(expression), depth - 1, seen)
-                }
-                _ => None,
-            };
-            let tested =
-                || self.bindings.tests(binding.path).find_map(|test| self.read_in(place(test), depth - 1, seen));
-            // A condition counts only for what is assigned under it, not for an import in it.
-            value.or_else(|| matches!(binding.value, Value::Expression(_)).then(tested).flatten())
-        })
-    }
-
-    fn read_in_function(
-        &self,
-        function: ScopeId,
-        depth: usize,
-        seen: &mut FxHashSet<(usize, usize)>,
-    ) -> Option<EnvironmentRead> {
-        let inside = |placed: &&Placed<'a, Expr>| self.bindings.is_inside(placed.scope, function);
-        let returned =
-            self.bindings.returns.iter().filter(inside).find_map(|value| self.read_in(*value, depth - 1, seen));
-        returned.or_else(|| self.bindings.uses.iter().filter(inside).find_map(|used| self.read_here(*used)))
-    }
+fn untraced_tuple<'a>() -> Meaning<'a> {
+    Meaning::Unknown("unpacked from a value that cannot be traced".into())
 }
 
 fn module_member<'a>(owner: &Meaning, attribute: &str) -> Option<Meaning<'a>> {
@@ -429,21 +295,10 @@ fn module_member<'a>(owner: &Meaning, attribute: &str) -> Option<Meaning<'a>> {
     }
 }
 
-fn constant_text(expression: &Expr) -> Option<&str> {
+/// The value of a string literal.
+pub(super) fn constant_text(expression: &Expr) -> Option<&str> {
     match &expression.as_constant_expr()?.value {
         Constant::Str(text) => Some(text),
         _ => None,
     }
-}
-
-/// What a comprehension is made of; its own variables are not followed.
-fn comprehension_parts(expression: &Expr) -> Vec<&Expr> {
-    let (generators, results): (_, Vec<&Expr>) = match expression {
-        Expr::ListComp(node) => (&node.generators, vec![&node.elt]),
-        Expr::SetComp(node) => (&node.generators, vec![&node.elt]),
-        Expr::GeneratorExp(node) => (&node.generators, vec![&node.elt]),
-        Expr::DictComp(node) => (&node.generators, vec![&node.key, &node.value]),
-        _ => return Vec::new(),
-    };
-    generators.iter().map(|generator| &generator.iter).chain(results).collect()
 }

@@ -1,8 +1,9 @@
 //! One file: what it is now, and what it would become.
 
-use std::fmt;
 use std::mem::ManuallyDrop;
 use std::path::Path;
+
+use thiserror::Error;
 
 use super::agent_call::{self, Shape, Site};
 use super::encoding::{DecodeError, SourceText};
@@ -13,75 +14,55 @@ use crate::choice::rule::Rule;
 use crate::report::file::{Action, FileStatus, SiteReport, SiteShape};
 use crate::source::diff;
 use crate::source::marker::Marker;
-use crate::threads::beside;
+use crate::threads;
 
-/// This program's version, for the marker.
+/// The version that a new marker carries.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What is to be done with a file.
+/// What `apply` does with a file.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// What the file is, before anything is written.
     pub status: FileStatus,
-    /// Its calls.
+    /// Its calls that create an agent.
     pub sites: Vec<SiteReport>,
     /// Its new bytes, where it would change.
     pub patched: Option<Vec<u8>>,
     /// The change as a unified diff; empty where there is none.
     pub diff: Vec<u8>,
-    /// What a user should know besides.
+    /// What else a user should know, one sentence each.
     pub notes: Vec<String>,
 }
 
-/// Why a file cannot be dealt with.
-#[derive(Debug)]
+/// Why a file cannot be processed.
+#[derive(Debug, Error)]
 pub(crate) enum PatchError {
-    /// Its bytes are no Python source.
-    Decode(DecodeError),
-    /// Its text is no Python.
-    Syntax(SyntaxError),
-    /// It was patched by this tool, and edited afterwards.
+    /// Its bytes cannot be decoded.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Its text is not Python.
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    /// It was edited after nixl-retrofit patched it.
+    #[error(
+        "edited since nixl-retrofit {version} patched it: {what}; nothing was changed\n\
+         help: reinstall the distribution to get the original, then run `apply` again"
+    )]
     EditedSince {
         /// The version that patched it.
         version: String,
         /// What cannot be done for that reason.
         what: &'static str,
     },
-    /// It is not patched by this tool.
+    /// It carries no marker.
+    #[error("not patched by nixl-retrofit; nothing to revert")]
     NotPatched,
-    /// The rewrite is wrong: a fault of this program.
-    Rewrite(Mismatch),
+    /// The rewrite is wrong: a bug in this program.
+    #[error("{0}; nothing was changed\nhelp: this is a bug in nixl-retrofit; please report it with the file")]
+    Rewrite(#[from] Mismatch),
 }
 
-impl fmt::Display for PatchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PatchError::Decode(error) => error.fmt(f),
-            PatchError::Syntax(error) => {
-                writeln!(f, "{}:{}: {}\n    {}", error.line, error.column, error.message, error.text.trim_end())?;
-                f.write_str("Where Python itself accepts the file, its syntax is newer than this program's parser; please report it")
-            }
-            PatchError::EditedSince { version, what } => write!(
-                f,
-                "nixl-retrofit {version} patched this file and it was edited since, so {what}; nothing was changed. \
-                 Install the distribution again to get its original, then apply again"
-            ),
-            PatchError::NotPatched => {
-                f.write_str("this file carries no marker of nixl-retrofit: there is nothing to revert")
-            }
-            PatchError::Rewrite(mismatch) => {
-                write!(
-                    f,
-                    "{mismatch}; nothing was changed. This is a fault of nixl-retrofit: please report it with the file"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for PatchError {}
-
-/// A file as it is, and its path for a diff.
+/// A file as it is, and its path for the diff.
 #[derive(Clone, Copy)]
 struct Present<'a> {
     path: &'a Path,
@@ -113,9 +94,9 @@ pub(crate) fn revert(bytes: &[u8]) -> Result<Vec<u8>, PatchError> {
 }
 
 fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> Result<Plan, PatchError> {
-    let source = SourceText::decode(bytes).map_err(PatchError::Decode)?;
-    // Taking a tree apart takes a tenth of the time that building it took, and the program ends soon.
-    let module = ManuallyDrop::new(parse(source.text()).map_err(PatchError::Syntax)?);
+    let source = SourceText::decode(bytes)?;
+    // Leaked: dropping a tree takes a tenth of the time that parsing took, and the program ends soon.
+    let module = ManuallyDrop::new(parse(source.text())?);
     let sites = agent_call::find(source.text(), &module);
     let reports = sites.iter().map(report).collect();
     if sites.iter().all(|site| site.edits.is_empty()) {
@@ -128,15 +109,15 @@ fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> 
         });
     }
     let original = Original { source: &source, module: &module, sites: &sites };
-    let rewrite = rewrite::rewrite(&original, rule, version).map_err(PatchError::Rewrite)?;
+    let rewrite = rewrite::rewrite(&original, rule, version);
     let diff = || diff::unified(present.path, present.bytes, &rewrite.bytes);
-    let (proof, diff) = beside(diff, || rewrite.prove(&original));
-    proof.map_err(PatchError::Rewrite)?;
+    let (proof, diff) = threads::join(diff, || rewrite.prove(&original));
+    proof?;
     Ok(Plan { status: FileStatus::WouldPatch, sites: reports, patched: Some(rewrite.bytes), diff, notes: Vec::new() })
 }
 
-/// A file that this tool patched: it changes only when an option does. Another version of the tool that would insert
-/// the same code is no reason.
+/// A file that carries a marker and is unedited: it changes only where the inserted code does. A new version of
+/// nixl-retrofit that would insert the same code leaves it.
 fn replan(present: Present, original: &[u8], marker: &Marker, rule: &Rule) -> Result<Plan, PatchError> {
     let mut plan = plan_original(original, present, rule, &marker.version)?;
     if plan.patched.as_deref() == Some(present.bytes) {
@@ -146,8 +127,8 @@ fn replan(present: Present, original: &[u8], marker: &Marker, rule: &Rule) -> Re
         return Ok(plan);
     }
     let mut plan = plan_original(original, present, rule, VERSION)?;
-    plan.notes.push(format!("patched before by nixl-retrofit {} with: {}", marker.version, marker.options));
-    plan.notes.push("lines and columns are those of the original".into());
+    plan.notes.push(format!("previously patched by nixl-retrofit {} with `{}`", marker.version, marker.options));
+    plan.notes.push("lines and columns refer to the original".into());
     Ok(plan)
 }
 
@@ -155,13 +136,13 @@ fn plan_edited(present: Present, marker: &Marker, rule: &Rule) -> Result<Plan, P
     let mut plan = plan_original(present.bytes, present, rule, VERSION)?;
     let edited = |what| PatchError::EditedSince { version: marker.version.clone(), what };
     if plan.patched.is_some() {
-        return Err(edited("the call that it now has cannot be patched"));
+        return Err(edited("its new call cannot be patched"));
     }
     if marker.options != rule.to_string() {
         return Err(edited("other options cannot be applied"));
     }
     plan.status = FileStatus::AlreadyPatched;
-    plan.notes.push(format!("edited since nixl-retrofit {} patched it; it can no longer be reverted", marker.version));
+    plan.notes.push(format!("edited since nixl-retrofit {} patched it: it can no longer be reverted", marker.version));
     Ok(plan)
 }
 
@@ -178,14 +159,18 @@ fn untouched(sites: &[Site]) -> FileStatus {
 
 fn report(site: &Site) -> SiteReport {
     let (shape, variable, reason) = match &site.shape {
-        Shape::Bare => (SiteShape::Bare, None, "no configuration: NIXL's default backend".to_string()),
+        Shape::Bare => (SiteShape::Bare, None, "no configuration, so NIXL uses its default backend".to_string()),
         Shape::ConfigurationWithoutBackends => {
-            (SiteShape::ConfigWithoutBackends, None, "a configuration without backends: NIXL's default backend".into())
+            let reason = "a configuration without backends, so NIXL uses its default backend";
+            (SiteShape::ConfigWithoutBackends, None, reason.into())
         }
-        Shape::Configured(how) => (SiteShape::Configured, None, format!("the caller chooses: {how}")),
+        Shape::Configured(how) => (SiteShape::Configured, None, format!("chooses its own backends: {how}")),
         Shape::EnvironmentAware(read) => {
-            let variable = read.variable.as_deref().unwrap_or("whose name is no constant");
-            (SiteShape::EnvAware, read.variable.clone(), format!("reads the environment variable {variable}"))
+            let reason = match &read.variable {
+                Some(name) => format!("reads the environment variable `{name}`"),
+                None => "reads an environment variable whose name is not a constant".into(),
+            };
+            (SiteShape::EnvAware, read.variable.clone(), reason)
         }
         Shape::Unclear(reason) => (SiteShape::Unclear, None, reason.clone()),
     };

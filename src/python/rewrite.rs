@@ -1,15 +1,17 @@
-//! From calls that ignore the environment to calls that heed it: what is inserted, and where.
+//! Makes calls that ignore the environment read it: what is inserted, and where.
 
 use rustpython_parser::ast::{Constant, Stmt};
 
 use super::agent_call::{CallEdit, ConfigurationClass, Site};
 use super::encoding::SourceText;
 use super::helper::{self, Names};
-use super::{end, first_offset, verify};
+use super::span::{end, first_offset};
+use super::verify;
 use crate::choice::rule::Rule;
 use crate::source::edit::{self, InsertedSpan, Insertion};
 use crate::source::lines::{line_end, line_start};
 use crate::source::marker;
+use crate::source::offset::{ByteOffset, TextOffset};
 
 /// A rewritten file, not to be written before it is proved.
 #[derive(Debug)]
@@ -17,77 +19,60 @@ pub(crate) struct Rewrite {
     /// The new bytes.
     pub bytes: Vec<u8>,
     text: String,
-    spans: Vec<InsertedSpan>,
+    spans: Vec<InsertedSpan<TextOffset>>,
     sha256: String,
 }
 
-/// What a rewrite begins from.
+/// What a rewrite starts from.
 #[derive(Clone, Copy)]
 pub(crate) struct Original<'a> {
     /// The file.
     pub source: &'a SourceText<'a>,
-    /// Its tree.
+    /// Its syntax tree.
     pub module: &'a [Stmt],
-    /// Its calls.
+    /// Its calls that create an agent.
     pub sites: &'a [Site],
 }
 
 /// Makes every call of `original` that can be rewritten read the environment. `version` goes into the marker.
-///
-/// # Errors
-/// Where the result is no text: a fault of this program.
-pub(crate) fn rewrite(original: &Original, rule: &Rule, version: &str) -> Result<Rewrite, verify::Mismatch> {
-    let text = original.source.text();
-    let names = Names::unused_in(text);
+pub(crate) fn rewrite(original: &Original, rule: &Rule, version: &str) -> Rewrite {
+    let source = original.source;
+    let names = Names::unused_in(source.text());
     let mut classes = Classes::default();
-    let mut in_text: Vec<Insertion> =
+    let mut in_text: Vec<Insertion<TextOffset>> =
         original.sites.iter().flat_map(|site| &site.edits).map(|edit| insertion(edit, &names, &mut classes)).collect();
     in_text.sort();
     in_text.dedup();
+    let mut in_bytes: Vec<_> = in_text.iter().map(|insertion| source.byte_insertion(insertion)).collect();
 
-    let place = helper_place(text, original.module, original.sites);
-    let spans_of_calls = to_bytes(original.source, &in_text);
-    let sha256 = marker::sha256(original.source.bytes());
+    let place = helper_place(source.text(), original.module, original.sites);
+    let spans_of_calls: Vec<_> = in_bytes.iter().map(Insertion::span).collect();
+    let sha256 = marker::sha256(source.bytes());
     let marker = |helper| marker::lines(version, &rule.to_string(), &sha256, helper, &spans_of_calls);
-    let content = helper_content(original.source, &place, rule, &names, &classes, marker);
-    in_text.push(Insertion::new(place.offset, content));
-    in_text.sort_by_key(|insertion| insertion.offset);
+    let helper = Insertion::new(place.offset, helper_content(source, &place, rule, &names, &classes, marker));
 
-    let spans: Vec<InsertedSpan> = in_text.iter().map(Insertion::span).collect();
-    let patched_text =
-        String::from_utf8(edit::insert(text.as_bytes(), &in_text)).map_err(|_| verify::Mismatch::NotText)?;
-    let in_bytes: Vec<Insertion> = in_text
-        .into_iter()
-        .map(|insertion| Insertion {
-            offset: original.source.byte_offset(insertion.offset),
-            content: insertion.content,
-        })
-        .collect();
-    let bytes = edit::insert(original.source.bytes(), &in_bytes);
-    Ok(Rewrite { bytes, text: patched_text, spans, sha256 })
+    let before = in_text.partition_point(|insertion| insertion.offset <= helper.offset);
+    in_bytes.insert(before, source.byte_insertion(&helper));
+    in_text.insert(before, helper);
+    let spans = in_text.iter().map(Insertion::span).collect();
+    let (text, bytes) = (edit::insert(source.text(), &in_text), edit::insert(source.bytes(), &in_bytes));
+    Rewrite { bytes, text, spans, sha256 }
 }
 
 impl Rewrite {
-    /// Proves, in memory, that this is the original and what was inserted, and that it can be turned back.
+    /// Proves that this is the original with the insertions, and that it can be reverted.
     ///
     /// # Errors
-    /// Where it does not parse, or its tree is not the original's but for what was inserted: a fault of this program,
-    /// found before anything is written.
+    /// Where it does not parse, is not the original but for the insertions, or cannot be reverted: a bug in this
+    /// program, found before anything is written.
     pub(crate) fn prove(&self, original: &Original) -> Result<(), verify::Mismatch> {
         verify::verify(original.source.text(), original.module, &self.text, &self.spans)?;
+        verify::decodes(&self.bytes, &self.text)?;
         verify::reverts(original.source.bytes(), &self.sha256, &self.bytes)
     }
 }
 
-fn to_bytes(source: &SourceText, insertions: &[Insertion]) -> Vec<InsertedSpan> {
-    let span = |insertion: &Insertion| InsertedSpan {
-        offset: source.byte_offset(insertion.offset),
-        length: insertion.content.len(),
-    };
-    insertions.iter().map(span).collect()
-}
-
-/// The lists of modules from which configurations are imported; one function each.
+/// The lists of modules that a configuration class is imported from; each list gets an inserted function.
 #[derive(Default)]
 struct Classes(Vec<Vec<String>>);
 
@@ -108,7 +93,7 @@ impl Classes {
     }
 }
 
-fn insertion(edit: &CallEdit, names: &Names, classes: &mut Classes) -> Insertion {
+fn insertion(edit: &CallEdit, names: &Names, classes: &mut Classes) -> Insertion<TextOffset> {
     let backends = format!("backends={}()", names.backends());
     match edit {
         CallEdit::AddConfiguration { offset, keyword, class } => {
@@ -125,35 +110,35 @@ fn insertion(edit: &CallEdit, names: &Names, classes: &mut Classes) -> Insertion
 
 /// Where the helper goes.
 struct Place {
-    /// In the text: between two statements.
-    offset: usize,
-    /// Whether something stands before it on the same line.
+    /// Between two statements.
+    offset: TextOffset,
+    /// Whether other text precedes it on its line.
     after_text: bool,
-    /// Whether a statement stands behind it on the same line.
+    /// Whether a statement follows it on its line.
     before_statement: bool,
 }
 
-/// After the module's docstring, `from __future__` imports and import block; but before the first statement that
-/// creates an agent, since the helper must exist by then.
+/// After the module's docstring, `from __future__` imports and import block, but before the first statement that
+/// creates an agent, which may call the helper at once.
 fn helper_place(text: &str, module: &[Stmt], sites: &[Site]) -> Place {
-    let first_edit = sites.iter().flat_map(|site| &site.edits).map(edit_offset).min().unwrap_or(text.len());
+    let first_edit = sites.iter().flat_map(|site| &site.edits).map(edit_offset).min().unwrap_or(TextOffset(text.len()));
     let preamble = module
         .iter()
         .enumerate()
         .take_while(|(number, statement)| is_preamble(statement, *number) && end(*statement) <= first_edit);
     let Some((last, statement)) = preamble.last() else {
-        let first = module.first().map_or(text.len(), first_offset);
+        let first = module.first().map_or(TextOffset(text.len()), first_offset);
         return Place { offset: line_start(text, first), after_text: false, before_statement: true };
     };
     let line_end = line_end(text, end(statement));
     match module.get(last + 1).map(first_offset) {
-        // `import os; x = 1`: a function cannot stand on that line, so the line is divided.
+        // `import os; x = 1`: a function cannot be defined on that line, so split it.
         Some(next) if next < line_end => Place { offset: next, after_text: true, before_statement: true },
-        _ => Place { offset: line_end, after_text: !text[..line_end].ends_with('\n'), before_statement: false },
+        _ => Place { offset: line_end, after_text: !text[..line_end.0].ends_with('\n'), before_statement: false },
     }
 }
 
-fn edit_offset(edit: &CallEdit) -> usize {
+fn edit_offset(edit: &CallEdit) -> TextOffset {
     match edit {
         CallEdit::AddConfiguration { offset, .. }
         | CallEdit::AddBackends { offset, .. }
@@ -177,23 +162,23 @@ fn is_import(statement: &Stmt) -> bool {
     matches!(statement, Stmt::Import(_) | Stmt::ImportFrom(_))
 }
 
-/// The end of line that the file uses where the helper goes: that of the line before, or of the first line.
-fn newline(text: &str, offset: usize) -> &'static str {
-    let before = &text[..offset];
-    let first_line = &text[..line_end(text, 0)];
+/// The line ending where the helper goes: that of the line before, or of the first line.
+fn newline(text: &str, offset: TextOffset) -> &'static str {
+    let before = &text[..offset.0];
+    let first_line = &text[..line_end(text, TextOffset(0)).0];
     let line = if before.ends_with('\n') { before } else { first_line };
     if line.ends_with("\r\n") { "\r\n" } else { "\n" }
 }
 
-/// What is inserted at module level: the marker, which is given where it stands and how long all of it is, and the
-/// functions.
+/// What is inserted at module level: the marker, which takes its own span, and the functions. All of it is ASCII, so
+/// that its length is the same in the text and in the bytes.
 fn helper_content(
     source: &SourceText,
     place: &Place,
     rule: &Rule,
     names: &Names,
     classes: &Classes,
-    marker: impl Fn(InsertedSpan) -> String,
+    marker: impl Fn(InsertedSpan<ByteOffset>) -> String,
 ) -> String {
     let configurations = classes.0.iter().enumerate();
     let configurations =
@@ -212,7 +197,7 @@ fn helper_content(
         let marker = marker(InsertedSpan { offset, length });
         format!("{lead}{marker}{}{}\n{tail}", functions.join("\n\n"), marker::LAST).replace('\n', newline)
     };
-    // The length is written with a fixed number of digits, so that writing it does not change it.
+    // The marker writes the length with a fixed number of digits, so the length does not depend on itself.
     let length = content(0).len();
     content(length)
 }

@@ -4,17 +4,24 @@ use std::iter;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustpython_parser::text_size::TextSize;
 use rustpython_parser::{Parse, ParseError, ast};
+use thiserror::Error;
 
+use super::span;
 use crate::source::lines::position;
-use crate::threads::beside;
+use crate::source::offset::TextOffset;
+use crate::threads;
 
-/// A part to be parsed on its own has at least that many bytes: less is not worth it.
+/// The least size, in bytes, of a part that is parsed on its own.
 const PART: usize = 8 << 10;
 
-/// Where a text is not Python.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A syntax error and its place.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{line}:{column}: {message}\n    {}\n\
+     help: if Python accepts this file, its syntax is newer than the parser of nixl-retrofit; please report it",
+    .text.trim_end()
+)]
 pub(crate) struct SyntaxError {
     /// From 1.
     pub line: usize,
@@ -22,57 +29,58 @@ pub(crate) struct SyntaxError {
     pub column: usize,
     /// The line's text.
     pub text: String,
-    /// What the parser says.
+    /// The parser's message.
     pub message: String,
 }
 
 impl SyntaxError {
     fn new(text: &str, error: &ParseError) -> Self {
-        let (line, column) = position(text, usize::from(error.offset).min(text.len()));
+        let (line, column) = position(text, span::from_parser(error.offset).min(TextOffset(text.len())));
         let text = text.lines().nth(line - 1).unwrap_or_default().to_string();
         SyntaxError { line, column, text, message: error.error.to_string() }
     }
 }
 
-/// Parses a module's text; two parts of a long one at a time.
+/// Parses a module; a long one in parts, two at a time.
 ///
 /// # Errors
-/// Where it is not Python: the parser's own words, with their place.
+/// Where it is not Python, as far as the parser knows it.
 pub(crate) fn parse(text: &str) -> Result<ast::Suite, SyntaxError> {
     let parts = divide(text);
     let module = if parts.len() > 1 { parse_parts(text, &parts) } else { None };
-    module.map_or_else(|| parse_at(text, 0).map_err(|error| SyntaxError::new(text, &error)), Ok)
+    module.map_or_else(|| parse_at(text, TextOffset(0)).map_err(|error| SyntaxError::new(text, &error)), Ok)
 }
 
-/// Parses a text that begins at `offset` of its file, at the start of a line of the outermost level.
+/// Parses a text that begins at `offset` of its module, at the start of a top-level line.
 ///
 /// # Errors
-/// The parser's own.
-pub(crate) fn parse_at(text: &str, offset: usize) -> Result<ast::Suite, ParseError> {
-    // The parser's offsets have 32 bits; a longer text cannot be Python for it, which it says itself.
-    ast::Suite::parse_starts_at(text, "", TextSize::new(u32::try_from(offset).unwrap_or(u32::MAX)))
+/// The parser's.
+pub(crate) fn parse_at(text: &str, offset: TextOffset) -> Result<ast::Suite, ParseError> {
+    ast::Suite::parse_starts_at(text, "", span::to_parser(offset))
 }
 
-/// Each part that parses on its own begins and ends outside all strings, parentheses and blocks, since each is a whole
-/// module. So the statements of all together are those of the whole. Where one does not parse, the division was a bad
-/// one, or the text is not Python: the whole tells.
+/// The statements of all parts. A part that parses as a module begins and ends outside every string, parenthesis and
+/// block, so the statements of the parts are those of the whole. None where a part does not parse: it was cut at a bad
+/// place, or the text is not Python.
 fn parse_parts(text: &str, parts: &[Range<usize>]) -> Option<ast::Suite> {
     let next = AtomicUsize::new(0);
-    // Whoever is done with a part takes the next one.
-    let take = || -> Option<Vec<(usize, ast::Suite)>> {
+    // Work queue.
+    let work = || -> Option<Vec<(usize, ast::Suite)>> {
         let numbers = iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
         let taken = numbers.map_while(|number| Some((number, parts.get(number)?.clone())));
-        taken.map(|(number, part)| Some((number, parse_at(&text[part.clone()], part.start).ok()?))).collect()
+        taken
+            .map(|(number, part)| Some((number, parse_at(&text[part.clone()], TextOffset(part.start)).ok()?)))
+            .collect()
     };
-    let (here, aside) = beside(take, take);
+    let (here, aside) = threads::join(work, work);
     let mut suites = here?;
     suites.extend(aside?);
     suites.sort_by_key(|(number, _)| *number);
     Some(suites.into_iter().flat_map(|(_, suite)| suite).collect())
 }
 
-/// Parts of the text, each of which begins with what looks like a definition of the outermost level, after an empty
-/// line. Only one where the text is too short to be divided.
+/// Cuts the text before lines that look like a top-level definition after an empty line. One part where the text is
+/// short.
 fn divide(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut parts = Vec::new();
@@ -118,9 +126,9 @@ mod tests {
             "class C:\n    def f(self):\n        pass\n\n\nclass D: pass\n",
         ] {
             let text = around(middle);
-            assert_eq!(parse(&text).unwrap(), parse_at(&text, 0).unwrap(), "{middle}");
+            assert_eq!(parse(&text).unwrap(), parse_at(&text, TextOffset(0)).unwrap(), "{middle}");
             let crlf = text.replace('\n', "\r\n");
-            assert_eq!(parse(&crlf).unwrap(), parse_at(&crlf, 0).unwrap(), "{middle}");
+            assert_eq!(parse(&crlf).unwrap(), parse_at(&crlf, TextOffset(0)).unwrap(), "{middle}");
         }
     }
 

@@ -1,60 +1,57 @@
 //! The proof, in memory, that a rewrite did what it should and nothing else.
 
 use std::convert::Infallible;
-use std::fmt;
+use std::ops::Range;
 
 use rustpython_ast::Fold;
 use rustpython_parser::ast::{self, BoolOp, Expr, Ranged, Stmt};
 use rustpython_parser::text_size::{TextRange, TextSize};
+use thiserror::Error;
 
-use super::first_offset;
+use super::encoding::SourceText;
+use super::span::{end, first_offset, from_parser, start, to_parser};
 use super::syntax::parse_at;
 use crate::source::edit::{self, InsertedSpan, original_offset};
 use crate::source::lines::{line_end, line_start};
 use crate::source::marker::Marker;
+use crate::source::offset::TextOffset;
 
 /// In what way a rewrite is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Mismatch {
-    /// It is no text.
-    NotText,
+    /// Its bytes are not the rewritten text in the file's encoding.
+    #[error("the rewritten file does not decode to the rewritten text")]
+    Text,
     /// It does not parse.
+    #[error("the rewritten file does not parse: {0}")]
     Syntax(String),
-    /// Something is in the tree that was not inserted, or is gone from it.
+    /// Its tree lacks something, or has something that was not inserted.
+    #[error("the rewritten file's syntax tree differs from the original's outside the insertions")]
     Tree,
-    /// Taking out what was inserted does not give the original.
+    /// Removing the insertions does not give the original.
+    #[error("the rewritten file cannot be reverted to the original")]
     Revert,
 }
 
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Mismatch::NotText => f.write_str("the rewritten file is no text"),
-            Mismatch::Syntax(error) => write!(f, "the rewritten file does not parse: {error}"),
-            Mismatch::Tree => {
-                f.write_str("the rewritten file's syntax tree differs from the original's outside the edits")
-            }
-            Mismatch::Revert => f.write_str("the rewritten file cannot be turned back into the original"),
-        }
-    }
-}
-
-impl std::error::Error for Mismatch {}
-
-/// Checks that `patched` parses, and that its tree is the original's, ranges included, once what lies inside the
-/// inserted spans is taken out.
+/// Checks that `patched` parses, and that its tree without the nodes inside the insertions is the original's, ranges
+/// included.
 ///
-/// Only the lines of those statements of the outermost level that something was put into are parsed again. The others
-/// are the same bytes between the same statements' ends, where a parser is in the state that it begins a module with:
-/// their trees are the ones that were parsed.
+/// Only lines of top-level statements that something was inserted into are parsed again. The others are the same bytes
+/// between the ends of the same statements, where the parser's state is that of a new module, so their trees are those
+/// of the original.
 ///
 /// # Errors
-/// Where it is not so.
-pub(crate) fn verify(text: &str, original: &[Stmt], patched: &str, spans: &[InsertedSpan]) -> Result<(), Mismatch> {
+/// Where it does not parse, or the trees differ.
+pub(crate) fn verify(
+    text: &str,
+    original: &[Stmt],
+    patched: &str,
+    spans: &[InsertedSpan<TextOffset>],
+) -> Result<(), Mismatch> {
     let mut without = WithoutInsertions { spans };
     for region in regions(text, original, spans) {
         let (start, end) = (patched_offset(region.start, spans, false), patched_offset(region.end, spans, true));
-        let part = patched.get(start..end).ok_or(Mismatch::NotText)?;
+        let part = patched.get(start.0..end.0).ok_or(Mismatch::Text)?;
         let part = parse_at(part, start).map_err(|error| Mismatch::Syntax(error.to_string()))?;
         let part: Vec<Stmt> = part.into_iter().filter(|statement| !without.is_inserted(statement)).collect();
         let Ok(part) = without.fold(part);
@@ -65,16 +62,16 @@ pub(crate) fn verify(text: &str, original: &[Stmt], patched: &str, spans: &[Inse
     Ok(())
 }
 
-/// Whole lines of the outermost level that belong together, and the statements in them.
+/// Whole lines with the top-level statements in them.
 #[derive(Debug, PartialEq, Eq)]
 struct Region {
-    start: usize,
-    end: usize,
-    statements: std::ops::Range<usize>,
+    start: TextOffset,
+    end: TextOffset,
+    statements: Range<usize>,
 }
 
-/// The lines that insertions touch, together with the statements that reach into them.
-fn regions(text: &str, module: &[Stmt], spans: &[InsertedSpan]) -> Vec<Region> {
+/// The lines that insertions touch, with the statements that reach into them.
+fn regions(text: &str, module: &[Stmt], spans: &[InsertedSpan<TextOffset>]) -> Vec<Region> {
     let mut regions: Vec<Region> = Vec::new();
     for span in spans {
         let region = region(text, module, span.offset);
@@ -89,9 +86,9 @@ fn regions(text: &str, module: &[Stmt], spans: &[InsertedSpan]) -> Vec<Region> {
     regions
 }
 
-/// The region around one offset: its line at least, since what is inserted may reach into the rest of it.
-fn region(text: &str, module: &[Stmt], offset: usize) -> Region {
-    let line_end_of = |statement: &Stmt| line_end(text, super::end(statement));
+/// The region around one offset: at least its line, since an insertion may affect the rest of it.
+fn region(text: &str, module: &[Stmt], offset: TextOffset) -> Region {
+    let line_end_of = |statement: &Stmt| line_end(text, end(statement));
     let first = module.partition_point(|statement| line_end_of(statement) <= offset);
     let mut region = Region { start: line_start(text, offset), end: line_end(text, offset), statements: first..first };
     while let Some(statement) = module.get(region.statements.end).filter(|next| first_offset(next) < region.end) {
@@ -102,10 +99,19 @@ fn region(text: &str, module: &[Stmt], offset: usize) -> Region {
     region
 }
 
-/// The offset in the patched text of an offset in the original; behind what was inserted there, or before it.
-fn patched_offset(original: usize, spans: &[InsertedSpan], behind: bool) -> usize {
+/// Maps an offset in the original to the patched text: `behind` what was inserted there, or before it.
+fn patched_offset(original: TextOffset, spans: &[InsertedSpan<TextOffset>], behind: bool) -> TextOffset {
     let before = spans.iter().take_while(|span| span.offset < original || (behind && span.offset == original));
     original + before.map(|span| span.length).sum::<usize>()
+}
+
+/// Checks that Python reads `patched` as `text`: `verify` has seen the text alone.
+///
+/// # Errors
+/// Where it does not decode to that.
+pub(crate) fn decodes(patched: &[u8], text: &str) -> Result<(), Mismatch> {
+    let same = SourceText::decode(patched).is_ok_and(|source| source.text() == text);
+    if same { Ok(()) } else { Err(Mismatch::Text) }
 }
 
 /// Checks that the marker of `patched` leads back to `original`.
@@ -118,14 +124,14 @@ pub(crate) fn reverts(original: &[u8], sha256: &str, patched: &[u8]) -> Result<(
     if back.as_deref() == Some(original) { Ok(()) } else { Err(Mismatch::Revert) }
 }
 
-/// Takes inserted nodes out of a tree and moves the others to where they were.
+/// Removes inserted nodes from a tree and gives the others the ranges that they had.
 struct WithoutInsertions<'a> {
-    spans: &'a [InsertedSpan],
+    spans: &'a [InsertedSpan<TextOffset>],
 }
 
 impl WithoutInsertions<'_> {
     fn is_inserted(&self, node: &impl Ranged) -> bool {
-        let (start, end) = (usize::from(node.start()), usize::from(node.end()));
+        let (start, end) = (start(node), end(node));
         let mut shift = 0;
         self.spans.iter().any(|span| {
             let inside = span.offset + shift <= start && end <= span.offset + shift + span.length;
@@ -135,8 +141,7 @@ impl WithoutInsertions<'_> {
     }
 
     fn original(&self, offset: TextSize) -> TextSize {
-        // An offset in the original is never larger than the parser's own of 32 bits.
-        TextSize::new(original_offset(usize::from(offset), self.spans) as u32)
+        to_parser(original_offset(from_parser(offset), self.spans))
     }
 }
 
@@ -181,9 +186,10 @@ mod tests {
     use crate::source::edit::Insertion;
 
     fn verified(text: &str, insertions: &[(usize, &str)]) -> Result<(), Mismatch> {
-        let insertions: Vec<Insertion> = insertions.iter().map(|(at, content)| Insertion::new(*at, *content)).collect();
-        let spans: Vec<InsertedSpan> = insertions.iter().map(Insertion::span).collect();
-        let patched = String::from_utf8(edit::insert(text.as_bytes(), &insertions)).unwrap();
+        let insertion = |(at, content): &(usize, &str)| Insertion::new(TextOffset(*at), *content);
+        let insertions: Vec<_> = insertions.iter().map(insertion).collect();
+        let spans: Vec<_> = insertions.iter().map(Insertion::span).collect();
+        let patched = edit::insert(text, &insertions);
         verify(text, &parse(text).unwrap(), &patched, &spans)
     }
 
@@ -220,13 +226,14 @@ mod tests {
     #[test]
     fn a_region_is_whole_lines_and_whole_statements() {
         let module = parse(TEXT).unwrap();
-        let around = |at| region(TEXT, &module, at);
+        let around = |at| region(TEXT, &module, TextOffset(at));
         let inside = around(TEXT.find("x)\ny").unwrap() + 1);
-        assert_eq!(&TEXT[inside.start..inside.end], "@d(1)\ndef f(x):\n    return g(x)\n");
+        assert_eq!(&TEXT[inside.start.0..inside.end.0], "@d(1)\ndef f(x):\n    return g(x)\n");
         let shared = around(TEXT.find("h(2").unwrap());
-        assert_eq!(&TEXT[shared.start..shared.end], "y = 1; z = h(2)  # c\n");
+        assert_eq!(&TEXT[shared.start.0..shared.end.0], "y = 1; z = h(2)  # c\n");
         assert_eq!(shared.statements, 2..4);
-        assert_eq!(around(9), Region { start: 9, end: inside.end, statements: 1..2 });
-        assert_eq!(around(TEXT.len()), Region { start: TEXT.len(), end: TEXT.len(), statements: 5..5 });
+        assert_eq!(around(9), Region { start: TextOffset(9), end: inside.end, statements: 1..2 });
+        let last = TextOffset(TEXT.len());
+        assert_eq!(around(TEXT.len()), Region { start: last, end: last, statements: 5..5 });
     }
 }

@@ -2,9 +2,8 @@
 
 use rustpython_parser::ast::{Arguments, Expr};
 
-/// Calls `visit` for each expression directly inside `expression` that is evaluated in the same scope.
-///
-/// Lambdas and comprehensions open scopes of their own; nothing of theirs is visited here.
+/// Calls `visit` for each direct child of `expression` that is evaluated in the same scope: lambdas and comprehensions
+/// open scopes of their own, so nothing in them is visited.
 pub(super) fn children<'a>(expression: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
     match expression {
         Expr::BoolOp(node) => node.values.iter().for_each(visit),
@@ -47,13 +46,13 @@ pub(super) fn children<'a>(expression: &'a Expr, visit: &mut dyn FnMut(&'a Expr)
     }
 }
 
-/// The default values of parameters: evaluated where the function is defined.
+/// The default values of parameters, which are evaluated in the scope of the definition.
 pub(super) fn defaults(arguments: &Arguments) -> impl Iterator<Item = &Expr> {
     let with_default = arguments.posonlyargs.iter().chain(&arguments.args).chain(&arguments.kwonlyargs);
     with_default.filter_map(|argument| argument.default.as_deref())
 }
 
-/// The names of all parameters, in their order, with their annotations.
+/// All parameters in order, with their annotations.
 pub(super) fn parameters(arguments: &Arguments) -> impl Iterator<Item = &rustpython_parser::ast::Arg> {
     let positional = arguments.posonlyargs.iter().chain(&arguments.args).map(|argument| &argument.def);
     let keyword = arguments.kwonlyargs.iter().map(|argument| &argument.def);

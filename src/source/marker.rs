@@ -1,56 +1,57 @@
-//! The comment that the tool leaves in a file it has rewritten: enough to know it again and to undo it exactly.
+//! The comment left in a rewritten file: enough to recognize the file and to restore its original exactly.
 //!
 //! ```text
 //! # >>> nixl-retrofit 0.1.0 default=UCX allow=UCX,LIBFABRIC on-unknown=fallback env-var=NIXL_BACKEND
 //! # >>> original sha256=… inserted=1187+001893,23456+71
 //! ```
 //!
-//! `inserted` lists, in the original's bytes, where something was put in and how much.
+//! `inserted` lists the insertions: offset in the original and length, both in bytes of the file as stored.
 
 use sha2::{Digest, Sha256};
 
 use super::edit::{self, InsertedSpan};
+use super::offset::ByteOffset;
 
 const FIRST: &str = "# >>> nixl-retrofit ";
 const SECOND: &str = "# >>> original sha256=";
-/// The line after what is inserted at module level.
+/// The last of the lines inserted at module level.
 pub(crate) const LAST: &str = "# <<< nixl-retrofit";
-/// Digits of the helper's length, which is written before it is known.
+/// Digits of the helper's length: a fixed number, since the length counts the digits themselves.
 const LENGTH_DIGITS: usize = 6;
 
 /// A marker, as read from a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marker {
-    /// The version of the tool that wrote it.
+    /// The version of nixl-retrofit that wrote it.
     pub version: String,
-    /// The options, as the marker writes them.
+    /// The rule, as `Rule` displays it.
     pub options: String,
-    /// Of the original, in hexadecimal digits.
+    /// The original's SHA-256, in hexadecimal digits.
     pub sha256: String,
-    /// What was inserted.
-    pub inserted: Vec<InsertedSpan>,
+    /// The insertions, sorted by offset.
+    pub inserted: Vec<InsertedSpan<ByteOffset>>,
 }
 
-/// A digest in hexadecimal digits.
+/// The SHA-256 of `bytes`, in hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The marker's lines, each with `\n`. `spans` are those of the calls; the helper's own is `helper`, and its length is
-/// a number of fixed width, since the marker is part of it.
+/// The marker's lines, each with `\n`. `calls` are the insertions into calls; `helper` is the inserted code that the
+/// marker itself belongs to.
 pub(crate) fn lines(
     version: &str,
     options: &str,
     sha256: &str,
-    helper: InsertedSpan,
-    spans: &[InsertedSpan],
+    helper: InsertedSpan<ByteOffset>,
+    calls: &[InsertedSpan<ByteOffset>],
 ) -> String {
-    let helper_span = (helper, format!("{}+{:0width$}", helper.offset, helper.length, width = LENGTH_DIGITS));
-    let mut all: Vec<(InsertedSpan, String)> = spans.iter().map(|span| (*span, span.to_string())).collect();
-    all.push(helper_span);
-    all.sort_by_key(|(span, _)| span.offset);
-    let inserted: Vec<String> = all.into_iter().map(|(_, text)| text).collect();
-    format!("{FIRST}{version} {options}\n{SECOND}{} inserted={}\n", sha256, inserted.join(","))
+    let helper_span = format!("{}+{:0width$}", helper.offset.0, helper.length, width = LENGTH_DIGITS);
+    let mut all: Vec<(ByteOffset, String)> = calls.iter().map(|span| (span.offset, span.to_string())).collect();
+    all.push((helper.offset, helper_span));
+    all.sort_by_key(|(offset, _)| *offset);
+    let inserted: Vec<String> = all.into_iter().map(|(_, span)| span).collect();
+    format!("{FIRST}{version} {options}\n{SECOND}{sha256} inserted={}\n", inserted.join(","))
 }
 
 impl Marker {
@@ -67,21 +68,21 @@ impl Marker {
         let second = lines.next()??.trim_end_matches('\r').strip_prefix(SECOND)?;
         let (version, options) = first.split_once(' ')?;
         let (sha256, inserted) = second.split_once(" inserted=")?;
-        let inserted: Option<Vec<InsertedSpan>> = inserted.split(',').map(span).collect();
+        let inserted: Option<Vec<_>> = inserted.split(',').map(span).collect();
         let marker =
             Marker { version: version.into(), options: options.into(), sha256: sha256.into(), inserted: inserted? };
         marker.inserted.is_sorted_by_key(|span| span.offset).then_some(marker)
     }
 
-    /// The original bytes, where taking out what was inserted gives a file with the original's SHA-256.
+    /// The original bytes: `patched` without the insertions, where that has the original's SHA-256.
     pub(crate) fn original(&self, patched: &[u8]) -> Option<Vec<u8>> {
         edit::remove(patched, &self.inserted).filter(|original| sha256(original) == self.sha256)
     }
 }
 
-fn span(text: &str) -> Option<InsertedSpan> {
+fn span(text: &str) -> Option<InsertedSpan<ByteOffset>> {
     let (offset, length) = text.split_once('+')?;
-    Some(InsertedSpan { offset: offset.parse().ok()?, length: length.parse().ok()? })
+    Some(InsertedSpan { offset: ByteOffset(offset.parse().ok()?), length: length.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -90,8 +91,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let helper = InsertedSpan { offset: 5, length: 77 };
-        let call = InsertedSpan { offset: 2, length: 3 };
+        let helper = InsertedSpan { offset: ByteOffset(5), length: 77 };
+        let call = InsertedSpan { offset: ByteOffset(2), length: 3 };
         let text = lines("0.1.0", "default=UCX", "abc", helper, &[call]);
         let marker = Marker::find(format!("x\n{text}y\n").as_bytes()).unwrap();
         assert_eq!(marker.version, "0.1.0");

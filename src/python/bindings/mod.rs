@@ -1,17 +1,19 @@
-//! Which names a module binds, in which scope, to what, and under which conditions.
+//! Which names a module binds, in which scope, to what, and in which branches.
 //!
-//! Source: the Python language reference, «Naming and binding». Nothing is executed: a binding in a branch is one
-//! possibility beside others, and one that every way to a use passes through hides the ones before it.
+//! Source: the Python language reference, "Naming and binding". Nothing is executed: a binding in a branch is one of
+//! several possibilities, and one that every path to a use passes through hides those before it.
 
+mod expressions;
 mod read;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-
 use rustpython_parser::ast::Expr;
 
-/// A scope's place in `Bindings::scopes`.
+use crate::source::offset::TextOffset;
+
+/// Index into `Bindings::scopes`.
 pub(crate) type ScopeId = usize;
-/// A path's place in `Bindings::paths`.
+/// Index into `Bindings::paths`.
 pub(crate) type PathId = usize;
 
 /// The module's own scope.
@@ -22,9 +24,9 @@ pub(crate) const MODULE_SCOPE: ScopeId = 0;
 pub(crate) enum ScopeKind {
     /// The file itself.
     Module,
-    /// A class body: its names are not seen from the functions in it.
+    /// A class body: functions in it do not see its names.
     Class,
-    /// A function or lambda: its body runs later than where it stands.
+    /// A function or lambda: its body runs later than its definition.
     Function,
     /// A comprehension or generator expression.
     Comprehension,
@@ -35,16 +37,16 @@ pub(crate) enum ScopeKind {
 pub(crate) struct Scope<'a> {
     /// What opened it.
     pub kind: ScopeKind,
-    /// The scope around it.
+    /// The enclosing scope.
     pub parent: Option<ScopeId>,
-    /// Of the function or class.
+    /// The name of the function or class; empty for other scopes.
     pub name: &'a str,
     /// The first parameter of a function: `self` in a method.
     pub first_parameter: Option<&'a str>,
     bindings: FxHashMap<&'a str, Vec<Binding<'a>>>,
     /// Assignments to attributes of a name: `config.backends = …`, `self.backends = …`.
     pub attributes: FxHashMap<(&'a str, &'a str), Vec<Binding<'a>>>,
-    /// Modules whose names were all imported (`from m import *`).
+    /// Modules of which every name was imported (`from m import *`).
     pub star_imports: Vec<&'a str>,
     globals: FxHashSet<&'a str>,
     nonlocals: FxHashSet<&'a str>,
@@ -55,11 +57,11 @@ pub(crate) struct Scope<'a> {
 pub(crate) struct Binding<'a> {
     /// What it is bound to.
     pub value: Value<'a>,
-    /// Where the statement ends: the name has this value from there on.
-    pub position: usize,
-    /// The branches that it stands in.
+    /// The end of the statement: the name has this value from there on.
+    pub position: TextOffset,
+    /// The branches around it.
     pub path: PathId,
-    /// The scope that its value is evaluated in.
+    /// The scope in which its value is evaluated.
     pub scope: ScopeId,
 }
 
@@ -77,15 +79,15 @@ pub(crate) enum Value<'a> {
     },
     /// `x = expression`.
     Expression(&'a Expr),
-    /// `a, b = expression`: the element of this number.
+    /// `a, b = expression`: the element at this index.
     Element(&'a Expr, usize),
-    /// `def` or `async def`; the scope of its body.
+    /// `def` or `async def`, by the scope of its body.
     Function(ScopeId),
     /// `class`.
     Class,
     /// A parameter.
     Parameter,
-    /// Something that is not followed; in words.
+    /// Something that is not traced; in words.
     Opaque(&'static str),
 }
 
@@ -93,9 +95,9 @@ pub(crate) enum Value<'a> {
 #[derive(Debug)]
 struct Branch<'a> {
     parent: Option<PathId>,
-    statement: usize,
+    statement: TextOffset,
     arm: usize,
-    /// Whether only one arm of the statement runs.
+    /// Whether at most one arm of the statement runs.
     exclusive: bool,
     /// An `if`'s condition.
     test: Option<&'a Expr>,
@@ -112,7 +114,7 @@ pub(crate) struct Placed<'a, T> {
     pub path: PathId,
 }
 
-/// Copied by hand: a derive would ask the same of `T`.
+/// Not derived: that would require `T: Clone`.
 impl<T> Clone for Placed<'_, T> {
     fn clone(&self) -> Self {
         *self
@@ -121,16 +123,16 @@ impl<T> Clone for Placed<'_, T> {
 
 impl<T> Copy for Placed<'_, T> {}
 
-/// All scopes of a module, and the expressions of interest in them.
+/// All scopes of a module, and the expressions of interest in it.
 #[derive(Debug, Default)]
 pub(crate) struct Bindings<'a> {
     scopes: Vec<Scope<'a>>,
     paths: Vec<Branch<'a>>,
     /// Every call and every subscript.
     pub uses: Vec<Placed<'a, Expr>>,
-    /// Names and attributes that may stand for something else: what they were assigned, or `nixl_agent` under another name.
+    /// Names and attributes that may stand for `nixl_agent`: those that were assigned, or imported as it.
     aliases: FxHashSet<&'a str>,
-    /// What functions return.
+    /// What functions return, by their scopes.
     pub returns: Vec<Placed<'a, Expr>>,
     scope: ScopeId,
     path: PathId,
@@ -142,8 +144,7 @@ impl<'a> Bindings<'a> {
         &self.scopes[id]
     }
 
-    /// Whether a call of `function` may create an agent, as far as the last of its names tells: most calls may not, and
-    /// need not be followed.
+    /// Whether a call of `function` may create an agent, going by its last name. Most calls may not and need no tracing.
     pub(crate) fn may_be_agent(&self, function: &Expr) -> bool {
         let name = match function {
             Expr::Name(name) => name.id.as_str(),
@@ -153,18 +154,18 @@ impl<'a> Bindings<'a> {
         name == "nixl_agent" || self.aliases.contains(name)
     }
 
-    /// Whether `inner` is `outer` or stands in it.
+    /// Whether `inner` is `outer` or lies in it.
     pub(crate) fn is_inside(&self, inner: ScopeId, outer: ScopeId) -> bool {
         std::iter::successors(Some(inner), |&id| self.scopes[id].parent).any(|id| id == outer)
     }
 
-    /// The innermost function around, or None at module level.
+    /// The innermost enclosing function; None at module level.
     pub(crate) fn function_of(&self, scope: ScopeId) -> Option<&Scope<'a>> {
         let scopes = std::iter::successors(Some(scope), |&id| self.scopes[id].parent);
         scopes.map(|id| &self.scopes[id]).find(|scope| scope.kind == ScopeKind::Function && !scope.name.is_empty())
     }
 
-    /// The class whose method `scope` is, where `name` is the method's first parameter.
+    /// The class of the method around `scope` that has `name` as its first parameter.
     pub(crate) fn class_of_method(&self, scope: ScopeId, name: &str) -> Option<ScopeId> {
         let mut scopes = std::iter::successors(Some(scope), |&id| self.scopes[id].parent);
         let method = scopes.find(|&id| self.scopes[id].first_parameter == Some(name))?;
@@ -177,7 +178,7 @@ impl<'a> Bindings<'a> {
         branches.filter_map(|id| self.paths[id].test)
     }
 
-    /// The names that are bound to `member` of some module, seen from a scope, innermost first.
+    /// The names visible in a scope that are bound to `member` of some module: `member` itself first, then sorted.
     pub(crate) fn names_of_member(&self, member: &str, scope: ScopeId) -> Vec<&'a str> {
         let scopes = std::iter::successors(Some(scope), |&id| self.scopes[id].parent);
         let mut names: Vec<&str> = scopes
@@ -192,12 +193,12 @@ impl<'a> Bindings<'a> {
         names
     }
 
-    /// The bindings that a use of `name` may see, and the scope that has them. None: a builtin, or nothing.
+    /// The bindings that a use of `name` may see, and their scope. None for a builtin or an unbound name.
     pub(crate) fn look_up(
         &self,
         name: &str,
         scope: ScopeId,
-        position: usize,
+        position: TextOffset,
         path: PathId,
     ) -> Option<(ScopeId, Vec<&Binding<'a>>)> {
         let mut position = Some(position);
@@ -209,18 +210,18 @@ impl<'a> Bindings<'a> {
                 return Some((current, self.reaching(bindings, position, path)));
             }
             if here.kind == ScopeKind::Function {
-                // The body runs at some later time, when all around it may have been executed.
+                // The body runs later, when everything around it may have run.
                 position = None;
             }
             current = here.parent?;
         }
     }
 
-    /// Those of a list of bindings that can be in force at a place.
+    /// The bindings that can be in force at a place; None for any position.
     pub(crate) fn reaching<'b>(
         &self,
         bindings: &'b [Binding<'a>],
-        position: Option<usize>,
+        position: Option<TextOffset>,
         path: PathId,
     ) -> Vec<&'b Binding<'a>> {
         let before = |binding: &&Binding| position.is_none_or(|position| binding.position <= position);
@@ -232,7 +233,7 @@ impl<'a> Bindings<'a> {
             }
             reaching.push(binding);
         }
-        // Bound only further down: a loop, or code that runs in another order than it stands in.
+        // Bound only further down: in a loop, or in code that runs out of order.
         if reaching.is_empty() { bindings.iter().collect() } else { reaching }
     }
 
@@ -240,7 +241,7 @@ impl<'a> Bindings<'a> {
         std::iter::successors(Some(path), |&id| self.paths[id].parent)
     }
 
-    /// Whether every way to `to` passes through the branch `through`.
+    /// Whether every path to `to` passes through the branch `through`.
     fn passes_through(&self, to: PathId, through: PathId) -> bool {
         self.branches(to).any(|id| id == through)
     }
