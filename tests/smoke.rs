@@ -223,7 +223,7 @@ fn an_empty_plugin_folder_is_reported() {
     let folder = empty.path().to_str().unwrap();
     for version in ["1.0.1", "1.5.0"] {
         let run = Run::of(&nixl(version), &["--plugin-dir", folder], &[]);
-        run.failed("backend", &["UCX", folder, "holds no plugin", "--plugin-dir"]);
+        run.failed("backend", &["UCX", folder, "contains no plugin", "--plugin-dir"]);
         Run::of(&nixl(version), &[], &[("NIXL_PLUGIN_DIR", folder)]).failed("backend", &[folder]);
     }
 }
@@ -267,9 +267,9 @@ const LIBRARIES: &str = ".nixl_cu13.mesonpy.libs";
 fn a_truncated_c_api_is_reported() {
     let library = format!("{LIBRARIES}/libnixl_capi.so");
     let (_folder, site) = damaged("1.5.0", &library, |length| length / 2);
-    Run::of(&site, &[], &[]).failed("load", &["libnixl_capi.so", "truncated", "install it again"]);
+    Run::of(&site, &[], &[]).failed("load", &["libnixl_capi.so", "truncated", "reinstall this NIXL"]);
     let (_folder, site) = damaged("1.5.0", &library, |_| 0);
-    Run::of(&site, &[], &[]).failed("load", &["libnixl_capi.so", "empty", "install it again"]);
+    Run::of(&site, &[], &[]).failed("load", &["libnixl_capi.so", "empty", "reinstall this NIXL"]);
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn a_whole_transfer_goes_through_the_gpus_memory() {
         assert_eq!(run.smoke["gpu"]["driver"], format!("{}/libcuda.so.1", stand_in()));
         // It is the host's, after all.
         let warnings = run.smoke["warnings"].to_string();
-        assert!(warnings.contains("UCX took the memory of vram:1 for the host's"), "{warnings}");
+        assert!(warnings.contains("UCX misdetected the memory of `vram:1` as host memory"), "{warnings}");
     }
 }
 
@@ -180,15 +180,15 @@ fn copies_that_do_not_copy_are_caught() {
         Run::on_stand_in(LENIENT, &["--size", "1M"], trouble).failed("connect", &["are wrong", "8 of the message's 8"]);
     }
     let broken = Run::on_stand_in(LENIENT, &["--size", "1M"], "broken-downloads");
-    broken.failed("connect", &["cuMemcpyDtoH returned 700", "CUDA_ERROR_ILLEGAL_ADDRESS", "illegal memory access"]);
+    broken.failed("connect", &["`cuMemcpyDtoH` returned 700", "CUDA_ERROR_ILLEGAL_ADDRESS", "illegal memory access"]);
 }
 
 #[test]
 fn what_the_driver_refuses_is_explained() {
     let run = |trouble: &str| Run::on_stand_in("1.5.0", &["--size", "1M"], trouble);
-    run("no-device").failed("load", &["cuInit returned 100 (CUDA_ERROR_NO_DEVICE", "docker run --gpus all"]);
-    run("stub").failed("load", &["the CUDA toolkit's stub", "docker run --gpus all"]);
-    run("mismatch").failed("load", &["cuInit returned 803", "different versions", "compat"]);
+    run("no-device").failed("load", &["`cuInit` returned 100 (CUDA_ERROR_NO_DEVICE", "docker run --gpus all"]);
+    run("stub").failed("load", &["the CUDA toolkit's stub for linking", "docker run --gpus all"]);
+    run("mismatch").failed("load", &["`cuInit` returned 803", "different versions", "compat"]);
     run("full").failed("register", &["no room for 2.0 MiB", "3.0 MiB of its 16.0 MiB are free", "--size"]);
 }
 
@@ -198,8 +198,8 @@ fn a_gpu_that_is_not_there_is_counted_out() {
         let memory = format!("vram:{number}");
         let arguments = ["--memory", &memory, "--library-path", stand_in()];
         let run = Run::of("1.5.0", &arguments, &[("CUDA_VISIBLE_DEVICES", visible)]);
-        let none = format!("no GPU with the number {number}");
-        run.failed("load", &[&none, "the driver shows 2, the numbers 0 to 1", visible, "nvidia-smi -L"]);
+        let none = format!("no GPU number {number} for `--memory {memory}`");
+        run.failed("load", &[&none, "the driver shows 2 GPUs, numbers 0 to 1", visible, "nvidia-smi -L"]);
     }
 }
 
@@ -210,7 +210,7 @@ fn a_ucx_that_does_not_know_gpus_is_refused() {
         let run = Run::on_stand_in(version, &["--size", "1M"], "");
         run.failed("register", &["detected as host", "libuct_cuda.so", "libnvidia-ml.so.1", "compute,utility"]);
         let run = Run::on_stand_in(version, &["--size", "1M", "--engine", "native"], "");
-        run.failed("register", &["takes the GPU's memory for the host's", "libuct_cuda.so", "compute,utility"]);
+        run.failed("register", &["misdetects the GPU's memory as host memory", "libuct_cuda.so", "compute,utility"]);
     }
 }
 

@@ -98,7 +98,7 @@ fn an_old_nixl_passes(version: &str) {
     assert_eq!(smoke["nixl_library"], Value::Null);
     assert!(smoke["plugin"]["path"].as_str().unwrap().ends_with("libplugin_UCX.so"), "{smoke:#}");
     let message = smoke["plugin"]["message"].as_str().unwrap();
-    assert!(message.starts_with(&format!("libplugin_UCX.so of NIXL {version} would ")), "{message}");
+    assert!(message.starts_with(&format!("`libplugin_UCX.so` of NIXL {version} would ")), "{message}");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn ucx_faults_are_caught() {
 #[test]
 fn ucx_without_a_transport_is_reported_in_its_words() {
     let run = Run::of(&nixl("0.9.0"), &UCX, &[("UCX_TLS", "nonsense")]);
-    run.failed("agent", &["ucp_init_version returned", "No such device", "UCX_TLS"]);
+    run.failed("agent", &["`ucp_init_version` returned", "No such device", "UCX_TLS"]);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn the_plugin_check_names_what_the_loader_misses() {
     let plugin = &run.passed()["plugin"];
     let message = plugin["message"].as_str().unwrap();
     if plugin["loads"] == true {
-        assert_eq!(message, "libplugin_UCX.so of NIXL 0.9.0 would load");
+        assert_eq!(message, "`libplugin_UCX.so` of NIXL 0.9.0 would load");
         return;
     }
     assert!(message.contains("libcuda.so.1: cannot open shared object file"), "{message}");
@@ -184,7 +184,7 @@ fn the_plugin_check_names_what_the_loader_misses() {
     assert!(built_well(Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(library).arg(&source)));
     let path = [("LD_LIBRARY_PATH", folder.path().to_str().unwrap())];
     let run = Run::of(&nixl("0.9.0"), &["--backend", "UCX", "--size", "1M"], &path);
-    assert_eq!(run.passed()["plugin"]["message"], "libplugin_UCX.so of NIXL 0.9.0 would load", "{:#}", run.document);
+    assert_eq!(run.passed()["plugin"]["message"], "`libplugin_UCX.so` of NIXL 0.9.0 would load", "{:#}", run.document);
 }
 
 fn built_well(command: &mut Command) -> bool {
@@ -197,7 +197,7 @@ fn a_plugin_that_is_not_there_is_reported() {
     let folder = empty.path().to_str().unwrap();
     let run = Run::of(&nixl("0.9.0"), &["--backend", "UCX", "--size", "1M", "--plugin-dir", folder], &[]);
     assert_eq!(run.passed()["plugin"]["loads"], false);
-    assert!(run.smoke()["plugin"]["message"].as_str().unwrap().ends_with("there is no such file"));
+    assert!(run.smoke()["plugin"]["message"].as_str().unwrap().ends_with("would not load: no such file"));
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn libfabric_on_the_loopback_alone_is_reported() {
     let output = command.output().expect("unshare starts");
     let document = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", common::stderr(&output)));
     let run = Run { status: common::status(&output), document, seconds: 0.0 };
-    run.failed("backend", &["fi_enable returned", "Bad file descriptor", "loopback", "veth"]);
+    run.failed("backend", &["`fi_enable` returned", "Bad file descriptor", "loopback", "veth"]);
 }
 
 #[test]

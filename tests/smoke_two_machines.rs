@@ -365,7 +365,7 @@ fn the_demand_of_either_end_counts() {
         let connected = End::connect(Some(&network), &address, other, &secret).end();
         let listened = listening.end();
         for ended in [&connected, &listened] {
-            let smoke = ended.failed(&["fabric"], &["--require-fabric efa", "tcp (tcp/ve0)"]);
+            let smoke = ended.failed(&["fabric"], &["`--require-fabric efa`", "tcp (tcp/ve0)"]);
             assert_eq!(smoke["verified"], true);
         }
         agree(connected.smoke(), listened.smoke());
@@ -385,7 +385,7 @@ fn a_worker_that_hangs_ends_both_at_the_deadline() {
     let (listening, connecting) = half_way("8s", "hang");
     let (connected, listened) = (connecting.end(), listening.end());
     for ended in [&connected, &listened] {
-        ended.failed(&["transfer"], &["no result within 8 s", "the target was transferring", "last heard of"]);
+        ended.failed(&["transfer"], &["no result within 8 s", "the target was transferring", "its last message came"]);
         assert!((7.9..12.0).contains(&ended.seconds), "{}", ended.seconds);
     }
     agree(connected.smoke(), listened.smoke());
@@ -396,7 +396,10 @@ fn a_worker_that_is_killed_is_reported_on_both_machines() {
     let (listening, connecting) = half_way("30s", "kill");
     let (connected, listened) = (connecting.end(), listening.end());
     for ended in [&connected, &listened] {
-        ended.failed(&["transfer"], &["which listened: the target was ended by signal 9 (SIGKILL) while transferring"]);
+        ended.failed(
+            &["transfer"],
+            &["(listening side): the target was killed by signal 9 (SIGKILL) while transferring"],
+        );
         assert!(ended.seconds < 15.0, "{}", ended.seconds);
     }
     agree(connected.smoke(), listened.smoke());
@@ -423,7 +426,7 @@ fn a_machine_that_is_gone_is_reported_at_once() {
     let (listening, connecting) = half_way("60s", "hang");
     listening.wait_until_half_way();
     listening.kill();
-    let gone = "closed the control connection without a word while the";
+    let gone = "closed the control connection without a reason while its";
     let connected = connecting.end();
     connected.failed(&["transfer", "notify"], &["127.0.0.1:", gone, "target"]);
     assert!(connected.seconds < 30.0, "{}", connected.seconds);
@@ -444,7 +447,7 @@ fn a_machine_that_stalls_is_reported_at_the_deadline() {
         stalled.wait_until_half_way();
         stalled.signal("-STOP");
         let ended = other.end();
-        ended.failed(&["transfer", "notify"], &["no result within 8 s", "which was last heard of"]);
+        ended.failed(&["transfer", "notify"], &["no result within 8 s", "its last message came"]);
         assert!((7.5..13.0).contains(&ended.seconds), "{stalls}: {}", ended.seconds);
         stalled.kill();
     }
@@ -472,9 +475,10 @@ fn nobody_with_the_right_token_is_a_failure_at_the_deadline() {
     let (listening, address) = End::listen(None, "127.0.0.1:0", &["--timeout", "3s"], &right);
     End::connect(None, &address, &["--timeout", "3s"], &[("NIXL_RETROFIT_TOKEN", "other")]).end();
     let without = End::connect(None, &address, &["--timeout", "3s"], &[]).end();
-    without.failed(&["handshake"], &["it has a token, and this end has none"]);
+    without.failed(&["handshake"], &["it has a token, this side has none"]);
     let listened = listening.end();
-    let words = ["within 3 s", "2 peers were refused", "wrong token", "it has no token", "127.0.0.1:"];
+    let words =
+        ["within 3 s", "no authenticated peer", "2 peers were refused", "wrong token", "it has no token", "127.0.0.1:"];
     listened.failed(&["handshake"], &words);
     assert!((2.9..5.0).contains(&listened.seconds), "{}", listened.seconds);
     assert_eq!(listened.smoke()["backend"], Value::Null);
@@ -507,9 +511,11 @@ fn strangers_do_not_keep_the_right_peer_out() {
     drop(silent);
     let listened = listening.end();
     listened.passed();
-    for words in
-        [r"no nixl-retrofit: it began with «GET / HTTP/1.1\r\n»", r"\xff", "nixl-retrofit 9.9.9 with version 7"]
-    {
+    for words in [
+        r"not nixl-retrofit: its first bytes are `GET / HTTP/1.1\r\n`",
+        r"\xff",
+        "nixl-retrofit 9.9.9 with control protocol 7",
+    ] {
         assert!(listened.log.contains(words), "'{words}' is missing in: {}", listened.log);
     }
 }
@@ -521,7 +527,8 @@ fn proved(timeout: &str, then: impl FnOnce(TcpStream)) -> Ended {
     let (listening, address) = End::listen(None, "127.0.0.1:0", &["--timeout", timeout], &secret);
     let mut stream = TcpStream::connect(address).unwrap();
     let (mut ours, mut theirs, mut answer) = ([7; 64], [0; 64], [0; 33]);
-    ours[..17].copy_from_slice(b"nixl-retrofit\n\x01\x00\x01");
+    ours[..22].copy_from_slice(b"nixl-retrofit\n\x02\x00\x010.2.7");
+    ours[22..32].fill(0);
     stream.write_all(&ours).unwrap();
     stream.read_exact(&mut theirs).unwrap();
     let proof = |label: &[u8]| {
@@ -553,7 +560,7 @@ fn a_peer_with_the_token_that_talks_nonsense_is_reported() {
         [(&[0xff; 64][..], "was announced"), (&[2, 0, 0, 0, b'{', b'}'], "expected map"), (b"", "close")]
     {
         let ended = proved("20s", |mut stream| stream.write_all(nonsense).unwrap());
-        ended.failed(&["handshake"], &["there was no agreement", words]);
+        ended.failed(&["handshake"], &["authenticated, but negotiation failed", words]);
         assert!(ended.seconds < 5.0, "{}", ended.seconds);
 
         let ended = proved("20s", |mut stream| {
@@ -562,9 +569,44 @@ fn a_peer_with_the_token_that_talks_nonsense_is_reported() {
         });
         assert_eq!(ended.smoke()["peer"]["host"], "node[2J-x");
         let stages = ["load", "agent", "backend", "register", "metadata"];
-        ended.failed(&stages, &["node[2J-x (127.0.0.1:", "while the initiator there was", words]);
+        ended.failed(&stages, &["node[2J-x (127.0.0.1:", "while its initiator was", words]);
         assert!(ended.seconds < 10.0, "{}", ended.seconds);
     }
+}
+
+fn say(stream: &mut TcpStream, message: &Value) {
+    let frame = message.to_string();
+    stream.write_all(&(frame.len() as u32).to_le_bytes()).unwrap();
+    stream.write_all(frame.as_bytes()).unwrap();
+}
+
+/// A verdict with every key of this protocol version.
+fn verdict(status: &str) -> Value {
+    let mut verdict = serde_json::json!({
+        "version": 1, "status": status, "transports": [], "bytes": 2048, "verified": true, "duration-ms": 1.0,
+        "warnings": ["\u{1b}[2J"],
+    });
+    for key in ["reason", "engine", "backend", "peer-backend", "chosen-backend", "fabric", "memory", "gpu", "failure"] {
+        verdict[key] = Value::Null;
+    }
+    for key in ["latency-us", "bandwidth-gbit-s", "setup-ms"] {
+        verdict[key] = Value::Null;
+    }
+    serde_json::json!({ "verdict": verdict })
+}
+
+#[test]
+fn a_verdict_without_a_key_names_both_versions() {
+    let ended = proved("20s", |mut stream| {
+        offer(&mut stream);
+        let mut verdict = verdict("passed");
+        verdict["verdict"].as_object_mut().unwrap().remove("fabric");
+        say(&mut stream, &verdict);
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let stages = ["load", "agent", "backend", "register", "metadata"];
+    let own = format!("nixl-retrofit {} on this side cannot read", env!("CARGO_PKG_VERSION"));
+    ended.failed(&stages, &["runs nixl-retrofit 0.2.7", &own, "missing field `fabric`", "the same nixl-retrofit"]);
 }
 
 #[test]
@@ -572,15 +614,10 @@ fn a_peer_that_claims_more_than_was_seen_is_not_believed() {
     for status in ["passed", "skipped"] {
         let ended = proved("20s", |mut stream| {
             offer(&mut stream);
-            let verdict = format!(
-                r#"{{"verdict":{{"status":"{status}","transports":[],"bytes":2048,"verified":true,"duration_ms":1.0,
-                "environment":[],"stand_ins":[],"warnings":["\u001b[2J"]}}}}"#
-            );
-            stream.write_all(&(verdict.len() as u32).to_le_bytes()).unwrap();
-            stream.write_all(verdict.as_bytes()).unwrap();
+            say(&mut stream, &verdict(status));
             let _ = stream.read_to_end(&mut Vec::new());
         });
-        ended.failed(&["compare"], &["says that the transfer is over", "Do not believe"]);
+        ended.failed(&["compare"], &["reports that the transfer", status, "do not trust this result"]);
         assert!(!ended.document.to_string().contains("u001b"), "{:#}", ended.document);
     }
 }
@@ -606,13 +643,13 @@ fn a_backend_that_neither_end_has_does_not_keep_the_next_one_from_its_test() {
 fn a_peer_with_the_token_that_falls_silent_is_reported_at_the_deadline() {
     let mut kept = Vec::new();
     let silent = proved("4s", |stream| kept.push(stream));
-    silent.failed(&["handshake"], &["there was no agreement"]);
+    silent.failed(&["handshake"], &["authenticated, but negotiation failed"]);
     let half_a_frame = proved("4s", |mut stream| {
         offer(&mut stream);
         stream.write_all(&[100, 0]).unwrap();
         kept.push(stream);
     });
-    let words = ["no result within 4 s", "the initiator is on node[2J-x", "which was last heard of"];
+    let words = ["no result within 4 s", "the initiator is on node[2J-x", "its last message came"];
     half_a_frame.failed(&["load"], &words);
     for ended in [silent, half_a_frame] {
         assert!((3.9..8.0).contains(&ended.seconds), "{}", ended.seconds);
@@ -632,7 +669,7 @@ fn answered(timeout: &str, answer: impl FnOnce(TcpStream) + Send + 'static) -> E
 #[test]
 fn a_listener_that_is_none_is_reported() {
     let garbage = answered("20s", |mut stream| stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap());
-    garbage.failed(&["handshake"], &["no nixl-retrofit: it began with «SSH-2.0-OpenSSH_", "Another program"]);
+    garbage.failed(&["handshake"], &["not nixl-retrofit: its first bytes are `SSH-2.0-OpenSSH_", "another program"]);
 
     let other = answered("20s", |mut stream| {
         let mut greeting = [0; 64];
@@ -640,10 +677,7 @@ fn a_listener_that_is_none_is_reported() {
         greeting[14] = 7;
         stream.write_all(&greeting).unwrap();
     });
-    other.failed(
-        &["handshake"],
-        &["with version 7 of the control protocol", "with version 1", "the same nixl-retrofit"],
-    );
+    other.failed(&["handshake"], &["with control protocol 7", "with control protocol 2", "the same nixl-retrofit"]);
 
     let forged = answered("20s", |mut stream| {
         let mut greeting = [0; 64];
@@ -658,20 +692,53 @@ fn a_listener_that_is_none_is_reported() {
     forged.failed(&["handshake"], &["wrong token"]);
 
     let silent = answered("3s", |mut stream| drop(stream.read_to_end(&mut Vec::new())));
-    silent.failed(&["handshake"], &["said too little for too long"]);
+    silent.failed(&["handshake"], &["did not complete the handshake in time"]);
     assert!((2.9..5.0).contains(&silent.seconds), "{}", silent.seconds);
+}
+
+/// The greeting of nixl-retrofit 0.1.0, whose control protocol is version 1.
+fn greeting_of_0_1_0() -> [u8; 64] {
+    let mut greeting = [0; 64];
+    greeting[..22].copy_from_slice(b"nixl-retrofit\n\x01\x00\x010.1.0");
+    greeting[32..].fill(7);
+    greeting
+}
+
+#[test]
+fn the_release_before_is_refused_and_both_versions_are_named() {
+    let own = format!("this side is nixl-retrofit {} with control protocol 2", env!("CARGO_PKG_VERSION"));
+    let words = ["it is nixl-retrofit 0.1.0 with control protocol 1", &own, "use the same nixl-retrofit on both sides"];
+
+    let listener = answered("20s", |mut stream| {
+        stream.read_exact(&mut [0; 64]).unwrap();
+        stream.write_all(&greeting_of_0_1_0()).unwrap();
+        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "no proof is sent to another version");
+    });
+    listener.failed(&["handshake"], &words);
+
+    let secret = [("NIXL_RETROFIT_TOKEN", "secret")];
+    let (listening, address) = End::listen(None, "127.0.0.1:0", &["--timeout", "2s"], &secret);
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut greeting = [0; 64];
+    stream.write_all(&greeting_of_0_1_0()).unwrap();
+    stream.read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting[..16], b"nixl-retrofit\n\x02\x00", "enough for it to name this version");
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "nothing more is sent to another version");
+    listening.end().failed(&["handshake"], &words);
 }
 
 #[test]
 fn ends_that_want_different_things_do_not_begin() {
     let (listening, address) = End::listen(None, "127.0.0.1:0", &["--size", "1M"], &[]);
     let connected = End::connect(None, &address, &["--size", "2M"], &[]).end();
-    let words = ["--size is 1048576 at the listening end and 2097152 at the connecting one"];
+    let words = ["`--size` is 1048576 on the listening side and 2097152 on the connecting side"];
     connected.failed(&["handshake"], &words);
     listening.end().failed(&["handshake"], &words);
 
     let (listening, address) = End::listen(None, "127.0.0.1:0", &["--engine", "native"], &[]);
-    End::connect(None, &address, &[], &[]).end().failed(&["handshake"], &["--engine native, or nixl, at both"]);
+    End::connect(None, &address, &[], &[])
+        .end()
+        .failed(&["handshake"], &["use `--engine native`, or `--engine nixl`, on both sides"]);
     listening.end().failed(&["handshake"], &["UCX itself"]);
 }
 
@@ -726,6 +793,6 @@ fn a_token_that_everybody_reads_is_warned_about() {
     let arguments = ["--token-file", path(&open), "--timeout", "100ms"];
     let (listening, _) = End::listen(None, "127.0.0.1:0", &arguments, &[]);
     let listened = listening.end();
-    listened.failed(&["handshake"], &["nobody connected", "within 100 ms"]);
-    assert!(listened.log.contains("warning: --token-file") && listened.log.contains("chmod"), "{}", listened.log);
+    listened.failed(&["handshake"], &["no peer connected", "within 100 ms"]);
+    assert!(listened.log.contains("warning: `--token-file") && listened.log.contains("chmod"), "{}", listened.log);
 }

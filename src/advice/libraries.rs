@@ -5,63 +5,67 @@ use std::path::Path;
 use crate::environment::elf::needs::{Missing, Needs, TooOld};
 use crate::environment::nixl::NixlInstallation;
 
-/// What is wrong with the libraries that the plugin needs; empty when nothing is.
-pub(crate) fn describe_libraries(nixl: &NixlInstallation, needs: &Needs, searched: &[String]) -> String {
-    let mut text = String::new();
-    for Missing { name, wanted_by } in &needs.missing {
-        text.push_str(&format!("; {} needs {name}, which is nowhere", title(nixl, wanted_by)));
+/// One line for each library that is missing or too old; empty when nothing is wrong.
+///
+/// `searched` are the places that were searched, in order.
+pub(crate) fn describe_libraries(nixl: &NixlInstallation, needs: &Needs, searched: &[String]) -> Vec<String> {
+    let missing = needs
+        .missing
+        .iter()
+        .map(|Missing { name, wanted_by }| format!("{} needs `{name}`, which was not found", title(nixl, wanted_by)));
+    let mut lines: Vec<String> = missing.collect();
+    if !lines.is_empty() {
+        lines.push(format!("searched: {}", searched.join(", ")));
     }
-    if !needs.missing.is_empty() {
-        text.push_str(&format!("; searched: {}", searched.join(", ")));
-    }
-    for old in &needs.too_old {
-        let offers =
-            old.offers.as_ref().map_or("has none of its kind".into(), |version| format!("offers up to {version}"));
-        let lacks = old.lacks.join(", ");
-        text.push_str(&format!(
-            "; {} wants {} with {lacks}; {} {offers}",
-            title(nixl, &old.wanted_by),
-            old.name,
-            old.path.display()
-        ));
-    }
-    text
+    lines.extend(needs.too_old.iter().map(|old| describe_too_old(nixl, old)));
+    lines
 }
 
-/// `libplugin_LIBFABRIC.so of NIXL 1.5.1`, for the plugin; else the path.
+fn describe_too_old(nixl: &NixlInstallation, old: &TooOld) -> String {
+    let lacks: Vec<String> = old.lacks.iter().map(|version| format!("`{version}`")).collect();
+    let offers =
+        old.offers.as_ref().map_or("has no version of that kind".into(), |version| format!("has up to `{version}`"));
+    format!(
+        "{} needs `{}` with {}; `{}` {offers}",
+        title(nixl, &old.wanted_by),
+        old.name,
+        lacks.join(", "),
+        old.path.display()
+    )
+}
+
+/// `libplugin_LIBFABRIC.so` of NIXL 1.5.1, for the plugin; else the path.
 fn title(nixl: &NixlInstallation, library: &Path) -> String {
     let name = library.file_name().unwrap_or_default().to_string_lossy();
     match &nixl.version {
-        Some(version) if name.starts_with("libplugin_") => format!("{name} of NIXL {version}"),
-        _ => library.display().to_string(),
+        Some(version) if name.starts_with("libplugin_") => format!("`{name}` of NIXL {version}"),
+        _ => format!("`{}`", library.display()),
     }
 }
 
-/// What to do about them; None when nothing is wrong with them.
+/// What to do about them; `None` when nothing is wrong with them.
 pub(crate) fn advise_libraries(needs: &Needs) -> Option<String> {
     if let Some(old) = needs.too_old.first() {
         return Some(advise_too_old(old));
     }
     let mut advice: Vec<&str> = needs.missing.iter().map(|missing| advise_missing(&missing.name)).collect();
     advice.dedup();
-    (!advice.is_empty()).then(|| advice.join(" "))
+    (!advice.is_empty()).then(|| advice.join("; "))
 }
 
 /// The symbol versions are those of libfabric's release tags (libfabric.map.in).
 fn advise_too_old(old: &TooOld) -> String {
     if !old.name.starts_with("libfabric.so") {
-        return format!(
-            "{} is older than the one this was built with: install a newer one, or name its folder with --library-path.",
-            old.name
-        );
+        return format!("install a newer `{}`, or name its directory with `--library-path`", old.name);
     }
     if old.lacks.iter().any(|version| version == "FABRIC_1.10") {
-        return "No libfabric up to 2.6.0 offers FABRIC_1.10, that of the EFA installer included: NIXL 1.5.1's wheel was \
-                built with development source. Use NIXL 1.5.0, or a libfabric newer than 2.6.0 (--library-path DIR)."
+        return "use NIXL 1.5.0, or a libfabric newer than 2.6.0 (`--library-path DIR`): no libfabric up to 2.6.0 has \
+                `FABRIC_1.10`, not even the EFA installer's, because NIXL 1.5.1's wheel was built with a development \
+                version"
             .into();
     }
-    "Install a newer libfabric (1.20 has FABRIC_1.7, 2.0 has FABRIC_1.8; on AWS, the EFA installer brings one to \
-     /opt/amazon/efa/lib), and name its folder with --library-path if another one is found first."
+    "install a newer libfabric (1.20 has `FABRIC_1.7`, 2.0 has `FABRIC_1.8`; on AWS, the EFA installer puts one into \
+     `/opt/amazon/efa/lib`), and name its directory with `--library-path` if an older one is found first"
         .into()
 }
 
@@ -69,23 +73,23 @@ fn advise_missing(name: &str) -> &'static str {
     let known = [
         (
             "libfabric.so",
-            "Install libfabric (on AWS, the EFA installer puts it into /opt/amazon/efa/lib), or name its folder with \
-             --library-path.",
+            "install libfabric (on AWS, the EFA installer puts it into `/opt/amazon/efa/lib`), or name its directory with \
+             `--library-path`",
         ),
         (
             "libcudart.so",
-            "Install CUDA's runtime library for the major version of this NIXL's wheel (pip install \
-             nvidia-cuda-runtime for CUDA 13, nvidia-cuda-runtime-cu12 for 12), or name its folder with --library-path.",
+            "install the CUDA runtime for the major version of this NIXL wheel (`pip install nvidia-cuda-runtime` for CUDA \
+             13, `nvidia-cuda-runtime-cu12` for CUDA 12), or name its directory with `--library-path`",
         ),
-        ("libhwloc.so", "Install hwloc's library (Debian and Ubuntu: apt-get install libhwloc15)."),
+        ("libhwloc.so", "install hwloc (on Debian and Ubuntu: `apt-get install libhwloc15`)"),
         (
             "libcuda.so",
-            "libcuda.so.1 comes with NVIDIA's driver, and this system refuses the stand-in for it (memfd_create): run \
-             this where a driver is.",
+            "run this on a machine with NVIDIA's driver, which provides `libcuda.so.1`: this system refuses the stand-in \
+             for it (memfd_create)",
         ),
     ];
     let found = known.into_iter().find(|(prefix, _)| name.starts_with(prefix));
-    found.map_or("Install what is missing, or name its folder with --library-path.", |(_, advice)| advice)
+    found.map_or("install the missing library, or name its directory with `--library-path`", |(_, advice)| advice)
 }
 
 #[cfg(test)]
@@ -103,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_nothing_offers_is_named() {
+    fn a_version_that_no_library_has_is_named() {
         let mut needs = Needs::default();
         needs.too_old.push(TooOld {
             path: "/x/libfabric.so.1".into(),
@@ -114,8 +118,10 @@ mod tests {
         });
         assert_eq!(
             describe_libraries(&nixl(), &needs, &[]),
-            "; libplugin_LIBFABRIC.so of NIXL 1.5.1 wants libfabric.so.1 with FABRIC_1.10; /x/libfabric.so.1 offers up to \
-             FABRIC_1.8"
+            [
+                "`libplugin_LIBFABRIC.so` of NIXL 1.5.1 needs `libfabric.so.1` with `FABRIC_1.10`; `/x/libfabric.so.1` has up \
+                 to `FABRIC_1.8`"
+            ]
         );
         assert!(advise_libraries(&needs).unwrap().contains("NIXL 1.5.0"));
         needs.too_old[0].lacks = vec!["FABRIC_1.7".into()];
@@ -123,14 +129,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_with_who_needs_it_and_where_it_was_looked_for() {
+    fn a_missing_library_is_named_with_its_user_and_the_places_searched() {
         let mut needs = Needs::default();
         let searched = ["/a".to_string(), "/b".to_string()];
         for name in ["libfabric.so.1", "libhwloc.so.15"] {
             needs.missing.push(Missing { name: name.into(), wanted_by: "/y/libplugin_LIBFABRIC.so".into() });
         }
-        let text = describe_libraries(&nixl(), &needs, &searched);
-        assert!(text.contains("NIXL 1.5.1 needs libfabric.so.1") && text.ends_with("searched: /a, /b"), "{text}");
+        let plugin = "`libplugin_LIBFABRIC.so` of NIXL 1.5.1 needs";
+        let expected = [
+            format!("{plugin} `libfabric.so.1`, which was not found"),
+            format!("{plugin} `libhwloc.so.15`, which was not found"),
+            "searched: /a, /b".into(),
+        ];
+        assert_eq!(describe_libraries(&nixl(), &needs, &searched), expected);
         let advice = advise_libraries(&needs).unwrap();
         assert!(advice.contains("EFA installer") && advice.contains("libhwloc15"), "{advice}");
         assert_eq!(advise_libraries(&Needs::default()), None);

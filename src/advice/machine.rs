@@ -5,9 +5,9 @@ use rustix::process::{Resource, getrlimit};
 /// What to do when memory cannot be registered.
 pub(crate) fn memory_lock() -> String {
     let limit = getrlimit(Resource::Memlock).current;
-    let text = limit.map_or("unlimited".into(), |bytes| format!("{} KiB", bytes >> 10));
+    let text = limit.map_or("already unlimited here".into(), |bytes| format!("{} KiB here", bytes >> 10));
     format!(
-        "The limit on locked memory is {text}: RDMA needs it unlimited (docker run --ulimit memlock=-1, or ulimit -l \
-         unlimited). A smaller --size needs less."
+        "raise the limit on locked memory ({text}), which RDMA needs unlimited (`docker run --ulimit memlock=-1`, or `ulimit \
+         -l unlimited`); a smaller `--size` needs less"
     )
 }

@@ -1,4 +1,4 @@
-//! How a transfer ended.
+//! How a transfer ended: what `supervise` hands to `judge`.
 
 use std::process::ExitStatus;
 
@@ -8,34 +8,43 @@ use super::wire::worker::Measurements;
 use crate::report::smoke::Failure;
 use crate::report::stage::Stage;
 
-/// How a transfer ended that did not pass.
+/// A transfer that did not pass.
 #[derive(Debug)]
 pub(crate) enum Ending {
-    /// No worker could be started.
+    /// No worker could be started; the error.
     NotStarted(String),
-    /// A worker gave up, with a reason.
+    /// A worker gave up, and said why.
     Failed(Role, Surrender),
-    /// A worker ended without a word.
+    /// A worker ended without a message.
     Died(Role, Stage, ExitStatus),
-    /// A worker broke the protocol, or its channel failed.
+    /// A worker broke the protocol, or its channel failed; the error.
     Broken(Role, Stage, String),
-    /// Time ran out.
+    /// The deadline passed; the stage that each worker was in.
     Deadline([(Role, Stage); 2]),
-    /// The other machine's supervisor has said how its worker failed.
-    Told(Failure),
-    /// The other machine's supervisor is gone, or cannot be understood.
-    Gone(Role, Stage, String),
+    /// The peer's supervisor reported how its worker failed.
+    ReportedByPeer(Failure),
+    /// The connection to the peer's supervisor is of no more use.
+    PeerLost(Role, Stage, PeerLoss),
 }
 
-/// How a transfer ended otherwise.
+/// Why the peer's supervisor cannot be talked to any more: a clause whose subject is the peer.
+#[derive(Debug)]
+pub(crate) enum PeerLoss {
+    /// The connection ended or failed.
+    Disconnected(String),
+    /// A message of the peer cannot be read, or is not its turn.
+    Unreadable(String),
+}
+
+/// A transfer that came to its end.
 pub(crate) enum Outcome {
-    /// What both workers have measured.
+    /// What both workers measured.
     Measured {
         /// The initiator's.
         initiator: Measurements,
         /// The target's.
         target: Measurements,
     },
-    /// The other machine's supervisor has said what it came to.
+    /// The peer's supervisor sent its verdict.
     Decided,
 }

@@ -1,24 +1,24 @@
-//! The native transfer: two worker processes, supervised, through the installed NIXL.
+//! The native transfer: two supervised worker processes and the installed NIXL.
 //!
-//! [`transfer::run`] is the supervisor's end. It starts this same program twice with [`launch::worker_command::WORKER_COMMAND`], gives each
-//! worker one end of a socket pair as standard input, and relays what the two say to each other. Vendor libraries are
-//! loaded by the workers alone, so that whatever happens inside them becomes a line in a report.
+//! [`transfer::run`] is the supervisor. It starts this program twice with [`launch::worker_command::WORKER_COMMAND`], gives
+//! each worker one end of a socket pair as standard input, and relays their messages to each other. Only workers load vendor
+//! libraries, so that whatever happens inside them becomes a line in a report.
 //!
-//! Between two machines each end has a supervisor with one worker, and the two supervisors pass on what the workers say
-//! to each other ([`transfer::run_between`]).
+//! Between two machines each side has a supervisor with one worker, and the supervisors forward the workers' messages
+//! ([`transfer::run_between`]).
 //!
 //! | module | what it knows |
 //! | --- | --- |
-//! | `plan` | what to transfer, and everything that is decided before a worker starts |
-//! | `wire` | what supervisor and worker say to each other |
+//! | `plan` | what to transfer: everything that is decided before a worker starts |
+//! | `wire` | the messages between supervisor and worker |
 //! | `observe` | what a running library states about what carries the bytes |
 //! | `launch` | what a worker is started with |
 //! | `engine` | the libraries that move bytes: the only unsafe code |
-//! | `payload` | bytes that follow from a seed, and their comparison |
+//! | `payload` | bytes derived from a seed, and their comparison |
 //! | `worker` | the two sides of the transfer, in order |
-//! | `meeting` | how two machines find each other and agree |
+//! | `meeting` | how two machines connect, authenticate and negotiate |
 //! | `supervise` | the workers' lives: start, deadline, last words, end |
-//! | `judge` | the verdict, and a failure in words |
+//! | `judge` | the verdict, and the description of a failure |
 //! | `ending` | how a transfer ended: what `supervise` hands to `judge` |
 //! | `transfer`, `series` | one transfer, several transfers |
 

@@ -1,4 +1,4 @@
-//! Several transfers: which ones a choice of backends asks for, and what they come to together.
+//! Several transfers: which ones a list of backends leads to, and their results.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::environment::variables::Variables;
 use crate::report::smoke::{Failure, Smoke, SmokeStatus};
 use crate::report::stage::Stage;
 
-/// Where a transfer is made.
+/// The environment in which transfers are made.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    /// As a user would name it.
+    /// Its name, for a sentence.
     pub label: String,
-    /// The folders that its Python imports from.
+    /// The directories that its Python imports from.
     pub import_path: Vec<PathBuf>,
     /// This program's file.
     pub program: PathBuf,
@@ -28,16 +28,17 @@ pub(crate) struct Place {
     pub variables: Arc<Variables>,
 }
 
-/// One transfer to be made.
+/// One transfer to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trial {
     /// The agents' backends.
     pub pair: Pair,
-    /// Whether it is what the patched code would do, so that the required fabric is demanded of it.
+    /// Whether it is what the patched code would do; only then is the required fabric enforced.
     pub principal: bool,
 }
 
-/// Each backend alone; then what only agents with several of them show, the reader of Dynamo's media loader among it.
+/// The transfers for a list of backends: each alone; all of them in both agents; all of them against UCX alone, which is what
+/// the agent of Dynamo's media loader has.
 pub(crate) fn trials(backends: &[Backend], peer: &[Backend]) -> Vec<Trial> {
     if !peer.is_empty() {
         let pair = Pair { initiator: backends.to_vec(), target: backend::distinct(peer) };
@@ -56,12 +57,12 @@ pub(crate) fn trials(backends: &[Backend], peer: &[Backend]) -> Vec<Trial> {
     trials
 }
 
-/// The transfers that were asked for, each with all that it needs.
+/// The transfers to make, each with all that it needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
-    /// In the order in which they are made.
+    /// In order.
     pub plans: Vec<Plan>,
-    /// Whether a NIXL without a C API, for which the engine's library is missing too, is no failure.
+    /// Whether a transfer whose library cannot be loaded may be skipped: host memory, and a NIXL without a C API.
     may_skip: bool,
 }
 
@@ -69,10 +70,13 @@ impl Series {
     /// Plans the transfers for these backends.
     ///
     /// # Errors
-    /// Why none can be made, in words for a report.
-    pub(crate) fn plan(place: &Place, options: &TransferOptions, backends: &[Backend]) -> Result<Series, String> {
+    /// If none can be made.
+    pub(crate) fn plan(place: &Place, options: &TransferOptions, backends: &[Backend]) -> Result<Series, Impossible> {
         let nixl = usable(place, options)?;
-        let seed = seed::random().map_err(|error| format!("the system gives no random numbers: {error}"))?;
+        let seed = seed::random().map_err(|error| Impossible {
+            fact: format!("the system has no random numbers for the payload's seed: {error}"),
+            help: "allow getrandom(2) in this sandbox",
+        })?;
         let may_skip = nixl.capi.is_none() && options.memory == Memory::Dram;
         let first = Pair::alike(backends);
         let template = Plan {
@@ -98,9 +102,9 @@ impl Series {
         Ok(Series { plans, may_skip })
     }
 
-    /// Makes each transfer as `make` does; `report` takes each result. Returns whether none failed.
+    /// Makes each transfer with `make`; `report` gets each result. Returns whether none failed.
     ///
-    /// Unless `required`, a transfer is skipped for which there is neither a C API nor a library.
+    /// Unless `required`, a transfer with neither a C API nor a library is skipped.
     pub(crate) fn run(
         &self,
         required: bool,
@@ -119,8 +123,8 @@ impl Series {
     }
 }
 
-/// Makes each transfer as `make` does. Agents with several backends are not tried where a transfer before has failed.
-/// Returns whether none failed.
+/// Makes each transfer with `make`; agents with several backends are skipped once a transfer has failed. Returns whether none
+/// failed.
 pub(crate) fn try_all(plans: &[Plan], mut make: impl FnMut(&Plan) -> Smoke, report: &mut dyn FnMut(Smoke)) -> bool {
     let mut failed: Option<String> = None;
     for plan in plans {
@@ -137,11 +141,11 @@ pub(crate) fn try_all(plans: &[Plan], mut make: impl FnMut(&Plan) -> Smoke, repo
 }
 
 fn not_tried(pair: &Pair, failed: &str) -> Smoke {
-    let reason = format!("not tried, because {failed} has failed before");
+    let reason = format!("not tried because {failed} failed");
     Smoke { peer_backend: pair.peer(), ..Smoke::skipped(&backend::list(&pair.initiator), reason) }
 }
 
-/// Without NIXL's C API there may be no library to make a transfer with. `--smoke auto` goes on without one, and says why.
+/// Without NIXL's C API there may be no library to make a transfer with; `--smoke auto` then skips it.
 fn skip_unless_loaded(smoke: &mut Smoke) {
     if let Some(failure) = smoke.failure.take_if(|failure| failure.stage == Stage::Load) {
         smoke.status = SmokeStatus::Skipped;
@@ -149,24 +153,37 @@ fn skip_unless_loaded(smoke: &mut Smoke) {
     }
 }
 
-/// The NIXL that this environment's Python would use, if a transfer can be made with that engine.
+/// Why no transfer can be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{fact}\nhelp: {help}")]
+pub(crate) struct Impossible {
+    fact: String,
+    help: &'static str,
+}
+
+/// The NIXL that this environment's Python would use, if a transfer can be made with it.
 ///
 /// # Errors
-/// Why not, in words for a report.
-pub(crate) fn usable(place: &Place, options: &TransferOptions) -> Result<NixlInstallation, String> {
+/// If no NIXL is installed, or it lacks the C API that the options need.
+pub(crate) fn usable(place: &Place, options: &TransferOptions) -> Result<NixlInstallation, Impossible> {
     let found = nixl::find(&place.import_path).into_iter().next();
     let Some(nixl) = found else {
         let searched: Vec<String> = place.import_path.iter().map(|folder| folder.display().to_string()).collect();
-        return Err(format!("no NIXL is installed for {}; searched: {}", place.label, searched.join(", ")));
+        return Err(Impossible {
+            fact: format!("no NIXL is installed for {}; searched: {}", place.label, searched.join(", ")),
+            help: "install NIXL in this environment",
+        });
     };
     if nixl.capi.is_some() || options.engine != EngineChoice::Nixl && options.peer_backends.is_empty() {
         return Ok(nixl);
     }
-    let version = nixl.version.as_deref().unwrap_or("of an unknown version");
-    Err(format!(
-        "{} {version} has no libnixl_capi.so, the C API that --engine nixl and --peer-backend go through; NIXL's wheels have it from 0.10.1 on",
-        nixl.name
-    ))
+    Err(Impossible {
+        fact: format!(
+            "{} has no `libnixl_capi.so`, the C API that `--engine nixl` and `--peer-backend` need",
+            nixl.title()
+        ),
+        help: "install NIXL 0.10.1 or newer, whose wheels have the C API",
+    })
 }
 
 /// Absolute, because workers may run elsewhere.
@@ -174,18 +191,19 @@ fn absolute(folder: &Path) -> PathBuf {
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf())
 }
 
-/// Where no transfer can be made: a failure if `required`, skipped if not.
-pub(crate) fn not_made(backends: &[Backend], reason: String, required: bool) -> Smoke {
-    let mut smoke = Smoke::skipped(&backend::list(backends), reason.clone());
-    if required {
-        smoke.status = SmokeStatus::Failed;
-        smoke.failure = Some(Failure {
-            stage: Stage::Load,
-            message: reason,
-            advice: "install NIXL in this environment (--engine nixl needs 0.10.1 or newer), or use --smoke auto to go on without a transfer".into(),
-        });
+/// The report of a transfer that cannot be made: a failure if `required`, else skipped.
+pub(crate) fn not_made(backends: &[Backend], impossible: Impossible, required: bool) -> Smoke {
+    let Impossible { fact, help } = impossible;
+    let backends = backend::list(backends);
+    if !required {
+        return Smoke::skipped(&backends, fact);
     }
-    smoke
+    let advice = format!("{help}, or use `--smoke auto` to go on without a transfer");
+    Smoke {
+        status: SmokeStatus::Failed,
+        failure: Some(Failure { stage: Stage::Load, message: fact.clone(), advice }),
+        ..Smoke::skipped(&backends, fact)
+    }
 }
 
 #[cfg(test)]
@@ -198,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn several_backends_are_tried_alone_together_and_against_ucx() {
+    fn several_backends_are_tried_alone_and_together_and_against_ucx() {
         let expected = [("LIBFABRIC", true), ("UCX", false), ("LIBFABRIC,UCX", true), ("LIBFABRIC,UCX to UCX", false)];
         assert_eq!(titles(&[Libfabric, Ucx], &[]), expected.map(|(title, principal)| (title.into(), principal)));
         assert_eq!(titles(&[Ucx], &[]), [("UCX".into(), true)]);

@@ -12,31 +12,30 @@ use super::launch::worker_command::WorkerCommand;
 use super::meeting::connection::Connection;
 use super::meeting::token::TOKEN_VARIABLE;
 use super::plan::Plan;
-use super::plan::deadline::spoken;
 use super::plan::memory::Memory;
 use super::plan::plugins::NamedBy;
-use super::supervise::sides::Supervisor;
+use super::supervise::supervisor::Supervisor;
 use super::supervise::{plugin_check, settlement};
 use crate::choice::backend::{self, Backend};
 use crate::environment::fabric_devices::FabricDevices;
 use crate::report::smoke::{Gpu, NativeLibrary, Smoke, SmokeEngine, SmokeStatus};
 
-/// How long the look at a plugin may take between two machines.
-const PLUGIN_CHECK: Duration = Duration::from_secs(5);
+/// Limit for the plugin check in a transfer between two machines.
+const PLUGIN_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why there is no such transfer without NIXL.
-const NEEDS_AGENTS: &str = "several backends in one agent, and which one is chosen, are NIXL's business: the native engine \
-    has no agents, and tests each backend alone";
+/// Why the native engine skips a transfer of agents with several backends.
+const NEEDS_AGENTS: &str = "the native engine tests each backend alone: it has no agents, so it cannot show which of several \
+    backends NIXL chooses";
 
-/// Runs one transfer and reports it; `progress` hears of each stage as it begins.
+/// Runs one transfer and reports it; `progress` gets each stage as it begins.
 ///
-/// Where the C API of a NIXL from before it is asked for, the report says `skipped`, and why.
+/// A transfer that needs the C API of a NIXL from before 0.10.1 is reported as skipped.
 pub(crate) fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {
     conduct(plan, None, progress)
 }
 
-/// The same between two machines: one worker is here, the other one at the connection's other end. Both ends report the
-/// same; where they cannot tell each other any more, `connection.lost` is set.
+/// Runs one transfer between two machines, whose other worker is the peer's. Both sides report the same result; if the
+/// connection fails before they have agreed on it, `connection.lost` is set.
 pub(crate) fn run_between(plan: &Plan, connection: &mut Connection, progress: &mut dyn FnMut(&str)) -> Smoke {
     conduct(plan, Some(connection), progress)
 }
@@ -47,7 +46,7 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     let worker = worker_command(plan, &libraries);
     let mut smoke = blank(plan, &worker.variables, &libraries);
     if let Some(connection) = &connection {
-        settlement::introduce(&mut smoke, connection);
+        settlement::add_peer(&mut smoke, connection);
     }
     let Some(library) = &plan.engine.library else {
         verdict::no_library(plan, &mut smoke);
@@ -77,14 +76,14 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
         smoke.native_library = Some(NativeLibrary { path: stated.library, version: stated.version });
     }
     // The peer is not blocked by this check.
-    let limit = if smoke.peer.is_some() { Instant::now() + PLUGIN_CHECK } else { begin + plan.timeout };
+    let limit = if smoke.peer.is_some() { Instant::now() + PLUGIN_CHECK_TIMEOUT } else { begin + plan.timeout };
     smoke.plugin = plugin_check::check_plugin(plan, &worker, limit, run_promptly);
     let refused = smoke.plugin.iter().filter(|plugin| !plugin.loads).map(|plugin| plugin.message.clone());
     smoke.warnings.extend(refused);
     smoke
 }
 
-/// Puts into the report what the ended workers came to.
+/// Puts the result of the ended workers into the report.
 fn conclude(
     smoke: &mut Smoke,
     plan: &Plan,
@@ -99,25 +98,25 @@ fn conclude(
     match result {
         Ok(Outcome::Measured { initiator, target }) => {
             verdict::passed(smoke, plan, initiator, target);
-            smoke.warnings.extend(gpu::doubts(plan, || supervisor.statements()));
+            smoke.warnings.extend(gpu::misdetection(plan, || supervisor.statements()));
         }
         Ok(Outcome::Decided) => {}
         Err(ending) => {
             let mut failure = failure::failure(plan, libraries, ending, &|role| supervisor.last_words(role));
-            supervisor.locate(&mut failure, ending, &spoken(plan.timeout));
+            supervisor.add_machine(&mut failure, ending);
             smoke.failure = Some(failure);
         }
     }
-    fabric::hold(smoke, plan, &FabricDevices::look);
+    fabric::enforce(smoke, plan, &FabricDevices::look);
 }
 
 fn find_libraries(plan: &Plan) -> Libraries {
     let variable = plan.variables.get(LIBRARY_PATH);
     // LIBFABRIC's plugin has the larger dependency set.
-    let greediest = if plan.pair.has(Backend::Libfabric) { Backend::Libfabric } else { Backend::Ucx };
-    let plugin = plan.plugins.as_ref().map(|plugins| plugins.file(greediest.name()));
+    let largest = if plan.pair.has(Backend::Libfabric) { Backend::Libfabric } else { Backend::Ucx };
+    let plugin = plan.plugins.as_ref().map(|plugins| plugins.file(largest.name()));
     let libraries = Libraries::find(plugin.as_deref(), &plan.library_path, variable, &plan.import_path);
-    // The native engines do without the driver; GPU memory does not exist without it.
+    // The native engines do not load the plugin; GPU memory needs the real driver.
     let may_stand_in = plan.engine.is_nixl() && plan.memory == Memory::Dram;
     if may_stand_in { libraries } else { libraries.without_stand_in() }
 }

@@ -15,33 +15,25 @@ use crate::smoke::plan::Plan;
 use crate::smoke::plan::plugins::NamedBy;
 use crate::smoke::wire::cause::{Cause, FI_ENABLE, Surrender};
 
-/// For a worker that gave up; `words` are its last ones.
+/// For a worker that gave up; `words` are the last lines that it printed.
 pub(crate) fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, words: &[String]) -> String {
     match &surrender.cause {
         Cause::Loader(error) => advise_loader(plan, error),
-        Cause::MissingFunction(_) if !plan.engine.is_nixl() => {
-            "This library is too old for this program: install a newer one, or put its folder first in LD_LIBRARY_PATH.".into()
-        }
-        Cause::MissingFunction(_) => {
-            "This libnixl_capi.so does not belong to a NIXL from 0.10.1 on: install nixl again, and look for another copy \
-             in LD_LIBRARY_PATH."
-                .into()
-        }
+        Cause::MissingFunction(_) => advise_missing_function(plan),
         Cause::Backend { name, loader, .. } => advise_backend(plan, name, libraries, loader.as_deref(), words),
         Cause::Mismatch { .. } => {
-            "Never run a workload over this path: it loses or changes data without an error. Try another transport \
-             (UCX_TLS=tcp) to tell the fabric from NIXL, and report it with the output of -v."
+            "never run a workload over this path: it corrupts data without an error. Retry with `UCX_TLS=tcp` to tell the \
+             fabric from NIXL, and report it with the output of `-v`."
                 .into()
         }
-        Cause::Gpu(trouble) => trouble.advise(),
-        Cause::Memory(_) => "Move less with --size, or give the container more memory.".into(),
+        Cause::Gpu(trouble) => gpu::advise(trouble),
+        Cause::Memory(_) => "reduce `--size`, or give the container more memory".into(),
         Cause::Call { .. } | Cause::Library { .. } if surrender.stage == Stage::Register => {
             gpu::advise_library(plan, words).unwrap_or_else(memory_lock)
         }
         Cause::Library { function, .. } if function == FI_ENABLE => {
-            "libfabric cannot open an endpoint on that interface; its tcp provider refuses where there is none but the \
-             loopback. Give the network namespace another one (docker run without --network=none; in a bare namespace, a \
-             veth pair), and look at FI_TCP_IFACE."
+            "give the network namespace an interface besides the loopback (`docker run` without `--network=none`; in a bare \
+             namespace, a veth pair), and check `FI_TCP_IFACE`: libfabric cannot open an endpoint on this one"
                 .into()
         }
         Cause::Library { .. } | Cause::NoProvider { .. } => {
@@ -49,23 +41,38 @@ pub(crate) fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, 
             gpu::advise_library(plan, words).unwrap_or_else(known)
         }
         Cause::Call { .. } if !plan.pair.has_common() => advise_common(plan),
-        Cause::Call { .. } => advise_words(plan, words).unwrap_or_else(|| match surrender.stage {
-            Stage::Metadata => "The agents have no backend in common, or the network devices that one of them offers cannot \
-                 be reached by the other: look at UCX_NET_DEVICES and UCX_TLS."
-                .into(),
-            _ => "Run again with NIXL_LOG_LEVEL=DEBUG and UCX_LOG_LEVEL=debug in the environment and -v.".into(),
-        }),
-        Cause::Protocol(_) => "Run again; if it comes back, report it with the output of -v.".into(),
+        Cause::Call { .. } => advise_words(plan, words).unwrap_or_else(|| advise_call(surrender.stage)),
+        Cause::Protocol(_) => "run again; if it happens again, report it with the output of `-v`".into(),
     }
 }
 
-/// What Dynamo's readers meet: its media loader's agent, compiled into dynamo/_core.abi3.so, has UCX alone.
+fn advise_missing_function(plan: &Plan) -> String {
+    if plan.engine.is_nixl() {
+        "reinstall NIXL, and look for another copy of it in `LD_LIBRARY_PATH`: this `libnixl_capi.so` is not from NIXL 0.10.1 \
+         or newer"
+            .into()
+    } else {
+        "install a newer version of this library, or put its directory first in `LD_LIBRARY_PATH`".into()
+    }
+}
+
+fn advise_call(stage: Stage) -> String {
+    if stage == Stage::Metadata {
+        "check `UCX_NET_DEVICES` and `UCX_TLS`: the agents have no backend in common, or one cannot reach the network devices \
+         that the other offers"
+            .into()
+    } else {
+        "run again with `-v`, and with `NIXL_LOG_LEVEL=DEBUG` and `UCX_LOG_LEVEL=debug` in the environment".into()
+    }
+}
+
+/// Dynamo's media loader has this problem: its agent, compiled into dynamo/_core.abi3.so, has UCX alone.
 fn advise_common(plan: &Plan) -> String {
     let both: Vec<Backend> = plan.pair.initiator.iter().chain(&plan.pair.target).copied().collect();
     format!(
-        "Give this side both, the preferred one first: NIXL_BACKEND={}. NIXL then takes whichever the other side has. (The \
-         agent of Dynamo's frontend media loader is compiled with UCX alone: with one other backend here, every image that \
-         it passes on is lost.)",
+        "give this side both backends, the preferred one first: `NIXL_BACKEND={}`. NIXL then takes the one that the other side \
+         has. (The agent of Dynamo's frontend media loader is compiled with UCX alone: if this side has only another backend, \
+         every image that the loader passes on is lost.)",
         backend::list(&both)
     )
 }
@@ -74,13 +81,13 @@ fn advise_common(plan: &Plan) -> String {
 fn advise_library(plan: &Plan) -> String {
     match plan.backend() {
         Backend::Ucx => {
-            "NIXL has no part in this: it is UCX that fails. Look at UCX_TLS and UCX_NET_DEVICES, and run again with \
-             UCX_LOG_LEVEL=debug in the environment and -v."
+            "check `UCX_TLS` and `UCX_NET_DEVICES`, and run again with `-v` and `UCX_LOG_LEVEL=debug`: the failure is UCX's, \
+             NIXL has no part in it"
                 .into()
         }
         Backend::Libfabric => {
-            "NIXL has no part in this: it is libfabric that fails. Look at FI_PROVIDER and what fi_info lists, and run \
-             again with FI_LOG_LEVEL=info in the environment and -v."
+            "check `FI_PROVIDER` against what `fi_info` lists, and run again with `-v` and `FI_LOG_LEVEL=info`: the failure is \
+             libfabric's, NIXL has no part in it"
                 .into()
         }
     }
@@ -89,104 +96,114 @@ fn advise_library(plan: &Plan) -> String {
 fn advise_loader(plan: &Plan, error: &str) -> String {
     let has = |part: &str| error.contains(part);
     if !damaged_libraries(plan).is_empty() || has("file too short") || has("invalid ELF header") {
-        return "A library of this NIXL is damaged: install it again (pip install --force-reinstall --no-deps), without \
-                its cache if that does not help, and see that the disk was not full."
+        return "reinstall this NIXL (`pip install --force-reinstall --no-deps`, with `--no-cache-dir` if that does not help), \
+                and check that the disk is not full: one of its libraries is damaged"
             .into();
     }
     if has("cannot open shared object file: No such file") && has(".so") {
-        return "The library is not where it was found a moment ago: something changes this environment.".into();
+        return "find out what changes this environment: the library was there a moment ago".into();
     }
     if has("version `") {
-        return "A library found at run time is older than the one NIXL was built with: install the newer one, or see \
-                which one LD_LIBRARY_PATH puts first."
+        return "install a newer version of that library, or check which one `LD_LIBRARY_PATH` puts first: the one found is \
+                older than the one NIXL was built with"
             .into();
     }
     if has("undefined symbol") {
-        return "Libraries of different NIXL versions are mixed: look for a second copy in LD_LIBRARY_PATH, and install \
-                nixl again."
+        return "reinstall NIXL, and look for another copy of it in `LD_LIBRARY_PATH`: libraries of different NIXL versions \
+                are mixed"
             .into();
     }
-    "Install what the loader names, or put its folder into LD_LIBRARY_PATH.".into()
+    "install what the loader names, or add its directory to `LD_LIBRARY_PATH`".into()
 }
 
 fn advise_backend(plan: &Plan, name: &str, libraries: &Libraries, loader: Option<&str>, words: &[String]) -> String {
     if let Some(error) = loader {
-        if !damaged_libraries(plan).is_empty() {
-            return advise_loader(plan, error);
-        }
-        if error.contains("libcuda.so.1") && !libraries.stand_ins.is_empty() {
-            return "The stand-in for NVIDIA's driver library could not be loaded, most likely because a sandbox keeps a process \
-                    from /proc/PID/fd of another one: run this where a driver is, or make the CUDA toolkit's stub \
-                    (lib64/stubs/libcuda.so) known as libcuda.so.1."
-                .into();
-        }
-        return advise_libraries(&libraries.needs).unwrap_or_else(|| advise_loader(plan, error));
+        return advise_plugin(plan, libraries, error);
     }
     let missing = plan.plugins.as_ref().filter(|plugins| !plugins.file(name).exists());
     if missing.is_some_and(|plugins| plugins.named_by != NamedBy::Installation) {
-        return "Name the folder that holds this NIXL's plugins with --plugin-dir or NIXL_PLUGIN_DIR, or unset the latter."
+        return "name the directory that has this NIXL's plugins with `--plugin-dir` or `NIXL_PLUGIN_DIR`, or unset the variable"
             .into();
     }
     if missing.is_some() {
-        return "This NIXL comes without that plugin, or lost it: install it again, or choose another backend.".into();
+        return "reinstall this NIXL, or choose another backend: it came without that plugin, or has lost it".into();
     }
-    if let Some(advice) = advise_words(plan, words) {
-        return advice;
-    }
-    let mut advice = String::from("The plugin loads and then refuses to start, and its last words say why.");
-    let restricting = plan.variables.assignments(&["UCX_TLS", "UCX_NET_DEVICES", "FI_PROVIDER"]);
-    if !restricting.is_empty() {
-        advice.push_str(&format!(" This environment restricts it to {}: try without.", restricting.join(", ")));
-    }
-    advice + " Run again with NIXL_LOG_LEVEL=DEBUG for more."
+    advise_words(plan, words).unwrap_or_else(|| advise_refusing_plugin(plan))
 }
 
-/// For a worker that ended without a word.
+/// For a plugin that the dynamic loader refuses.
+fn advise_plugin(plan: &Plan, libraries: &Libraries, error: &str) -> String {
+    if !damaged_libraries(plan).is_empty() {
+        return advise_loader(plan, error);
+    }
+    if error.contains("libcuda.so.1") && !libraries.stand_ins.is_empty() {
+        return "run this on a machine with NVIDIA's driver, or tell `ldconfig` about the CUDA toolkit's stub \
+                (`lib64/stubs/libcuda.so`) as `libcuda.so.1`: the stand-in for the driver could not be loaded, most likely \
+                because a sandbox hides other processes' /proc/PID/fd"
+            .into();
+    }
+    advise_libraries(&libraries.needs).unwrap_or_else(|| advise_loader(plan, error))
+}
+
+/// For a plugin that loads and then refuses to start.
+fn advise_refusing_plugin(plan: &Plan) -> String {
+    let restricting = plan.variables.assignments(&["UCX_TLS", "UCX_NET_DEVICES", "FI_PROVIDER"]);
+    if restricting.is_empty() {
+        return "see the plugin's last output for why it loads and then refuses to start; `NIXL_LOG_LEVEL=DEBUG` shows more"
+            .into();
+    }
+    let restricting: Vec<String> = restricting.iter().map(|assignment| format!("`{assignment}`")).collect();
+    format!(
+        "retry without {}, which restricts the plugin: it loads and then refuses to start. Its last output says why; \
+         `NIXL_LOG_LEVEL=DEBUG` shows more.",
+        restricting.join(", ")
+    )
+}
+
+/// For a worker that ended without a message.
 pub(crate) fn advise_dead(plan: &Plan, stage: Stage, status: ExitStatus) -> String {
     let damaged = damaged_libraries(plan);
     if stage <= Stage::Backend && !damaged.is_empty() {
-        return format!("A library of this NIXL is damaged; install it again. {}", damaged.join("; "));
+        return format!("reinstall this NIXL, of which a library is damaged: {}", damaged.join("; "));
     }
     match status.signal() {
         Some(9) => {
-            "Something killed it from outside, most often the kernel for lack of memory (see dmesg): each side needs \
-             the payload's size and what NIXL takes. Try a smaller --size, or give the container more memory."
-                .into()
+            "try a smaller `--size`, or give the container more memory: something outside killed the process, most often the \
+             kernel for lack of memory (see `dmesg`). Each side needs the payload's size and what NIXL takes."
         }
         Some(7) => {
-            "A file or a shared-memory segment was smaller than expected: give the container more shared memory \
-             (docker run --shm-size=1g), or install NIXL again."
-                .into()
+            "give the container more shared memory (`docker run --shm-size=1g`), or reinstall NIXL: a file or a shared-memory \
+             segment is smaller than expected"
         }
-        Some(31) => "A sandbox refuses a system call that the library needs: relax its seccomp profile.".into(),
-        Some(4) => "The library uses processor instructions that this machine does not have.".into(),
+        Some(31) => "relax the sandbox's seccomp profile: it refuses a system call that the library needs",
+        Some(4) => "install a build of the library for this processor: it uses instructions that this machine does not have",
         Some(_) => {
-            "The crash is in the libraries that were loaded, not in this program: try the NIXL version that this \
-             Dynamo names, and report it with the output of -v and NIXL_LOG_LEVEL=DEBUG."
-                .into()
+            "try the NIXL version that this Dynamo names, and report the crash with the output of `-v` and \
+             `NIXL_LOG_LEVEL=DEBUG`: it is in the libraries that were loaded, not in nixl-retrofit"
         }
-        None => "Its last words should tell why it gave up; run again with NIXL_LOG_LEVEL=DEBUG for more.".into(),
+        None => "see its last output for why it gave up; `NIXL_LOG_LEVEL=DEBUG` shows more",
     }
+    .into()
 }
 
 /// For a transfer that had no result at its deadline.
 pub(crate) fn advise_late(plan: &Plan, stage: Stage) -> String {
     match stage {
         _ if plan.timeout.as_millis() < 5000 => {
-            "Setting NIXL up takes a second or two: allow more with --timeout.".into()
+            "allow more time with `--timeout`: NIXL's setup alone takes a second or two"
         }
         Stage::Load | Stage::Agent | Stage::Backend => {
-            "Allow more with --timeout if this machine is slow; otherwise a library hangs while it starts: look for \
-             devices that do not answer (nvidia-smi, ibv_devinfo, fi_info) and run again with NIXL_LOG_LEVEL=DEBUG."
-                .into()
+            "allow more time with `--timeout` if this machine is slow. Otherwise a library hangs while it starts: look for a \
+             device that does not answer (`nvidia-smi`, `ibv_devinfo`, `fi_info`), and run again with `NIXL_LOG_LEVEL=DEBUG`."
         }
         Stage::Connect | Stage::Metadata => {
-            "The agents do not reach each other: look at the interfaces (UCX_NET_DEVICES, \
-             UCX_TLS) and the firewall between their addresses, and run again with UCX_LOG_LEVEL=debug."
-                .into()
+            "check the interfaces (`UCX_NET_DEVICES`, `UCX_TLS`) and the firewall between the agents' addresses, and run again \
+             with `UCX_LOG_LEVEL=debug`: the agents do not reach each other"
         }
-        _ => "Allow more with --timeout, or move less with --size; if it hangs again with --size 1M, run with \
-              UCX_LOG_LEVEL=debug."
-            .into(),
+        _ => {
+            "allow more time with `--timeout`, or reduce `--size`; if it still hangs with `--size 1M`, run again with \
+             `UCX_LOG_LEVEL=debug`"
+        }
     }
+    .into()
 }

@@ -1,4 +1,4 @@
-//! Which libraries of a NIXL are damaged, looked at after it has failed.
+//! Which libraries of a NIXL are damaged, checked after it has failed.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use crate::choice::backend::Backend;
 use crate::environment::elf::damage::{damage, is_library};
 use crate::smoke::plan::Plan;
 
-/// Libraries of this NIXL that are shorter than their own headers say, each with what is wrong.
+/// Libraries of this NIXL that are shorter than their own headers say, each as `path`: what is wrong.
 pub(crate) fn damaged_libraries(plan: &Plan) -> Vec<String> {
     let mut files = Vec::new();
     let mut folders: Vec<&Path> = plan.nixl.library_dirs.iter().map(PathBuf::as_path).collect();
@@ -19,5 +19,5 @@ pub(crate) fn damaged_libraries(plan: &Plan) -> Vec<String> {
     files.extend(Backend::ALL.iter().filter(|backend| plan.pair.has(**backend)).filter_map(named));
     files.sort();
     files.dedup();
-    files.iter().filter_map(|path| Some(format!("{}: {}", path.display(), damage(path)?))).collect()
+    files.iter().filter_map(|path| Some(format!("`{}`: {}", path.display(), damage(path)?))).collect()
 }

@@ -1,4 +1,4 @@
-//! The fabric that a user demands, held against the one that was observed.
+//! The required fabric against the observed one.
 
 use crate::advice::machine::memory_lock;
 use crate::choice::backend::Backend;
@@ -9,8 +9,8 @@ use crate::report::stage::Stage;
 use crate::smoke::plan::Plan;
 use crate::smoke::plan::fabric::RequiredFabric;
 
-/// Turns a passed transfer into a failed one, or warns, where the bytes went another way than they should.
-pub(crate) fn hold(smoke: &mut Smoke, plan: &Plan, devices: &dyn Fn() -> FabricDevices) {
+/// Fails a passed transfer whose bytes took another fabric than the required one; warns if LIBFABRIC did not use RDMA.
+pub(crate) fn enforce(smoke: &mut Smoke, plan: &Plan, devices: &dyn Fn() -> FabricDevices) {
     if smoke.status != SmokeStatus::Passed {
         return;
     }
@@ -22,9 +22,8 @@ pub(crate) fn hold(smoke: &mut Smoke, plan: &Plan, devices: &dyn Fn() -> FabricD
     let chosen = smoke.chosen_backend.as_deref().unwrap_or(plan.backend().name());
     if chosen == Backend::Libfabric.name() && !is_rdma(smoke.fabric.as_ref()) {
         smoke.warnings.push(format!(
-            "THIS WAS NOT RDMA: LIBFABRIC passed over {}. No EFA and no other fast fabric carried these bytes, and a \
-             workload here would be as slow, without an error. Looked for: {}. Add --require-fabric efa (or rdma) to make \
-             this a failure.",
+            "not RDMA: LIBFABRIC ran over {}, not over EFA or another fast fabric; a workload here would be as slow, without \
+             an error. Looked for: {}\nhelp: add `--require-fabric efa` (or `rdma`) to make this a failure",
             observed(smoke),
             devices().describe(),
         ));
@@ -40,13 +39,13 @@ fn observed(smoke: &Smoke) -> String {
         if smoke.transports.is_empty() { String::new() } else { format!(" ({})", smoke.transports.join(", ")) };
     match &smoke.fabric {
         Some(fabric) => format!("{fabric}{transports}"),
-        None => format!("a fabric that was not stated for certain{transports}"),
+        None => format!("a fabric that the library did not state for certain{transports}"),
     }
 }
 
 fn refusal(smoke: &Smoke, required: RequiredFabric, backend: Backend, devices: &FabricDevices) -> Failure {
     let message = format!(
-        "--require-fabric {}: the transfer itself was right, but what carried the bytes was {}; looked for: {}",
+        "`--require-fabric {}`: the transfer was correct, but it ran over {}\n  looked for: {}",
         required.name(),
         observed(smoke),
         devices.describe(),
@@ -56,40 +55,39 @@ fn refusal(smoke: &Smoke, required: RequiredFabric, backend: Backend, devices: &
 
 fn advice(backend: Backend, devices: &FabricDevices, two_machines: bool) -> String {
     if devices.devices.is_empty() {
-        return "This machine shows no RDMA device. A container build never has one: leave --require-fabric to a run on the \
-                instance itself. On AWS, take an instance type with EFA and a network interface of the type EFA, see \
-                that the kernel has the module efa (lsmod), and give the container its devices (docker run --device \
-                /dev/infiniband/uverbs0, or vpc.amazonaws.com/efa in Kubernetes)."
+        return "leave `--require-fabric` to a run on the instance itself: this machine shows no RDMA device, and a container \
+                build never has one. On AWS, use an instance type with EFA and a network interface of type EFA, check \
+                that the kernel has the module `efa` (`lsmod`), and give the container its devices (`docker run --device \
+                /dev/infiniband/uverbs0`, or `vpc.amazonaws.com/efa` in Kubernetes)."
             .into();
     }
     if !devices.forbidden.is_empty() {
-        return "The device files are there and this user may not open them: run as a user who may, or give the container \
-                the devices (docker run --device /dev/infiniband/uverbs0) with permission to read and write."
+        return "run as a user who may open the device files, or give the container the devices with read and write \
+                permission (`docker run --device /dev/infiniband/uverbs0`): they are there, and this user may not open them"
             .into();
     }
     if devices.usable.is_empty() {
-        return "The kernel has the device, and this container does not: give it the device files (docker run --device \
-                /dev/infiniband/uverbs0 for each, or vpc.amazonaws.com/efa in Kubernetes) and an unlimited memory lock \
-                (--ulimit memlock=-1)."
+        return "give the container the device files (`docker run --device /dev/infiniband/uverbs0` for each, or \
+                `vpc.amazonaws.com/efa` in Kubernetes) and an unlimited memory lock (`--ulimit memlock=-1`): the kernel has \
+                the device, and this container does not"
             .into();
     }
     match backend {
         Backend::Ucx if two_machines => {
-            "See with ucx_info -d whether the UCX of each end knows its device, and leave UCX no other choice for this test \
-             (UCX_TLS=srd,ud_v for EFA, UCX_TLS=rc,ud for InfiniBand; for GPU memory add cuda_copy) at both ends."
+            "check with `ucx_info -d` that the UCX on each side knows its device, and allow UCX nothing but RDMA for this test \
+             on both sides (`UCX_TLS=srd,ud_v` for EFA, `UCX_TLS=rc,ud` for InfiniBand; for GPU memory add `cuda_copy`)"
                 .into()
         }
         Backend::Ucx => {
-            "Both ends are on this machine, where UCX prefers shared memory: allow it RDMA alone for this test \
-                         (UCX_TLS=srd,ud_v for EFA, UCX_TLS=rc,ud for InfiniBand; for GPU memory add \
-                         cuda_copy), and see with ucx_info -d whether this \
-                         UCX knows the device."
+            "allow UCX nothing but RDMA for this test (`UCX_TLS=srd,ud_v` for EFA, `UCX_TLS=rc,ud` for InfiniBand; for GPU \
+             memory add `cuda_copy`), and check with `ucx_info -d` that this UCX knows the device: both sides are on this \
+             machine, where UCX prefers shared memory"
                 .into()
         }
         Backend::Libfabric => format!(
-            "The device is there and libfabric did not offer it: see what fi_info -p efa says with the libfabric that was \
-             loaded (-v shows the folders), use that of the EFA installer (--library-path /opt/amazon/efa/lib), and run \
-             again with FI_LOG_LEVEL=warn. {}",
+            "check what `fi_info -p efa` says with the libfabric that was loaded (`-v` shows the directories), use the EFA installer's \
+             (`--library-path /opt/amazon/efa/lib`), and run again with `FI_LOG_LEVEL=warn`: the device is \
+             there, but libfabric did not offer it. If memory cannot be registered, {}.",
             memory_lock()
         ),
     }
@@ -117,7 +115,7 @@ mod tests {
         let usable = refused(Some(true));
         assert!(usable.message.contains("infiniband: rdmap0s6;"), "{}", usable.message);
         assert!(
-            usable.advice.contains("EFA installer") && usable.advice.contains("locked memory"),
+            usable.advice.contains("EFA installer's") && usable.advice.contains("locked memory"),
             "{}",
             usable.advice
         );
@@ -127,6 +125,6 @@ mod tests {
         let usable = FabricDevices::with_efa(Some(true));
         assert!(advice(Backend::Ucx, &usable, false).contains("on this machine"));
         let between = advice(Backend::Ucx, &usable, true);
-        assert!(between.contains("at both ends") && !between.contains("on this machine"), "{between}");
+        assert!(between.contains("on both sides") && !between.contains("on this machine"), "{between}");
     }
 }

@@ -1,4 +1,4 @@
-//! What went wrong, in words.
+//! Describes a failed transfer: what happened, the library's last output, and what to do.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -7,86 +7,86 @@ use super::advice::{advise, advise_dead, advise_late};
 use super::damage::damaged_libraries;
 use super::gpu;
 use super::last_words::advise_words;
+use super::quantity::{bytes, mebibytes};
 use crate::advice::libraries::describe_libraries;
 use crate::choice::backend;
 use crate::environment::nixl;
 use crate::report::smoke::Failure;
 use crate::report::stage::Stage;
-use crate::smoke::ending::Ending;
+use crate::smoke::ending::{Ending, PeerLoss};
 use crate::smoke::launch::libraries::Libraries;
 use crate::smoke::plan::Plan;
-use crate::smoke::plan::deadline::spoken;
+use crate::smoke::plan::deadline;
 use crate::smoke::plan::operation::Operation;
-use crate::smoke::plan::plugins::PluginFolder;
 use crate::smoke::plan::role::Role;
 use crate::smoke::wire::cause::{Cause, Surrender};
 
-/// Describes how a transfer ended; `last_words` gives what a worker printed last.
+/// Describes how a transfer ended; `last_words` gives the last lines that a worker printed.
+///
+/// The message is one line with the fact; details and the library's own output follow in indented lines.
 pub(crate) fn failure(
     plan: &Plan,
     libraries: &Libraries,
     ending: &Ending,
     last_words: &dyn Fn(Role) -> Vec<String>,
 ) -> Failure {
-    let (stage, message, advice) = match ending {
-        Ending::NotStarted(error) => (
-            Stage::Load,
-            format!("a worker process could not be started: {error}"),
-            "This program starts itself again for each side; see that /proc is mounted and processes may be made."
+    match ending {
+        Ending::NotStarted(error) => Failure {
+            stage: Stage::Load,
+            message: format!("cannot start a worker process: {error}"),
+            advice: "check that /proc is mounted and that this user may start processes: the program starts itself again for \
+                     each side"
                 .into(),
-        ),
-        Ending::Failed(role, surrender) => (
-            surrender.stage,
-            describe(plan, libraries, *role, surrender),
-            advise(plan, libraries, surrender, &last_words(*role)),
-        ),
-        Ending::Died(role, stage, status) => (
-            *stage,
-            died(*role, *stage, *status),
-            advise_words(plan, &last_words(*role))
-                .or_else(|| gpu::advise_dead(plan, *stage, *status))
-                .unwrap_or_else(|| advise_dead(plan, *stage, *status)),
-        ),
-        Ending::Broken(role, stage, error) => (
-            *stage,
-            format!("the {role} could not be understood while {}: {error}", stage.activity()),
-            "Something in its process disturbs the control channel on standard input; see what it printed.".into(),
-        ),
-        Ending::Deadline(stages) => return deadline(plan, stages, last_words),
-        Ending::Told(failure) => return failure.clone(),
-        Ending::Gone(role, stage, error) => (
-            *stage,
-            format!("{error} while the {role} there was {}", stage.activity()),
-            "See what nixl-retrofit says on that machine: it was ended (for lack of memory, by a scheduler), the machine has \
-             failed, or the network between the two."
+        },
+        Ending::Failed(role, surrender) => {
+            let words = last_words(*role);
+            Failure {
+                stage: surrender.stage,
+                message: with_output(describe(plan, libraries, *role, surrender), &words),
+                advice: advise(plan, libraries, surrender, &words),
+            }
+        }
+        Ending::Died(role, stage, status) => {
+            let words = last_words(*role);
+            let advice = advise_words(plan, &words).or_else(|| gpu::advise_dead(plan, *stage, *status));
+            Failure {
+                stage: *stage,
+                message: with_output(died(*role, *stage, *status), &words),
+                advice: advice.unwrap_or_else(|| advise_dead(plan, *stage, *status)),
+            }
+        }
+        Ending::Broken(role, stage, error) => Failure {
+            stage: *stage,
+            message: with_output(
+                format!("the {role} broke the control protocol while {}: {error}", stage.activity()),
+                &last_words(*role),
+            ),
+            advice: "see what the worker printed: something in its process uses standard input, which is the control channel"
                 .into(),
-        ),
-    };
-    let quoted = match ending {
-        Ending::NotStarted(_) | Ending::Deadline(_) | Ending::Told(_) | Ending::Gone(..) => Vec::new(),
-        Ending::Failed(role, _) | Ending::Died(role, ..) | Ending::Broken(role, ..) => last_words(*role),
-    };
-    Failure { stage, message: with_quotes(message, &quoted), advice }
+        },
+        Ending::Deadline(stages) => late(plan, stages, last_words),
+        Ending::ReportedByPeer(failure) => failure.clone(),
+        Ending::PeerLost(role, stage, loss) => peer_lost(*role, *stage, loss),
+    }
 }
 
-fn with_quotes(mut message: String, lines: &[String]) -> String {
-    if lines.is_empty() {
-        return message;
+fn with_output(mut message: String, lines: &[String]) -> String {
+    if !lines.is_empty() {
+        message.push_str("\n  last output:");
     }
-    message.push_str("; its last words:");
     for line in lines {
-        message.push_str("\n  ");
+        message.push_str("\n    ");
         message.push_str(line);
     }
     message
 }
 
-fn deadline(plan: &Plan, stages: &[(Role, Stage); 2], last_words: &dyn Fn(Role) -> Vec<String>) -> Failure {
+fn late(plan: &Plan, stages: &[(Role, Stage); 2], last_words: &dyn Fn(Role) -> Vec<String>) -> Failure {
     let [(_, first), (_, second)] = stages;
     let stage = *first.min(second);
     let doing: Vec<String> =
         stages.iter().map(|(role, stage)| format!("the {role} was {}", stage.activity())).collect();
-    let mut message = format!("no result within {}: {}", spoken(plan.timeout), doing.join(", "));
+    let mut message = format!("no result within {}: {}", deadline::text(plan.timeout), doing.join(", "));
     for (role, _) in stages {
         for line in last_words(*role) {
             message.push_str(&format!("\n  {role}: {line}"));
@@ -95,10 +95,23 @@ fn deadline(plan: &Plan, stages: &[(Role, Stage); 2], last_words: &dyn Fn(Role) 
     Failure { stage, message, advice: advise_late(plan, stage) }
 }
 
+fn peer_lost(role: Role, stage: Stage, loss: &PeerLoss) -> Failure {
+    let (what, advice) = match loss {
+        PeerLoss::Disconnected(what) => (
+            what,
+            "check nixl-retrofit on that machine: it was killed (out of memory, a scheduler), the machine failed, or the \
+             network between the two did",
+        ),
+        PeerLoss::Unreadable(what) => (what, "use the same nixl-retrofit on both machines"),
+    };
+    Failure { stage, message: format!("{what} while its {role} was {}", stage.activity()), advice: advice.into() }
+}
+
 fn describe(plan: &Plan, libraries: &Libraries, role: Role, surrender: &Surrender) -> String {
+    let activity = surrender.stage.activity();
     match &surrender.cause {
-        Cause::Loader(error) => format!("{} cannot be loaded: {error}{}", loaded(plan), damage(plan)),
-        Cause::MissingFunction(name) => format!("{} lacks the function {name}", loaded(plan)),
+        Cause::Loader(error) => lines(format!("cannot load {}: {error}", loaded(plan)), damaged_libraries(plan)),
+        Cause::MissingFunction(name) => format!("{} has no function `{name}`", loaded(plan)),
         Cause::NoProvider { wanted, offered } => {
             let instead = if offered.is_empty() { "nothing".into() } else { offered.join(", ") };
             format!(
@@ -108,72 +121,80 @@ fn describe(plan: &Plan, libraries: &Libraries, role: Role, surrender: &Surrende
             )
         }
         Cause::Library { function, status, words } => {
-            format!("the {role} failed while {}: {function} returned {status} ({words})", surrender.stage.activity())
+            format!("the {role} failed while {activity}: `{function}` returned {status} ({words})")
         }
         Cause::Call { function, status } => {
-            format!(
-                "the {role} failed while {}: {function} returned {}{}",
-                surrender.stage.activity(),
-                status_name(*status),
-                nothing_in_common(plan)
-            )
+            let returned = format!("`{function}` returned {}", status_name(*status));
+            format!("the {role} failed while {activity}: {returned}{}", nothing_in_common(plan))
         }
         Cause::Backend { name, function, status, offered, loader } => {
-            let refused = if loader.is_some() {
-                describe_libraries(&plan.nixl, &libraries.needs, &libraries.searched)
-            } else {
-                String::new()
-            };
-            unusable(plan, name, function, *status, offered, loader.as_deref()) + &refused
+            let fact = format!("NIXL cannot use the backend {name}: `{function}` returned {}", status_name(*status));
+            lines(fact, unusable(plan, libraries, name, offered, loader.as_deref()))
         }
         Cause::Mismatch { operation, message, offset, expected, found, wrong, untouched, length } => {
             let direction = match operation {
-                Operation::Read => "read from the target",
-                Operation::Write => "written into the target",
-            };
-            let never = match untouched {
-                0 => String::new(),
-                some if some == wrong => "; none of them was ever written".into(),
-                some => format!("; {some} of them were never written"),
+                Operation::Read => "read from",
+                Operation::Write => "written into",
             };
             format!(
-                "the bytes {direction} are wrong, although it was notified: message {message}, first at byte {offset} of \
-                 the payload (expected 0x{expected:02x}, found 0x{found:02x}), {wrong} of the message's {length} bytes \
-                 in all{never}"
+                "the bytes {direction} the target are wrong, although it was notified: message {message}, first at byte \
+                 {offset} of the payload (expected 0x{expected:02x}, found 0x{found:02x}), {wrong} of the message's {}{}",
+                bytes(*length),
+                never_written(*untouched, *wrong),
             )
         }
-        Cause::Gpu(trouble) => trouble.describe(plan),
-        Cause::Memory(size) => format!("the {role} has no memory for {size} bytes of payload"),
-        Cause::Protocol(error) => format!("the {role} got out of step while {}: {error}", surrender.stage.activity()),
+        Cause::Gpu(trouble) => gpu::describe(trouble, plan),
+        Cause::Memory(size) => format!("the {role} cannot allocate {} for the payload", mebibytes(*size)),
+        Cause::Protocol(error) => format!("the {role} lost step with the other side while {activity}: {error}"),
     }
 }
 
-/// What the engine loads, in words.
+fn lines(mut fact: String, details: Vec<String>) -> String {
+    for detail in details {
+        fact.push_str("\n  ");
+        fact.push_str(&detail);
+    }
+    fact
+}
+
+/// How many of the wrong bytes no transfer ever touched.
+fn never_written(untouched: u64, wrong: u64) -> String {
+    match untouched {
+        0 => String::new(),
+        some if some == wrong => "; none of them was ever written".into(),
+        some => format!("; {some} of them were never written"),
+    }
+}
+
+/// What the engine loads, for a sentence.
 fn loaded(plan: &Plan) -> String {
     match &plan.engine.library {
-        Some(library) if !plan.engine.is_nixl() => library.display().to_string(),
+        Some(library) if !plan.engine.is_nixl() => format!("`{}`", library.display()),
         _ => plan.nixl.title(),
     }
 }
 
-fn unusable(plan: &Plan, name: &str, function: &str, status: i32, offered: &[String], loader: Option<&str>) -> String {
-    let mut message = format!("NIXL cannot use the backend {name}: {function} returned {}", status_name(status));
-    if let Some(PluginFolder { path: dir, .. }) = &plan.plugins {
-        let there = match nixl::plugins(dir) {
-            None => "which does not exist".into(),
-            Some(names) if names.is_empty() => "which holds no plugin".into(),
-            Some(names) if names.iter().any(|other| other == name) => format!("which holds libplugin_{name}.so"),
-            Some(names) => format!("which holds {}", names.join(", ")),
+/// What is known about a backend that NIXL cannot use.
+fn unusable(plan: &Plan, libraries: &Libraries, name: &str, offered: &[String], loader: Option<&str>) -> Vec<String> {
+    let mut details = Vec::new();
+    if let Some(plugins) = &plan.plugins {
+        let contents = match nixl::plugins(&plugins.path) {
+            None => "does not exist".into(),
+            Some(names) if names.is_empty() => "contains no plugin".into(),
+            Some(names) if names.iter().any(|other| other == name) => format!("contains `libplugin_{name}.so`"),
+            Some(names) => format!("contains {}", names.join(", ")),
         };
-        message.push_str(&format!("; its plugin folder is {}, {there}", dir.display()));
+        details.push(format!("the plugin directory `{}` {contents}", plugins.path.display()));
     }
     if !offered.is_empty() && !offered.iter().any(|other| other == name) {
-        message.push_str(&format!("; NIXL offers {}", offered.join(", ")));
+        details.push(format!("NIXL offers {}", offered.join(", ")));
     }
-    if let Some(error) = loader {
-        message.push_str(&format!("; the plugin cannot be loaded: {error}"));
+    details.extend(loader.map(|error| format!("the plugin cannot be loaded: {error}")));
+    details.extend(damaged_libraries(plan));
+    if loader.is_some() {
+        details.extend(describe_libraries(&plan.nixl, &libraries.needs, &libraries.searched));
     }
-    message + &damage(plan)
+    details
 }
 
 fn nothing_in_common(plan: &Plan) -> String {
@@ -181,12 +202,7 @@ fn nothing_in_common(plan: &Plan) -> String {
         return String::new();
     }
     let [initiator, target] = [&plan.pair.initiator, &plan.pair.target].map(|backends| backend::list(backends));
-    format!("; the initiator has {initiator} alone and the target {target} alone: no backend is common to both")
-}
-
-fn damage(plan: &Plan) -> String {
-    let damaged = damaged_libraries(plan);
-    if damaged.is_empty() { String::new() } else { format!("; {}", damaged.join("; ")) }
+    format!("; the initiator has only {initiator} and the target only {target}: they have no backend in common")
 }
 
 /// `nixl_capi_status_t` of NIXL's wrapper.h.
@@ -205,7 +221,7 @@ fn status_name(status: i32) -> String {
 
 fn died(role: Role, stage: Stage, status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
-        (Some(signal), _) => format!("the {role} was ended by {} while {}", signal_name(signal), stage.activity()),
+        (Some(signal), _) => format!("the {role} was killed by {} while {}", signal_name(signal), stage.activity()),
         (_, Some(code)) => {
             format!("a library ended the {role}'s process with exit status {code} while {}", stage.activity())
         }

@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use super::quantity::mebibytes;
 use crate::choice::backend::Backend;
 use crate::environment::elf::loader::{self, Loader};
 use crate::report::stage::Stage;
@@ -23,93 +24,99 @@ mod status {
     pub(super) const UNKNOWN: i32 = 999;
 }
 
-impl GpuTrouble {
-    /// What happened.
-    pub(crate) fn describe(&self, plan: &Plan) -> String {
-        match self {
-            GpuTrouble::NoDriver(words) => format!(
-                "--memory {}: there is no NVIDIA driver here: libcuda.so.1 cannot be loaded ({words}); searched: {}. What \
-                 stands in for it in transfers of host memory is never used for this",
-                plan.memory,
-                places(plan).join(", "),
-            ),
-            GpuTrouble::Incomplete { driver, name } => {
-                format!("--memory {}: {driver} is no whole NVIDIA driver: it lacks the function {name}", plan.memory)
-            }
-            GpuTrouble::NoSuchDevice { wanted, count } => {
-                let there = match count {
-                    0 => "the driver shows none".into(),
-                    1 => "the driver shows one, the number 0".into(),
-                    _ => format!("the driver shows {count}, the numbers 0 to {}", count - 1),
-                };
-                let visible = plan.variables.assignments(&["CUDA_VISIBLE_DEVICES"]);
-                let visible = visible.first().map(|value| format!(" ({value})")).unwrap_or_default();
-                format!("--memory {}: there is no GPU with the number {wanted}; {there}{visible}", plan.memory)
-            }
-            GpuTrouble::Full { wanted, free, total } => {
-                let room = match total {
-                    0 => String::new(),
-                    total => format!("; {} of its {} are free", mebibytes(*free), mebibytes(*total)),
-                };
-                format!("the GPU has no room for {}{room}", mebibytes(*wanted))
-            }
-            GpuTrouble::TakenForHost => "UCX takes the GPU's memory for the host's: it has no CUDA support here".into(),
-            GpuTrouble::Call { status: status::STUB_LIBRARY, driver, .. } => format!(
-                "--memory {}: {driver} is the CUDA toolkit's stub of the driver, made for linking, and no driver",
-                plan.memory
-            ),
-            GpuTrouble::Call { function, status, name, words, driver } => {
-                let name = if name.is_empty() { status.to_string() } else { format!("{status} ({name}: {words})") };
-                format!("the NVIDIA driver {driver} failed: {function} returned {name}")
-            }
+/// What happened.
+pub(crate) fn describe(trouble: &GpuTrouble, plan: &Plan) -> String {
+    let memory = plan.memory;
+    match trouble {
+        GpuTrouble::NoDriver(words) => format!(
+            "no NVIDIA driver for `--memory {memory}`: cannot load `libcuda.so.1` ({words})\n  searched: {}\n  the stand-in for \
+             it in transfers of host memory is never used for GPU memory",
+            places(plan).join(", "),
+        ),
+        GpuTrouble::Incomplete { driver, name } => {
+            format!(
+                "`{driver}` is not a complete NVIDIA driver, which `--memory {memory}` needs: it has no function `{name}`"
+            )
         }
-    }
-
-    /// What to do next.
-    pub(crate) fn advise(&self) -> String {
-        let status = match self {
-            GpuTrouble::NoDriver(_) | GpuTrouble::Incomplete { .. } => return NO_DRIVER.into(),
-            GpuTrouble::NoSuchDevice { .. } => {
-                return "Name a GPU that nvidia-smi -L lists (--memory vram:N; CUDA_VISIBLE_DEVICES renumbers them), or give \
-                        the container more of them (docker run --gpus all)."
-                    .into();
-            }
-            GpuTrouble::Full { .. } => {
-                return "Move less with --size (each of the two sides takes that much of the GPU's memory), choose another GPU \
-                        (--memory vram:N), or end what holds the memory (nvidia-smi lists it)."
-                    .into();
-            }
-            GpuTrouble::TakenForHost => return UCX_WITHOUT_CUDA.into(),
-            GpuTrouble::Call { status, .. } => *status,
-        };
-        match status {
-            status::STUB_LIBRARY => format!("Take the folder of stubs out of LD_LIBRARY_PATH and --library-path. {NO_DRIVER}"),
-            status::NO_DEVICE => "The driver's library is there and no GPU is: give the container its GPUs (docker run --gpus \
-                                  all), see that CUDA_VISIBLE_DEVICES is not empty or -1, and that nvidia-smi lists one."
-                .into(),
-            status::OPERATING_SYSTEM | status::UNKNOWN => {
-                "The driver's library cannot reach the kernel's driver: see that nvidia-smi works, that this user may open \
-                 /dev/nvidia* (docker run --gpus all), and that the module nvidia_uvm is loaded on the host \
-                 (nvidia-modprobe -u)."
-                    .into()
-            }
-            status::SYSTEM_NOT_READY => "The GPUs are not ready for use: on machines with NVSwitch, start NVIDIA's fabric manager \
-                                         on the host (systemctl status nvidia-fabricmanager)."
-                .into(),
-            status::SYSTEM_DRIVER_MISMATCH | status::COMPAT_NOT_SUPPORTED => {
-                "libcuda.so.1 and the kernel's driver are of different versions: the container's own copy (a driver package, \
-                 or the folder /usr/local/cuda/compat) comes before the host's. Remove it from the image or from \
-                 LD_LIBRARY_PATH."
-                    .into()
-            }
-            _ => "See whether nvidia-smi works here, and what the kernel says (dmesg | grep -i nvrm).".into(),
+        GpuTrouble::NoSuchDevice { wanted, count } => {
+            let there = match count {
+                0 => "no GPU".into(),
+                1 => "one GPU, number 0".into(),
+                _ => format!("{count} GPUs, numbers 0 to {}", count - 1),
+            };
+            let visible = plan.variables.assignments(&["CUDA_VISIBLE_DEVICES"]);
+            let visible = visible.first().map(|value| format!(" (`{value}`)")).unwrap_or_default();
+            format!("no GPU number {wanted} for `--memory {memory}`: the driver shows {there}{visible}")
+        }
+        GpuTrouble::Full { wanted, free, total } => {
+            let room = match total {
+                0 => String::new(),
+                total => format!(": {} of its {} are free", mebibytes(*free), mebibytes(*total)),
+            };
+            format!("the GPU has no room for {}{room}", mebibytes(*wanted))
+        }
+        GpuTrouble::TakenForHost => {
+            "UCX misdetects the GPU's memory as host memory: it has no CUDA support here".into()
+        }
+        GpuTrouble::Call { status: status::STUB_LIBRARY, driver, .. } => {
+            format!("`{driver}` is the CUDA toolkit's stub for linking, not the driver that `--memory {memory}` needs")
+        }
+        GpuTrouble::Call { function, status, name, words, driver } => {
+            let name = if name.is_empty() { status.to_string() } else { format!("{status} ({name}: {words})") };
+            format!("the NVIDIA driver `{driver}` failed: `{function}` returned {name}")
         }
     }
 }
 
-const NO_DRIVER: &str = "The driver belongs to the host, not to the image, and a container build (docker build) never has it: \
-    test GPU memory in a run on a machine with a GPU, with the NVIDIA container toolkit (docker run --gpus all), or leave \
-    --memory at dram.";
+/// What to do next.
+pub(crate) fn advise(trouble: &GpuTrouble) -> String {
+    match trouble {
+        GpuTrouble::NoDriver(_) | GpuTrouble::Incomplete { .. } => NO_DRIVER.into(),
+        GpuTrouble::NoSuchDevice { .. } => {
+            "name a GPU that `nvidia-smi -L` lists (`--memory vram:N`; `CUDA_VISIBLE_DEVICES` renumbers them), or give the \
+             container more GPUs (`docker run --gpus all`)"
+                .into()
+        }
+        GpuTrouble::Full { .. } => {
+            "reduce `--size` (each of the two sides takes that much of the GPU's memory), choose another GPU (`--memory \
+             vram:N`), or end what holds the memory (`nvidia-smi` lists it)"
+                .into()
+        }
+        GpuTrouble::TakenForHost => UCX_WITHOUT_CUDA.into(),
+        GpuTrouble::Call { status, .. } => advise_status(*status),
+    }
+}
+
+/// For a function of the driver that returned this.
+fn advise_status(status: i32) -> String {
+    match status {
+        status::STUB_LIBRARY => {
+            return format!("remove the directory of stubs from `LD_LIBRARY_PATH` and `--library-path`, and {NO_DRIVER}");
+        }
+        status::NO_DEVICE => {
+            "give the container its GPUs (`docker run --gpus all`), and check that `CUDA_VISIBLE_DEVICES` is not empty or `-1` \
+             and that `nvidia-smi` lists a GPU: the driver's library is there, a GPU is not"
+        }
+        status::OPERATING_SYSTEM | status::UNKNOWN => {
+            "check that `nvidia-smi` works, that this user may open /dev/nvidia* (`docker run --gpus all`), and that the module \
+             `nvidia_uvm` is loaded on the host (`nvidia-modprobe -u`): the driver's library cannot reach the kernel's driver"
+        }
+        status::SYSTEM_NOT_READY => {
+            "on a machine with NVSwitch, start NVIDIA's fabric manager on the host (`systemctl status nvidia-fabricmanager`): \
+             the GPUs are not ready for use"
+        }
+        status::SYSTEM_DRIVER_MISMATCH | status::COMPAT_NOT_SUPPORTED => {
+            "remove the container's own `libcuda.so.1` (a driver package, or `/usr/local/cuda/compat`) from the image or from \
+             `LD_LIBRARY_PATH`: it hides the host's, and it and the kernel's driver are of different versions"
+        }
+        _ => "check whether `nvidia-smi` works here, and what the kernel says (`dmesg | grep -i nvrm`)",
+    }
+    .into()
+}
+
+const NO_DRIVER: &str = "test GPU memory on a machine with a GPU, with the NVIDIA container toolkit (`docker run --gpus all`), or \
+    leave `--memory` at `dram`: the driver belongs to the host, not to the image, and a container build (`docker build`) never \
+    has it";
 
 /// Where the dynamic loader of a worker looks for the driver.
 fn places(plan: &Plan) -> Vec<String> {
@@ -117,41 +124,37 @@ fn places(plan: &Plan) -> Vec<String> {
     Loader::new(plan.library_path.iter().cloned().chain(variable).collect()).places()
 }
 
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64)
-}
-
-/// What to do when a library failed over GPU memory, `words` being its last ones; None for the machine's own memory.
+/// What to do when a library failed over GPU memory, `words` being the last lines it printed; `None` for host memory.
 pub(crate) fn advise_library(plan: &Plan, words: &[String]) -> Option<String> {
     let Memory::Vram(_) = plan.memory else { return None };
     let has = |part: &str| words.iter().any(|line| line.contains(part));
     Some(match plan.backend() {
         Backend::Ucx if has("detected as host") => UCX_WITHOUT_CUDA.into(),
-        Backend::Ucx => format!("{REGISTRATION} {UCX_WITHOUT_CUDA} Run again with UCX_LOG_LEVEL=debug."),
+        Backend::Ucx => format!("{REGISTRATION}; {UCX_WITHOUT_CUDA}; run again with `UCX_LOG_LEVEL=debug`"),
         Backend::Libfabric => format!(
-            "{REGISTRATION} This libfabric must have been built with CUDA (fi_info -p efa -c FI_HMEM lists the provider then): \
-             on AWS use that of the EFA installer (--library-path /opt/amazon/efa/lib). Run again with FI_LOG_LEVEL=info."
+            "{REGISTRATION}; use a libfabric that was built with CUDA (`fi_info -p efa -c FI_HMEM` then lists the provider), on \
+             AWS the EFA installer's (`--library-path /opt/amazon/efa/lib`); run again with `FI_LOG_LEVEL=info`"
         ),
     })
 }
 
-const REGISTRATION: &str = "GPUDirect RDMA, with which a network card reaches the GPU's memory, needs the kernel module \
-    nvidia_peermem on the host (modprobe nvidia_peermem), or dma-buf: the open kernel modules of NVIDIA's driver and a kernel \
-    with dma-buf for RDMA (5.12 or newer).";
+const REGISTRATION: &str = "load the kernel module `nvidia_peermem` on the host (`modprobe nvidia_peermem`) or use dma-buf (the \
+    open kernel modules of NVIDIA's driver, Linux 5.12 or newer): GPUDirect RDMA, by which a network card reaches GPU memory, \
+    needs one of them";
 
-const UCX_WITHOUT_CUDA: &str = "UCX knows GPU memory through its module libuct_cuda.so alone, and does without in silence where \
-    that cannot be loaded: it needs libcuda.so.1 and libnvidia-ml.so.1, which the NVIDIA container toolkit brings with \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility (or all), and UCX_TLS must allow cuda.";
+const UCX_WITHOUT_CUDA: &str = "let UCX load its module `libuct_cuda.so`, without which it does not know GPU memory and does not \
+    say so: the module needs `libcuda.so.1` and `libnvidia-ml.so.1`, which the NVIDIA container toolkit provides with \
+    `NVIDIA_DRIVER_CAPABILITIES=compute,utility` (or `all`), and `UCX_TLS` must allow `cuda`";
 
-/// What a provider of libfabric must have besides, for a sentence; empty for the machine's own memory.
+/// What a provider of libfabric must offer besides, for a sentence; empty for host memory.
 pub(crate) fn demand(plan: &Plan) -> &'static str {
     match plan.memory {
         Memory::Dram => "",
-        Memory::Vram(_) => " and GPU memory (FI_HMEM)",
+        Memory::Vram(_) => " and GPU memory (`FI_HMEM`)",
     }
 }
 
-/// What to do when a library ended its process over GPU memory; None for the machine's own memory, and before it is used.
+/// What to do when a library crashed over GPU memory; `None` for host memory, and before the memory is used.
 pub(crate) fn advise_dead(plan: &Plan, stage: Stage, status: ExitStatus) -> Option<String> {
     // SIGABRT, SIGBUS and SIGSEGV.
     let crashed = matches!(status.signal(), Some(6 | 7 | 11));
@@ -161,12 +164,13 @@ pub(crate) fn advise_dead(plan: &Plan, stage: Stage, status: ExitStatus) -> Opti
     advise_library(plan, &[])
 }
 
-/// What a user should know about a transfer of GPU memory that passed, told by what the library has stated.
-pub(crate) fn doubts(plan: &Plan, statements: impl Fn() -> String) -> Option<String> {
+/// A warning about a transfer of GPU memory that passed although UCX, by its own statements, did not know that memory.
+pub(crate) fn misdetection(plan: &Plan, statements: impl Fn() -> String) -> Option<String> {
     let Memory::Vram(_) = plan.memory else { return None };
     ucx::names_host_memory(&statements()).then(|| {
         format!(
-            "UCX took the memory of {} for the host's: it has no CUDA support here, and no real GPU's memory can be moved so",
+            "UCX misdetected the memory of `{}` as host memory: it has no CUDA support here, and cannot move a real GPU's \
+             memory\nhelp: {UCX_WITHOUT_CUDA}",
             plan.memory
         )
     })
@@ -195,12 +199,12 @@ mod tests {
             (1, "nvidia-smi"),
         ] {
             let trouble = failed(status);
-            assert!(trouble.advise().contains(advice), "{status}: {}", trouble.advise());
-            assert!(trouble.describe(&plan(Backend::Ucx)).contains("/d/libcuda.so.1"), "{status}");
+            assert!(advise(&trouble).contains(advice), "{status}: {}", advise(&trouble));
+            assert!(describe(&trouble, &plan(Backend::Ucx)).contains("`/d/libcuda.so.1`"), "{status}");
         }
-        assert!(failed(34).describe(&plan(Backend::Ucx)).contains("stub"));
-        let words = failed(999).describe(&plan(Backend::Ucx));
-        assert!(words.contains("cuInit returned 999 (CUDA_ERROR_X: in words)"), "{words}");
+        assert!(describe(&failed(34), &plan(Backend::Ucx)).contains("stub"));
+        let words = describe(&failed(999), &plan(Backend::Ucx));
+        assert!(words.contains("`cuInit` returned 999 (CUDA_ERROR_X: in words)"), "{words}");
     }
 
     #[test]

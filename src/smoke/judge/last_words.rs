@@ -1,4 +1,4 @@
-//! Troubles of libraries and fabrics that are known by a worker's last words, and what to do about them.
+//! Known failures of libraries and fabrics, recognized by the last lines that a worker printed, and what to do.
 
 use crate::advice::machine::memory_lock;
 use crate::choice::backend::Backend;
@@ -11,7 +11,7 @@ struct Machine {
     interfaces: Vec<String>,
 }
 
-/// What to do, told by a worker's last words.
+/// What to do, if the last lines that a worker printed are known.
 pub(crate) fn advise_words(plan: &Plan, words: &[String]) -> Option<String> {
     advise_on(plan, words, &|| Machine { devices: FabricDevices::look(), interfaces: interfaces() })
 }
@@ -20,9 +20,9 @@ fn advise_on(plan: &Plan, words: &[String], machine: &dyn Fn() -> Machine) -> Op
     let has = |part: &str| words.iter().any(|line| line.contains(part));
     if has("request to allocate mask for invalid number") {
         return Some(
-            "That is libnuma's message: something in this libfabric asks it for what it cannot give, and the process is ended \
-             for it (Debian 13's libfabric1 does this below NIXL 1.5.0, whatever FI_PROVIDER says). Use another \
-             libfabric, that of the EFA installer for example: --library-path /opt/amazon/efa/lib."
+            "use another libfabric, for example the EFA installer's (`--library-path /opt/amazon/efa/lib`): this one asks \
+             libnuma for what libnuma cannot give, and libnuma ends the process (Debian 13's libfabric1 does this below \
+             NIXL 1.5.0, whatever `FI_PROVIDER` says)"
                 .into(),
         );
     }
@@ -38,28 +38,26 @@ fn advise_on(plan: &Plan, words: &[String], machine: &dyn Fn() -> Machine) -> Op
     let Machine { devices, interfaces } = machine();
     if !devices.efa().is_empty() && !devices.forbidden.is_empty() {
         return Some(format!(
-            "There are EFA devices ({}), and this user may not open {}: run as a user who may, or give the container the \
-             devices with permission to read and write (docker run --device).",
+            "run as a user who may open the EFA devices, or give them to the container with read and write permission \
+             (`docker run --device`): {} exist, and this user may not open {}",
             devices.efa().join(", "),
             devices.forbidden.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
         ));
     }
     if interfaces.is_empty() || has("fi_enable failed") && has("Bad file descriptor") {
         return Some(
-            "There is no usable network interface but the loopback, which libfabric's tcp provider does not take: run this \
-             with a network (docker run without --network none), or on a machine with EFA give the container its devices."
+            "run this with a network (`docker run` without `--network none`), or on a machine with EFA give the container its \
+             devices: the loopback is the only usable interface, and libfabric's tcp provider does not use it"
                 .into(),
         );
     }
     if has("fi_getinfo failed") || has("No network devices found") {
-        let restricted = plan
-            .variables
-            .get("FI_PROVIDER")
-            .map(|value| format!(" This environment restricts it with FI_PROVIDER={}.", value.to_string_lossy()))
-            .unwrap_or_default();
+        let restricting = plan.variables.assignments(&["FI_PROVIDER"]);
+        let restricted =
+            restricting.first().map(|value| format!("; this environment sets `{value}`")).unwrap_or_default();
         return Some(format!(
-            "libfabric offers no provider that this NIXL takes (cxi, efa, tcp, sockets).{restricted} Run again with \
-             FI_LOG_LEVEL=warn, and see that libfabric's provider modules (lib*-fi.so) are found (FI_PROVIDER_PATH)."
+            "run again with `FI_LOG_LEVEL=warn`, and check that libfabric finds its provider modules (`lib*-fi.so`, \
+             `FI_PROVIDER_PATH`): it offers no provider that this NIXL takes (cxi, efa, tcp, sockets){restricted}"
         ));
     }
     None
@@ -73,17 +71,17 @@ fn advise_sandboxed(words: &[String]) -> Option<String> {
         |calls: &[&str]| words.iter().filter(refused).any(|line| calls.iter().any(|call| line.contains(call)));
     if refuses(&["mempolicy", "mbind", "move_pages", "migrate_pages", "numa"]) {
         return Some(
-            "A sandbox refuses the calls that place memory on a NUMA node: give the container CAP_SYS_NICE (docker run \
-             --cap-add SYS_NICE; in Kubernetes securityContext.capabilities.add), or another seccomp profile."
+            "give the container CAP_SYS_NICE (`docker run --cap-add SYS_NICE`; in Kubernetes \
+             `securityContext.capabilities.add`) or another seccomp profile: a sandbox refuses the calls that place memory on \
+             a NUMA node"
                 .into(),
         );
     }
     let has_no_cma = words.iter().any(|line| line.contains("transport 'cma' is not available"));
     if has_no_cma || refuses(&["process_vm_", "ptrace", "cma"]) {
         return Some(
-            "A sandbox refuses to let one process read another one's memory, which UCX's cma transport does: give the \
-             container CAP_SYS_PTRACE (docker run --cap-add SYS_PTRACE), see kernel.yama.ptrace_scope, or do without \
-             (UCX_TLS=^cma)."
+            "give the container CAP_SYS_PTRACE (`docker run --cap-add SYS_PTRACE`), check `kernel.yama.ptrace_scope`, or do \
+             without cma (`UCX_TLS=^cma`): UCX's cma transport reads another process's memory, which a sandbox refuses"
                 .into(),
         );
     }
@@ -104,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_explains_what_words_do_not() {
+    fn the_machines_devices_explain_a_vague_message() {
         let nothing = "E1123 0:0 1 libfabric_common.cpp:111] No network devices found with any provider";
         assert!(advice(nothing, None, &[]).unwrap().contains("loopback"));
         assert!(advice(nothing, None, &["eth0"]).unwrap().contains("FI_LOG_LEVEL"));
@@ -118,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn last_words_are_recognized() {
+    fn known_messages_are_recognized() {
         let words = |text: &str| vec![text.to_string()];
         let policy = words("set_mempolicy: Operation not permitted");
         assert!(advise_words(&plan(Backend::Ucx), &policy).unwrap().contains("SYS_NICE"));

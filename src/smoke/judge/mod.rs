@@ -7,4 +7,5 @@ pub(crate) mod fabric;
 pub(crate) mod failure;
 pub(crate) mod gpu;
 pub(crate) mod last_words;
+pub(crate) mod quantity;
 pub(crate) mod verdict;

@@ -1,40 +1,42 @@
 //! Whether a transfer passed.
 
+use super::quantity::bytes;
 use crate::report::smoke::{Failure, Smoke, SmokeStatus};
 use crate::report::stage::Stage;
 use crate::smoke::plan::Plan;
 use crate::smoke::plan::pair::Pair;
 use crate::smoke::wire::worker::Measurements;
 
-/// Wheels from before 0.10.1 never had the library; where it should be and is not, something is broken.
+/// For a NIXL without its C API: skipped before 0.10.1, whose wheels never had it, and failed for newer ones.
 pub(crate) fn no_library(plan: &Plan, smoke: &mut Smoke) {
     if plan.nixl.should_have_capi() {
         smoke.failure = Some(Failure {
             stage: Stage::Load,
-            message: format!("{} has no libnixl_capi.so, although NIXL has had it since 0.10.1", plan.nixl.title()),
-            advice: "Install that NIXL again; something has removed a part of it.".into(),
+            message: format!("{} has no `libnixl_capi.so`, although NIXL has had it since 0.10.1", plan.nixl.title()),
+            advice: "reinstall this NIXL: a part of it was removed".into(),
         });
         return;
     }
     smoke.status = SmokeStatus::Skipped;
     smoke.reason = Some(format!(
-        "{} has no C API (libnixl_capi.so), which came with NIXL 0.10.1, so there is nothing to make the transfer with",
+        "{} has no C API to make the transfer with: `libnixl_capi.so` came with NIXL 0.10.1",
         plan.nixl.title()
     ));
 }
 
-/// A transfer in which both workers say that all is right.
+/// For a transfer in which both workers report success.
 pub(crate) fn passed(smoke: &mut Smoke, plan: &Plan, initiator: &Measurements, target: &Measurements) {
     smoke.verified = initiator.compared == plan.size && target.compared == plan.size;
     if !smoke.verified {
         smoke.failure = Some(Failure {
             stage: Stage::Compare,
             message: format!(
-                "both workers say that all is right, and have compared {} and {} of {} bytes",
-                initiator.compared, target.compared, plan.size
+                "both workers report success, but they compared {} and {} of {}",
+                initiator.compared,
+                target.compared,
+                bytes(plan.size)
             ),
-            advice: "This is a fault of nixl-retrofit, at one end at least: please report it with the output of -v."
-                .into(),
+            advice: "report this bug in nixl-retrofit, on one side at least, with the output of `-v`".into(),
         });
         return;
     }
@@ -47,18 +49,18 @@ pub(crate) fn passed(smoke: &mut Smoke, plan: &Plan, initiator: &Measurements, t
     smoke.warnings.extend(other_than_first(&plan.pair, initiator.chosen.as_deref()));
     if smoke.fabric.is_none() {
         let stated = if smoke.transports.is_empty() { "no transport" } else { "transports of several kinds" };
-        smoke.warnings.push(format!("{} stated {stated}, so what carried the bytes is not known", plan.pair.title()));
+        smoke.warnings.push(format!("{} stated {stated}, so the fabric is unknown", plan.pair.title()));
     }
 }
 
-/// NIXL does not hold to the order. Measured, twenty runs each with UCX,LIBFABRIC on both sides: 1.0.1 chose LIBFABRIC in
+/// NIXL ignores the order of the list. Measured, twenty runs each with UCX,LIBFABRIC on both sides: 1.0.1 chose LIBFABRIC in
 /// all, 1.3.2 UCX in all, 1.5.0 LIBFABRIC in 14 and UCX in 6; with LIBFABRIC,UCX all chose LIBFABRIC.
 fn other_than_first(pair: &Pair, chosen: Option<&str>) -> Option<String> {
     let first = pair.initiator.iter().find(|backend| pair.target.contains(backend))?;
     let chosen = chosen.filter(|chosen| *chosen != first.name())?;
     Some(format!(
-        "NIXL chose {chosen} although {first} stands before it and both agents have it: NIXL does not hold to the order of \
-         the list, and the next process may choose otherwise. To be sure of {first}, name it alone"
+        "NIXL chose {chosen}, although {first} comes first and both agents have it: NIXL ignores the order of the list, and \
+         the next process may choose otherwise\nhelp: to be sure of {first}, name it alone"
     ))
 }
 
@@ -68,9 +70,9 @@ mod tests {
     use crate::choice::backend::Backend::{Libfabric, Ucx};
 
     #[test]
-    fn a_choice_against_the_order_is_told() {
+    fn a_choice_against_the_order_is_reported() {
         let both = Pair::alike(&[Ucx, Libfabric]);
-        assert!(other_than_first(&both, Some("LIBFABRIC")).unwrap().contains("although UCX stands before it"));
+        assert!(other_than_first(&both, Some("LIBFABRIC")).unwrap().contains("although UCX comes first"));
         assert_eq!(other_than_first(&both, Some("UCX")), None);
         assert_eq!(other_than_first(&both, None), None);
         let mixed = Pair { initiator: vec![Libfabric, Ucx], target: vec![Ucx] };

@@ -1,11 +1,10 @@
-//! The libraries that a backend's plugin needs and that NIXL's wheels do not bring: where they are, and what is given to
-//! the workers so that they are found.
+//! The libraries that a backend's plugin needs and NIXL's wheels do not contain: where they are, and how the workers find
+//! them.
 //!
-//! The order of the search: what the plugin's RPATH leads to, `--library-path`, LD_LIBRARY_PATH, the loader's own places
-//! (ldconfig); then, for libfabric, libcudart and libhwloc alone, the usual places of
-//! [`loader::usual_places`](crate::environment::elf::loader::usual_places), whose folders come last in the workers'
-//! LD_LIBRARY_PATH. NVIDIA's driver library is taken from the loader's places, else it is the CUDA toolkit's stub, else
-//! the stand-in that this program carries.
+//! The search order: the plugin's RPATH, `--library-path`, LD_LIBRARY_PATH, the loader's own places (ldconfig); then, only
+//! for libfabric, libcudart and libhwloc, [`loader::usual_places`](crate::environment::elf::loader::usual_places), which
+//! come last in the workers' LD_LIBRARY_PATH. NVIDIA's driver library comes from the loader's places, else it is the CUDA
+//! toolkit's stub, else the stand-in in this program.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -17,31 +16,31 @@ use crate::environment::variables::Variables;
 
 /// NVIDIA's driver library.
 const DRIVER: &str = "libcuda.so.1";
-/// Folders that the dynamic loader searches first (ld.so(8)).
+/// Directories that the dynamic loader searches first (ld.so(8)).
 pub(crate) const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 /// Libraries that the dynamic loader loads before all others (ld.so(8)).
 const PRELOAD: &str = "LD_PRELOAD";
 
-/// What was found, and what the workers are given.
+/// What was found, and what the workers get.
 #[derive(Debug, Default)]
 pub(crate) struct Libraries {
-    /// Folders that the user named.
+    /// Directories that the user named.
     first: Vec<PathBuf>,
     /// Loaded before everything else: the stub, or the stand-in.
     preload: Option<PathBuf>,
     /// Keeps the stand-in alive.
     _stand_in: Option<StandIn>,
-    /// For the report: what stands in for what.
+    /// For the report: the libraries that were replaced.
     pub stand_ins: Vec<String>,
-    /// What the plugin needs and does not get.
+    /// What the plugin needs and was not found.
     pub needs: Needs,
-    /// Every folder that was searched, in order, in words.
+    /// Every place that was searched, in order, for a sentence.
     pub searched: Vec<String>,
 }
 
 impl Libraries {
-    /// Looks for everything that `plugin` needs. `library_path` are the folders that the user named, `variable` is the
-    /// present LD_LIBRARY_PATH, `import_path` the folders that the environment's Python imports from.
+    /// Finds everything that `plugin` needs. `library_path` are the directories that the user named, `variable` is the
+    /// value of LD_LIBRARY_PATH, `import_path` the directories that the environment's Python imports from.
     pub(crate) fn find(
         plugin: Option<&Path>,
         library_path: &[PathBuf],
@@ -65,24 +64,24 @@ impl Libraries {
         libraries
     }
 
-    /// The same without anything in the driver's place: a library that does without the driver shall be seen as it is.
+    /// The same without a replacement for the driver, for transfers that need the real one or none.
     pub(crate) fn without_stand_in(self) -> Libraries {
         Libraries { preload: None, _stand_in: None, stand_ins: Vec::new(), ..self }
     }
 
-    /// What a user should know about libraries that the workers found and a workload will not.
+    /// Warnings about libraries that the workers find and a workload does not.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let warning = |folder: &PathBuf| {
             format!(
-                "libraries were taken from {}, where the loader does not search by itself: a workload needs that folder in \
-                 LD_LIBRARY_PATH, or known to ldconfig",
+                "the workers load libraries from `{}`, which the dynamic loader does not search by default\nhelp: for a workload, \
+                 add it to `LD_LIBRARY_PATH` or make it known to `ldconfig`",
                 folder.display()
             )
         };
         self.needs.outside.iter().map(warning).collect()
     }
 
-    /// What changes in a process's variables: name and new value.
+    /// The changes to a worker's environment variables: name and new value.
     pub(crate) fn variables(&self, present: &Variables) -> Vec<(&'static str, OsString)> {
         let mut changes = Vec::new();
         if !self.first.is_empty() || !self.needs.outside.is_empty() {
@@ -120,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_keep_what_the_user_has_set() {
+    fn variables_keep_the_users_values() {
         let libraries = Libraries {
             first: vec!["/named".into()],
             needs: Needs { outside: vec!["/usual".into()], ..Needs::default() },
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_plugin_only_the_users_folders_count() {
+    fn without_a_plugin_only_the_users_directories_count() {
         let libraries = Libraries::find(Some(Path::new("/nonexistent")), &["/named".into()], None, &[]);
         assert_eq!(libraries.variables(&Variables::default()), [("LD_LIBRARY_PATH", OsString::from("/named"))]);
         assert!(libraries.needs.missing.is_empty() && libraries.stand_ins.is_empty());

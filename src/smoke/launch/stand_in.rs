@@ -1,7 +1,7 @@
-//! The stand-in for libcuda.so.1 that the program carries, given to a worker without a file anywhere.
+//! The stand-in for libcuda.so.1 that is part of this program, given to a worker without a file on disk.
 //!
-//! The library lives in memory that this process holds open (memfd_create(2)), and a worker loads it by that
-//! descriptor's name under /proc. It is gone with this process, however that ends.
+//! The library is in memory that this process holds open (memfd_create(2)); a worker loads it by the descriptor's name
+//! under /proc. It disappears with this process, however that ends.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -21,18 +21,18 @@ pub(crate) struct StandIn {
 }
 
 impl StandIn {
-    /// Puts it there.
+    /// Creates it.
     ///
     /// # Errors
-    /// Where the kernel or a sandbox refuses.
+    /// If the kernel or a sandbox refuses.
     pub(crate) fn new() -> io::Result<StandIn> {
         let mut memory = File::from(rustix::fs::memfd_create("libcuda.so.1", MemfdFlags::CLOEXEC)?);
         memory.write_all(LIBRARY)?;
-        // This process's number as /proc, which may belong to another namespace of numbers, has it.
+        // The process ID as /proc has it: it may have been mounted in another PID namespace.
         Ok(StandIn { memory, own_process: std::fs::read_link("/proc/self")? })
     }
 
-    /// The path that a worker finds it at, as long as this value lives.
+    /// Its path for a worker, valid as long as this value lives.
     pub(crate) fn path(&self) -> PathBuf {
         let descriptor = self.memory.as_raw_fd().to_string();
         PathBuf::from("/proc").join(&self.own_process).join("fd").join(descriptor)

@@ -1,4 +1,4 @@
-//! The environment variables that the workers see: the user's, but for a few changes that are reported.
+//! The workers' environment variables: the user's, with a few changes that are reported.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use std::sync::Arc;
 use crate::choice::backend::Backend;
 use crate::environment::variables::Variables;
 
-/// UCX's log levels, the quietest first.
+/// UCX's log levels, quietest first.
 const UCX_LEVELS: [&str; 12] =
     ["fatal", "error", "warn", "diag", "info", "debug", "trace", "req", "data", "async", "func", "poll"];
-/// NIXL's log levels, the quietest first.
+/// NIXL's log levels, quietest first.
 const NIXL_LEVELS: [&str; 6] = ["FATAL", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
 
-/// One difference between the workers' environment and ours.
+/// One difference between the workers' environment and this process's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Change {
     Set(OsString, OsString),
     Withhold(OsString),
 }
 
-/// The variables of a worker: those present, and how they are changed.
+/// A worker's variables: those of this process, and the changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WorkerVariables {
     present: Arc<Variables>,
@@ -30,24 +30,28 @@ pub(crate) struct WorkerVariables {
 }
 
 impl WorkerVariables {
-    /// Decides what is changed in `present`.
+    /// Decides the changes to `present`.
     ///
-    /// Metadata servers are withheld, and `secret`, which no library needs. UCX and NIXL are made to say what they do: a
-    /// log level that says less is raised, one that says as much or more is kept.
+    /// Withholds the variables that name a metadata server, and `secret`. Raises the log levels of UCX and NIXL to those at
+    /// which they state their transports; a more verbose level is kept.
     pub(crate) fn new(present: Arc<Variables>, secret: &str, plugin_dir: Option<&Path>) -> WorkerVariables {
         let mut variables = WorkerVariables { present: present.clone(), ..WorkerVariables::default() };
         let withheld = present.names().filter(|name| is_server(name) || *name == secret);
         variables.changes.extend(withheld.map(|name| Change::Withhold(name.into())));
         let value = |name: &str| present.get(name);
-        variables.set_unless(says_enough(value("NIXL_LOG_LEVEL"), &NIXL_LEVELS, "INFO"), "NIXL_LOG_LEVEL", "INFO");
-        variables.set_unless(says_enough(value("UCX_LOG_LEVEL"), &UCX_LEVELS, "info"), "UCX_LOG_LEVEL", "info");
+        variables.set_unless(
+            is_verbose_enough(value("NIXL_LOG_LEVEL"), &NIXL_LEVELS, "INFO"),
+            "NIXL_LOG_LEVEL",
+            "INFO",
+        );
+        variables.set_unless(is_verbose_enough(value("UCX_LOG_LEVEL"), &UCX_LEVELS, "info"), "UCX_LOG_LEVEL", "info");
         variables.set_unless(is_yes(value("UCX_PROTO_INFO")), "UCX_PROTO_INFO", "y");
-        // Not a file, where it would not be heard; nor standard output, where it is buffered and lost in a crash.
+        // Not a file, which is not read here; nor standard output, which is buffered and lost in a crash.
         variables.set_unless(value("UCX_LOG_FILE").is_some_and(|file| file == "stderr"), "UCX_LOG_FILE", "stderr");
         if let Some(file) = config_file(&value).filter(|file| names_server(file)) {
             variables.changes.push(Change::Set("NIXL_CONFIG_FILE".into(), "/dev/null".into()));
             let text =
-                format!("NIXL's configuration file {} names a metadata server, so it was not used", file.display());
+                format!("NIXL's configuration file `{}` names a metadata server and is not used", file.display());
             variables.warnings.push(text);
         }
         if let Some(dir) = plugin_dir {
@@ -56,10 +60,10 @@ impl WorkerVariables {
         variables
     }
 
-    /// Adds what a backend's own library is made to do.
+    /// Adds what a backend's library needs.
     ///
-    /// libfabric's efa provider moves bytes between processes of one machine through shared memory unless it is told not
-    /// to (fi_efa(7)), and nobody would see it: a transfer that is reported to be over EFA shall be one.
+    /// libfabric's efa provider silently uses shared memory between processes of one machine (fi_efa(7)); a transfer that is
+    /// reported as EFA must not.
     pub(crate) fn add_backend(&mut self, backend: Backend) {
         let name = "FI_EFA_ENABLE_SHM_TRANSFER";
         if backend == Backend::Libfabric {
@@ -67,12 +71,12 @@ impl WorkerVariables {
         }
     }
 
-    /// Adds variables that help the loader.
+    /// Adds variables for the dynamic loader.
     pub(crate) fn add_variables(&mut self, variables: Vec<(&'static str, OsString)>) {
         self.changes.extend(variables.into_iter().map(|(name, value)| Change::Set(name.into(), value)));
     }
 
-    /// Gives them to a process that is about to be started.
+    /// Sets them for a process that is about to be started.
     pub(crate) fn apply(&self, command: &mut Command) {
         command.env_clear().envs(self.present.iter());
         for change in &self.changes {
@@ -92,7 +96,7 @@ impl WorkerVariables {
         self.changes.iter().map(text).collect()
     }
 
-    /// What a user should know about them.
+    /// Warnings about them.
     pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -104,13 +108,13 @@ impl WorkerVariables {
     }
 }
 
-/// NIXL connects to a metadata server when one of these names it: etcd, and from 1.5 on a TCP store.
+/// Whether NIXL connects to a metadata server that this variable names: etcd, and from 1.5 on a TCP store.
 fn is_server(name: &OsStr) -> bool {
     let bytes = name.as_encoded_bytes();
     bytes.starts_with(b"NIXL_ETCD_") || bytes.starts_with(b"NIXL_TCPSTORE_")
 }
 
-/// The configuration file that NIXL (from 1.3 on) reads for what the environment does not say.
+/// The configuration file that NIXL (from 1.3 on) reads for what the environment does not set.
 fn config_file<'a>(value: &impl Fn(&str) -> Option<&'a OsStr>) -> Option<PathBuf> {
     if let Some(file) = value("NIXL_CONFIG_FILE") {
         return Some(file.into());
@@ -124,7 +128,7 @@ fn names_server(file: &Path) -> bool {
     ["NIXL_ETCD_", "NIXL_TCPSTORE_"].iter().any(|name| memchr::memmem::find(&text, name.as_bytes()).is_some())
 }
 
-fn says_enough(value: Option<&OsStr>, levels: &[&str], least: &str) -> bool {
+fn is_verbose_enough(value: Option<&OsStr>, levels: &[&str], least: &str) -> bool {
     let Some(value) = value.and_then(OsStr::to_str) else { return false };
     let rank = |name: &str| levels.iter().position(|level| level.eq_ignore_ascii_case(name));
     rank(value).is_some_and(|given| Some(given) >= rank(least))
@@ -145,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_are_made_to_speak() {
+    fn log_levels_are_raised() {
         let additions = ["NIXL_LOG_LEVEL=INFO", "UCX_LOG_LEVEL=info", "UCX_PROTO_INFO=y", "UCX_LOG_FILE=stderr"];
         assert_eq!(described(&[], None), additions);
         let quiet = [("UCX_LOG_LEVEL", "warn"), ("NIXL_LOG_LEVEL", "ERROR"), ("UCX_PROTO_INFO", "n")];
@@ -153,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn talkative_settings_are_kept() {
+    fn verbose_settings_are_kept() {
         let loud = [
             ("UCX_LOG_LEVEL", "TRACE"),
             ("NIXL_LOG_LEVEL", "debug"),
@@ -165,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_withheld_and_log_files_given_up() {
+    fn servers_are_withheld_and_log_files_replaced() {
         let variables = [
             ("NIXL_TCPSTORE_ENDPOINT", "h:1"),
             ("NIXL_ETCD_ENDPOINTS", "http://h:2379"),
@@ -181,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn efa_is_kept_from_shared_memory() {
+    fn efa_must_not_use_shared_memory() {
         let added = |backend, value: Option<&str>| {
             let present = value.map(|value| ("FI_EFA_ENABLE_SHM_TRANSFER", value)).into_iter().collect::<Variables>();
             let mut variables = WorkerVariables { present: present.into(), ..WorkerVariables::default() };
@@ -195,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_folder_is_passed_on() {
+    fn a_plugin_directory_is_passed_on() {
         assert_eq!(described(&[("NIXL_PLUGIN_DIR", "/a")], Some("/b")).last().unwrap(), "NIXL_PLUGIN_DIR=/b");
     }
 

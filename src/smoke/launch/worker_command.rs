@@ -1,4 +1,4 @@
-//! How this program starts itself once more, as a worker.
+//! How this program starts itself again, as a worker.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Where one end listens, as a user writes it.
+//! HOST:PORT, as a user writes it, and its resolution.
 
 use std::fmt;
 use std::io;
@@ -15,24 +15,24 @@ pub struct Address {
 }
 
 impl Address {
-    /// The port; zero lets the system choose one, where it listens.
+    /// The port; a listener with port 0 gets one from the system.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// All its addresses, in the resolver's order. The resolver knows no deadline: it is asked by a thread that is left
-    /// behind when it takes too long.
+    /// All its addresses, in the resolver's order. The resolver has no deadline (getaddrinfo(3)), so a thread calls it, and
+    /// is left behind if it takes too long.
     ///
     /// # Errors
-    /// Where the resolver knows no such name, cannot be reached, or says nothing until then.
+    /// If the resolver does not know the name, cannot be reached, or does not answer until then.
     pub fn resolve(&self, until: Instant) -> io::Result<Vec<SocketAddr>> {
         let (sender, answer) = mpsc::channel();
         let asked = self.clone();
         let ask = move || asked.host_and_port().to_socket_addrs().map(Iterator::collect);
         std::thread::Builder::new().name("smoke-resolver".into()).spawn(move || sender.send(ask()))?;
         let left = until.saturating_duration_since(Instant::now());
-        let silent = || io::Error::new(io::ErrorKind::TimedOut, "the resolver is silent");
-        answer.recv_timeout(left).unwrap_or_else(|_| Err(silent()))
+        let no_answer = || io::Error::new(io::ErrorKind::TimedOut, "the resolver does not answer");
+        answer.recv_timeout(left).unwrap_or_else(|_| Err(no_answer()))
     }
 
     fn host_and_port(&self) -> (&str, u16) {
@@ -44,16 +44,16 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let hint = "write HOST:PORT: 10.0.0.1:7000, node-a:7000, [2001:db8::1]:7000";
+        let hint = "expected HOST:PORT, for example `10.0.0.1:7000`, `node-a:7000` or `[2001:db8::1]:7000`";
         let (host, port) = text.rsplit_once(':').ok_or(hint)?;
         let port = port.parse().map_err(|_| hint)?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = bracketed.unwrap_or(host);
         if host.is_empty() {
-            return Err(format!("{hint}; all interfaces are 0.0.0.0:{port} or [::]:{port}"));
+            return Err(format!("{hint}; to listen on all interfaces, write `0.0.0.0:{port}` or `[::]:{port}`"));
         }
         if host.contains(':') && bracketed.is_none() {
-            return Err(format!("{hint}; an IPv6 address stands in brackets"));
+            return Err(format!("{hint}; an IPv6 address needs brackets"));
         }
         Ok(Address { host: host.into(), port })
     }
@@ -66,7 +66,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Whether nobody but this machine's own processes can be at the other end.
+/// Whether only processes of this machine can be at the other end.
 pub(crate) fn is_loopback(address: &SocketAddr) -> bool {
     let ip: IpAddr = address.ip().to_canonical();
     ip.is_loopback()

@@ -1,4 +1,4 @@
-//! Looking for the listening end, which may start later.
+//! Connecting to the listening side, which may start later.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -13,22 +13,22 @@ use super::handshake;
 use super::timed::Timed;
 use super::token::{TOKEN_VARIABLE, Token};
 use crate::report::smoke::Failure;
-use crate::smoke::plan::deadline::spoken;
+use crate::smoke::plan::deadline;
 use crate::smoke::plan::role::Role;
 
 /// The pause between attempts.
 const PAUSE: Duration = Duration::from_millis(200);
-/// One address may take so long to answer, where there are several.
-const ATTEMPT: Duration = Duration::from_secs(5);
-/// How long the listening end may take to prove who it is: it may have others to look at.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Limit for one address, so that one that does not answer leaves time for the others.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Limit for the handshake: the listening side may be busy with other peers.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Connects to the one end that has the token; `log` hears why that takes longer, when it does.
+/// Connects to the listening side, which must have the token; `log` gets the reason for the first retry.
 ///
-/// A failure in the inner result is one of the transfer: nobody there, or not the right one.
+/// A failure in the inner result is one of the transfer: no listener, or not an authenticated one.
 ///
 /// # Errors
-/// Where the address is one of another machine and there is no token.
+/// If the address is not a loopback address and there is no token.
 pub(crate) fn connect(
     address: &Address,
     token: Option<&Token>,
@@ -38,52 +38,56 @@ pub(crate) fn connect(
     let until = Instant::now() + limit;
     let mut waiting = false;
     loop {
-        let trouble = match address.resolve(until) {
+        let error = match address.resolve(until) {
             Ok(addresses) if token.is_none() && !addresses.iter().all(is_loopback) => bail!(
-                "--connect {address} is another machine, and there is no token: name the same file with --token-file at both \
-                 ends, or put the token into the environment variable {TOKEN_VARIABLE}"
+                "`--connect {address}` leads to another machine, and there is no token\nhelp: name the same file with \
+                 `--token-file` on both sides, or put the token into the environment variable `{TOKEN_VARIABLE}`"
             ),
             Ok(addresses) => match try_all(&addresses, until) {
-                Ok(stream) => return Ok(greet(stream, address, token, until)),
+                Ok(stream) => return Ok(authenticate(stream, address, token, until)),
                 Err(error) => error,
             },
             Err(error) => error,
         };
         if until.saturating_duration_since(Instant::now()) <= PAUSE {
-            return Ok(Err(nobody(address, limit, &trouble)));
+            return Ok(Err(no_listener(address, limit, &error)));
         }
         if !std::mem::replace(&mut waiting, true) {
-            log(&format!("waiting for {address}: {trouble}"));
+            log(&format!("waiting for {address}: {error}"));
         }
         std::thread::sleep(PAUSE);
     }
 }
 
 fn try_all(addresses: &[SocketAddr], until: Instant) -> io::Result<TcpStream> {
-    let mut trouble = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
-        let left = until.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), ATTEMPT);
+        let left = until.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), ATTEMPT_TIMEOUT);
         match TcpStream::connect_timeout(address, left) {
             Ok(stream) => return Ok(stream),
-            Err(error) => trouble = error,
+            Err(error) => last = error,
         }
     }
-    Err(trouble)
+    Err(last)
 }
 
-fn greet(stream: TcpStream, address: &Address, token: Option<&Token>, until: Instant) -> Result<Connection, Failure> {
-    let until = until.min(Instant::now() + PATIENCE);
+fn authenticate(
+    stream: TcpStream,
+    address: &Address,
+    token: Option<&Token>,
+    until: Instant,
+) -> Result<Connection, Failure> {
+    let until = until.min(Instant::now() + HANDSHAKE_TIMEOUT);
     let met = handshake::connecting(&mut Timed::new(&stream, until), token);
-    met.and_then(|program| Ok(Connection::new(stream, Role::Initiator, program)?)).map_err(|refusal| {
-        failure(format!("the one that listens at {address} is not the other end: {refusal}"), refusal.advice())
-    })
+    met.and_then(|program| Ok(Connection::new(stream, Role::Initiator, program)?))
+        .map_err(|refusal| failure(format!("handshake with {address} failed: {refusal}"), refusal.advice()))
 }
 
-fn nobody(address: &Address, limit: Duration, trouble: &io::Error) -> Failure {
+fn no_listener(address: &Address, limit: Duration, error: &io::Error) -> Failure {
     failure(
-        format!("no connection to {address} within {}: {trouble}", spoken(limit)),
-        "Start the other end with --listen, see that host and port are the same at both ends and that no firewall or \
-         security group is between the two, and allow more with --timeout.",
+        format!("no connection to {address} within {}: {error}", deadline::text(limit)),
+        "start the other side with `--listen`, check that host and port are the same on both sides and that no firewall or \
+         security group is in between, and allow more time with `--timeout`",
     )
 }
 
@@ -97,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn who_listens_later_is_found() {
+    fn a_listener_that_starts_later_is_found() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let late = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(500));
@@ -114,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_a_failure_at_the_deadline() {
+    fn no_listener_is_a_failure_at_the_deadline() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let begin = Instant::now();
         let failure = attempt(&free.to_string(), 600).unwrap().unwrap_err();
@@ -126,7 +130,7 @@ mod tests {
     fn a_listener_that_never_answers_is_a_failure_at_the_deadline() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let failure = attempt(&silent.local_addr().unwrap().to_string(), 500).unwrap().unwrap_err();
-        assert!(failure.message.contains("said too little"), "{failure:?}");
+        assert!(failure.message.contains("it did not complete the handshake in time"), "{failure:?}");
     }
 
     #[test]

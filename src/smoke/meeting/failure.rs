@@ -3,7 +3,7 @@
 use crate::report::smoke::Failure;
 use crate::report::stage::Stage;
 
-/// The two ends did not come together.
+/// A failure to connect, authenticate or negotiate.
 pub(crate) fn failure(message: String, advice: &str) -> Failure {
     Failure { stage: Stage::Handshake, message, advice: advice.into() }
 }

@@ -1,17 +1,20 @@
-//! Who is at the other end: greeting, proof, answer.
+//! Mutual authentication: greeting, proof, answer.
 //!
 //! ```text
-//! connecting end                          listening end
+//! connecting side                         listening side
 //!   greeting, 64 bytes            ──▶
 //!                                 ◀──       greeting, 64 bytes
 //!   proof, 32 bytes               ──▶
-//!                                 ◀──       answer, 1 byte; proof, 32 bytes, where the answer is yes
+//!                                 ◀──       answer, 1 byte; if it is ACCEPTED, proof, 32 bytes
 //! ```
 //!
-//! A proof is HMAC-SHA256 under the token over a label, which differs by end so that no proof can be sent back, and both
-//! greetings, which hold a fresh nonce each. Without a token the key is empty: that proves nothing, and is for the loopback.
+//! A greeting is: `nixl-retrofit\n`, the protocol's version (2 bytes, little-endian), flags (1 byte), the program's version
+//! (15 bytes, padded with zeros), a fresh nonce (32 bytes). This layout is that of every protocol version, so that each
+//! program can name the other's.
+//!
+//! A proof is HMAC-SHA256 under the token over a label and both greetings. The label differs by side, so that no proof can
+//! be sent back. Without a token the key is empty, which proves nothing: that is allowed on the loopback only.
 
-use std::fmt;
 use std::io::{self, Read, Write};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -24,7 +27,7 @@ use super::token::Token;
 pub(crate) const PROTOCOL: u16 = 2;
 
 const MAGIC: &[u8; 14] = b"nixl-retrofit\n";
-/// Magic and protocol: so much is read before anything is believed.
+/// Magic and protocol.
 const HEAD: usize = 16;
 const GREETING: usize = 64;
 const FLAGS: usize = HEAD;
@@ -32,55 +35,53 @@ const PROGRAM: std::ops::Range<usize> = HEAD + 1..32;
 const NONCE: std::ops::Range<usize> = 32..GREETING;
 const PROOF: usize = 32;
 
-/// A flag: this end has a token.
+/// A flag: this side has a token.
 const HAS_TOKEN: u8 = 1;
 
 const ACCEPTED: u8 = 1;
 const WRONG_TOKEN: u8 = 2;
 const BUSY: u8 = 3;
 
-/// Why the peer is not talked to; «it» is the other end.
-#[derive(Debug)]
+/// Why a peer is refused; "it" in the messages is the peer.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// The connection failed, or was closed, or time ran out.
-    Connection(io::Error),
+    /// The connection failed, was closed, or the time was over.
+    #[error("{}", describe_error(.0))]
+    Connection(#[from] io::Error),
     /// It is another program: its first bytes.
+    #[error("it is not nixl-retrofit: its first bytes are `{}`", .0.escape_ascii())]
     Stranger(Vec<u8>),
-    /// It speaks another version.
+    /// It speaks another version of the protocol.
+    #[error(
+        "it is nixl-retrofit {program} with control protocol {protocol}, this side is nixl-retrofit {own} with control \
+         protocol {PROTOCOL}",
+        own = env!("CARGO_PKG_VERSION")
+    )]
     Version {
         /// Its program's version.
         program: String,
         /// Its protocol.
         protocol: u16,
     },
-    /// One end has a token, the other has none: whether it is the peer that has one.
-    OneToken(bool),
+    /// Only the peer has a token.
+    #[error("it has a token, this side has none")]
+    NoTokenHere,
+    /// Only this side has a token.
+    #[error("it has no token, this side has one")]
+    NoTokenThere,
     /// Its token is another one.
+    #[error("wrong token: the two sides have different ones")]
     WrongToken,
     /// It has a peer already.
+    #[error("it already has a peer")]
     Busy,
 }
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::Connection(error) => match error.kind() {
-                io::ErrorKind::TimedOut => f.write_str("it said too little for too long"),
-                io::ErrorKind::UnexpectedEof => f.write_str("it closed the connection before it had proved anything"),
-                _ => write!(f, "the connection failed: {error}"),
-            },
-            Refusal::Stranger(bytes) => write!(f, "it is no nixl-retrofit: it began with «{}»", bytes.escape_ascii()),
-            Refusal::Version { program, protocol } => write!(
-                f,
-                "it is nixl-retrofit {program} with version {protocol} of the control protocol, and this one is {} with \
-                 version {PROTOCOL}",
-                env!("CARGO_PKG_VERSION")
-            ),
-            Refusal::OneToken(true) => f.write_str("it has a token, and this end has none"),
-            Refusal::OneToken(false) => f.write_str("it has no token, and this end has one"),
-            Refusal::WrongToken => f.write_str("wrong token: the two ends have different ones"),
-            Refusal::Busy => f.write_str("it has another peer already"),
-        }
+fn describe_error(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::TimedOut => "it did not complete the handshake in time".into(),
+        io::ErrorKind::UnexpectedEof => "it closed the connection during the handshake".into(),
+        _ => format!("the connection failed: {error}"),
     }
 }
 
@@ -89,31 +90,25 @@ impl Refusal {
     pub(crate) fn advice(&self) -> &'static str {
         match self {
             Refusal::Connection(_) => {
-                "See what nixl-retrofit says at the other end, and that nothing between the two (a proxy, a service \
-                 mesh) takes the connection for itself."
+                "check what nixl-retrofit says on the other side, and that no proxy or service mesh accepts the connection in \
+                 its place"
             }
             Refusal::Stranger(_) => {
-                "Another program listens at that address: see that host and port are the same at both ends."
+                "check that host and port are the same on both sides: another program uses this connection"
             }
-            Refusal::Version { .. } => "Use the same nixl-retrofit at both ends.",
-            Refusal::OneToken(_) | Refusal::WrongToken => {
-                "Give both ends the same token: --token-file FILE, or the environment variable NIXL_RETROFIT_TOKEN."
+            Refusal::Version { .. } => "use the same nixl-retrofit on both sides",
+            Refusal::NoTokenHere | Refusal::NoTokenThere | Refusal::WrongToken => {
+                "give both sides the same token: `--token-file FILE`, or the environment variable `NIXL_RETROFIT_TOKEN`"
             }
-            Refusal::Busy => "One pair meets at one address: give each its own port.",
+            Refusal::Busy => "give each pair its own port: only one peer can connect to an address",
         }
     }
 }
 
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Refusal {
-        Refusal::Connection(error)
-    }
-}
-
-/// The connecting end; returns the version of the other end's program.
+/// The connecting side; returns the version of the peer's program.
 ///
 /// # Errors
-/// Where the other end is not what it should be, or refuses.
+/// If the peer is refused, or refuses.
 pub(crate) fn connecting(stream: &mut (impl Read + Write), token: Option<&Token>) -> Result<String, Refusal> {
     let ours = greeting(token)?;
     stream.write_all(&ours)?;
@@ -129,10 +124,11 @@ pub(crate) fn connecting(stream: &mut (impl Read + Write), token: Option<&Token>
     Ok(program(&theirs))
 }
 
-/// The listening end; `claim` says whether this peer may be the one. Returns the version of the other end's program.
+/// The listening side; `claim` says, of an authenticated peer, whether it is the first. Returns the version of the peer's
+/// program.
 ///
 /// # Errors
-/// Where the other end is not what it should be, or comes too late.
+/// If the peer is refused.
 pub(crate) fn listening(
     stream: &mut (impl Read + Write),
     token: Option<&Token>,
@@ -143,7 +139,7 @@ pub(crate) fn listening(
     stream.write_all(&ours)?;
     check(&theirs, token)?;
     if let Err(refusal) = verify(stream, proof(token, b"connecting", &theirs, &ours)) {
-        // It may be gone; what is reported is that its proof was wrong.
+        // Whether or not it can be told, its proof was wrong.
         let _ = stream.write_all(&[WRONG_TOKEN]);
         return Err(refusal);
     }
@@ -169,7 +165,7 @@ fn greeting(token: Option<&Token>) -> io::Result<[u8; GREETING]> {
     Ok(greeting)
 }
 
-/// A stranger is recognized by its first bytes, without waiting for more.
+/// Recognizes another program by its first bytes, without waiting for more.
 fn read_greeting(stream: &mut impl Read) -> Result<[u8; GREETING], Refusal> {
     let head = read_array::<HEAD>(stream)?;
     if head[..MAGIC.len()] != *MAGIC {
@@ -188,14 +184,16 @@ fn check(theirs: &[u8; GREETING], token: Option<&Token>) -> Result<(), Refusal> 
     }
     let have = theirs[FLAGS] & HAS_TOKEN != 0;
     if have != token.is_some() {
-        return Err(Refusal::OneToken(have));
+        return Err(if have { Refusal::NoTokenHere } else { Refusal::NoTokenThere });
     }
     Ok(())
 }
 
-/// The version of the program that sent a greeting, as far as it can be shown.
+/// The version of the program that sent a greeting, up to the first byte that cannot be printed.
 fn program(greeting: &[u8; GREETING]) -> String {
-    greeting[PROGRAM].iter().take_while(|byte| byte.is_ascii_graphic()).map(|&byte| char::from(byte)).collect()
+    let text: String =
+        greeting[PROGRAM].iter().take_while(|byte| byte.is_ascii_graphic()).map(|&byte| char::from(byte)).collect();
+    if text.is_empty() { "of an unknown version".into() } else { text }
 }
 
 fn proof(token: Option<&Token>, label: &[u8], connecting: &[u8; GREETING], listening: &[u8; GREETING]) -> Hmac<Sha256> {
@@ -227,7 +225,7 @@ mod tests {
         Token::find(None, Some(text.into())).unwrap().0
     }
 
-    /// What the connecting and the listening end come to.
+    /// The results of the connecting and the listening side.
     fn meet(ours: Option<Token>, theirs: Option<Token>) -> (Result<String, Refusal>, Result<String, Refusal>) {
         let (mut one, mut other) = UnixStream::pair().unwrap();
         let listener = std::thread::spawn(move || listening(&mut other, theirs.as_ref(), || true));
@@ -237,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_with_the_same_token_meet() {
+    fn the_same_token_authenticates() {
         for text in ["secret", &"x".repeat(4096)] {
             let (connected, listened) = meet(token(text), token(text));
             assert_eq!(connected.unwrap(), env!("CARGO_PKG_VERSION"));
@@ -248,16 +246,16 @@ mod tests {
     }
 
     #[test]
-    fn ends_with_different_tokens_do_not_and_both_hear_why() {
+    fn different_tokens_are_refused_and_both_sides_are_told() {
         let (connected, listened) = meet(token("secret"), token("secreT"));
         assert!(matches!(connected, Err(Refusal::WrongToken)) && matches!(listened, Err(Refusal::WrongToken)));
         let (connected, listened) = meet(token("secret"), None);
-        assert!(matches!(connected, Err(Refusal::OneToken(false))) && matches!(listened, Err(Refusal::OneToken(true))));
+        assert!(matches!(connected, Err(Refusal::NoTokenThere)) && matches!(listened, Err(Refusal::NoTokenHere)));
         let (connected, listened) = meet(None, token("secret"));
-        assert!(matches!(connected, Err(Refusal::OneToken(true))) && matches!(listened, Err(Refusal::OneToken(false))));
+        assert!(matches!(connected, Err(Refusal::NoTokenHere)) && matches!(listened, Err(Refusal::NoTokenThere)));
     }
 
-    /// A peer that gives back what it is sent, and then what it is told to.
+    /// A connecting side whose peer answers like that.
     fn forge(answer: impl FnOnce(&mut UnixStream) + Send + 'static) -> Result<String, Refusal> {
         let (mut one, mut other) = UnixStream::pair().unwrap();
         let forger = std::thread::spawn(move || answer(&mut other));
@@ -268,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_sends_everything_back_has_proved_nothing() {
+    fn a_listener_that_echoes_everything_is_refused() {
         let result = forge(|stream| {
             let greeting = read_array::<GREETING>(stream).unwrap();
             stream.write_all(&greeting).unwrap();
@@ -280,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_proof_is_worth_nothing() {
+    fn a_replayed_proof_is_refused() {
         let key = token("secret");
         let (old, theirs) = (greeting(key.as_ref()).unwrap(), greeting(key.as_ref()).unwrap());
         let proof = proof(key.as_ref(), b"connecting", &old, &theirs).finalize().into_bytes();
@@ -294,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_named_on_both_ends() {
+    fn both_versions_are_named() {
         let result = forge(|stream| {
             let mut theirs = read_array::<GREETING>(stream).unwrap();
             theirs[HEAD - 2..HEAD].copy_from_slice(&7u16.to_le_bytes());
@@ -302,21 +300,28 @@ mod tests {
             stream.write_all(&theirs).unwrap();
         });
         let words = result.unwrap_err().to_string();
-        assert!(words.contains("nixl-retrofit 9.9.9 with version 7"), "{words}");
-        assert!(words.contains(concat!(env!("CARGO_PKG_VERSION"), " with version 2")), "{words}");
+        assert!(words.contains("it is nixl-retrofit 9.9.9 with control protocol 7"), "{words}");
+        assert!(
+            words.contains(concat!(
+                "this side is nixl-retrofit ",
+                env!("CARGO_PKG_VERSION"),
+                " with control protocol 2"
+            )),
+            "{words}"
+        );
     }
 
     #[test]
-    fn strangers_are_recognized_by_their_first_bytes() {
+    fn other_programs_are_recognized_by_their_first_bytes() {
         let mut wire = io::Cursor::new(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec());
         let words = listening(&mut wire, None, || true).unwrap_err().to_string();
-        assert!(words.contains(r"«GET / HTTP/1.1\r\n»"), "{words}");
+        assert!(words.contains(r"`GET / HTTP/1.1\r\n`"), "{words}");
         let mut wire = io::Cursor::new(b"nixl".to_vec());
         assert!(matches!(listening(&mut wire, None, || true), Err(Refusal::Connection(_))));
     }
 
     #[test]
-    fn the_second_peer_hears_that_it_is_too_late() {
+    fn a_second_peer_is_told_that_the_listener_has_one() {
         let (mut one, mut other) = UnixStream::pair().unwrap();
         let listener = std::thread::spawn(move || listening(&mut other, None, || false));
         assert!(matches!(connecting(&mut one, None), Err(Refusal::Busy)));

@@ -1,4 +1,4 @@
-//! Waiting for the peer.
+//! Listening for the peer.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,37 +17,37 @@ use super::handshake::{self, Refusal};
 use super::timed::Timed;
 use super::token::{TOKEN_VARIABLE, Token};
 use crate::report::smoke::Failure;
-use crate::smoke::plan::deadline::spoken;
+use crate::smoke::plan::deadline;
 use crate::smoke::plan::role::Role;
 
-/// How long one peer may take to prove who it is.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// So many peers may be doing that at a time; the others wait in the system's queue.
-const MOST: usize = 64;
-/// How often to look whether one has.
+/// Limit for one peer's handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum number of concurrent handshakes; other peers wait in the system's queue.
+const MAX_PENDING: usize = 64;
+/// How often to check for finished handshakes.
 const TICK: Duration = Duration::from_millis(20);
-/// So many refused peers are named in a report.
-const NAMED: usize = 8;
+/// Maximum number of refused peers that are named in a report.
+const MAX_NAMED: usize = 8;
 
-/// The listening end, before its peer has come.
+/// The listening side before its peer has come.
 pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
 }
 
 impl Listener {
-    /// Begins to listen; `limit` is the resolver's.
+    /// Starts to listen; `limit` is the resolver's.
     ///
     /// # Errors
-    /// Where the address cannot be had, or others than this machine could connect and there is no token.
+    /// If the address cannot be bound, or is not a loopback address and there is no token.
     pub(crate) fn bind(address: &Address, token: Option<&Token>, limit: Duration) -> Result<Listener> {
-        let name = || format!("--listen {address}");
+        let name = || format!("`--listen {address}`");
         let resolved = address.resolve(Instant::now() + limit).with_context(name)?;
         if token.is_none() && !resolved.iter().all(is_loopback) {
             bail!(
-                "--listen {address} would let every machine that reaches it take part, and there is no token: put one into a \
-                 file (openssl rand -hex 32) and name it with --token-file at both ends, or put it into the environment \
-                 variable {TOKEN_VARIABLE}; without one, listen on 127.0.0.1"
+                "`--listen {address}` would let every machine that reaches it take part, and there is no token\nhelp: write one \
+                 into a file (`openssl rand -hex 32`) and name it with `--token-file` on both sides, or put it into the \
+                 environment variable `{TOKEN_VARIABLE}`; without a token, listen on `127.0.0.1`"
             );
         }
         let socket = TcpListener::bind(&resolved[..]).with_context(name)?;
@@ -56,15 +56,15 @@ impl Listener {
         Ok(Listener { socket, address })
     }
 
-    /// Where it really listens: with the port that the system has chosen, if it was to choose one.
+    /// The bound address, with the port that the system assigned if the given one was 0.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits for the one peer that has the token. The others are refused, in words to `log`, and hinder nobody.
+    /// Waits for the first peer that has the token. `log` gets the others' refusals; none of them delays the right one.
     ///
     /// # Errors
-    /// Where nobody has come in time.
+    /// If no authenticated peer has come in time.
     pub(crate) fn wait(
         self,
         token: Option<&Token>,
@@ -72,101 +72,118 @@ impl Listener {
         log: &mut dyn FnMut(&str),
     ) -> Result<Connection, Failure> {
         let until = Instant::now() + limit;
-        let (sender, arrivals) = mpsc::channel();
-        let mut door = Door { arrivals, refused: Refused::default(), pending: 0 };
+        let (sender, finished) = mpsc::channel();
+        let mut handshakes = Handshakes { finished, refused: Refused::default(), pending: 0 };
         let taken = Arc::new(AtomicBool::new(false));
         loop {
-            if let Some(connection) = door.look(log) {
+            if let Some(connection) = handshakes.collect(log) {
                 return Ok(connection);
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(nobody(self.address, limit, &door.refused));
+                return Err(no_peer(self.address, limit, &handshakes.refused));
             }
-            if door.pending == MOST {
+            if handshakes.pending == MAX_PENDING {
                 std::thread::sleep(TICK);
                 continue;
             }
-            self.rest(left.min(TICK));
+            self.wait_readable(left.min(TICK));
             match self.socket.accept() {
                 Ok((stream, address)) => {
-                    door.pending += usize::from(examine(stream, address, token, until, &taken, &sender).is_ok());
+                    let started = start_handshake(stream, address, token, until, &taken, &sender);
+                    handshakes.pending += usize::from(started.is_ok());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // Too many open files, for example: somebody still knocks, and cannot be let in yet.
+                // EMFILE, for example: the connection stays in the queue, and poll(2) would return at once.
                 Err(_) => std::thread::sleep(TICK),
             }
         }
     }
 
-    /// Until somebody knocks, but not longer than that.
-    fn rest(&self, limit: Duration) {
+    fn wait_readable(&self, limit: Duration) {
         let mut descriptors = [PollFd::new(&self.socket, PollFlags::IN)];
         let limit = Timespec { tv_sec: 0, tv_nsec: limit.subsec_nanos().into() };
         let _ = rustix::event::poll(&mut descriptors, Some(&limit));
     }
 }
 
-/// What became of those that have connected.
-struct Door {
-    arrivals: Receiver<(SocketAddr, Result<Connection, Refusal>)>,
+/// The handshakes of the peers that have connected.
+struct Handshakes {
+    finished: Receiver<(SocketAddr, Result<Connection, Refusal>)>,
     refused: Refused,
     pending: usize,
 }
 
-/// Those that were refused: how many, and the first of them by name.
-#[derive(Default)]
-struct Refused {
-    named: Vec<(SocketAddr, String)>,
-    count: usize,
-}
-
-impl Refused {
-    fn add(&mut self, address: SocketAddr, refusal: &Refusal, log: &mut dyn FnMut(&str)) {
-        self.count += 1;
-        if self.count <= NAMED {
-            log(&format!("refused {address}: {refusal}"));
-            self.named.push((address, refusal.to_string()));
-        }
-        if self.count == NAMED + 1 {
-            log("refused another one; no more of them are named");
-        }
-    }
-}
-
-impl Door {
-    fn look(&mut self, log: &mut dyn FnMut(&str)) -> Option<Connection> {
-        while let Ok((address, result)) = self.arrivals.try_recv() {
+impl Handshakes {
+    /// Takes the finished ones; returns the connection of the authenticated peer, if one of them is.
+    fn collect(&mut self, log: &mut dyn FnMut(&str)) -> Option<Connection> {
+        while let Ok((address, result)) = self.finished.try_recv() {
             self.pending -= 1;
             match result {
                 Ok(connection) => return Some(connection),
-                Err(refusal) => self.refused.add(address, &refusal, log),
+                Err(refusal) => self.refused.add(address, refusal, log),
             }
         }
         None
     }
 }
 
-/// Sees who that is, in a thread of its own: one that says nothing must not keep the right one out.
-fn examine(
+/// The refused peers: how many, and the first of them by name.
+#[derive(Default)]
+struct Refused {
+    named: Vec<(SocketAddr, Refusal)>,
+    count: usize,
+}
+
+impl Refused {
+    fn add(&mut self, address: SocketAddr, refusal: Refusal, log: &mut dyn FnMut(&str)) {
+        self.count += 1;
+        if self.count <= MAX_NAMED {
+            log(&format!("refused {address}: {refusal}"));
+            self.named.push((address, refusal));
+        }
+        if self.count == MAX_NAMED + 1 {
+            log("refused another peer; further ones are not logged");
+        }
+    }
+
+    /// The advice that fits all of them.
+    fn advice(&self) -> &'static str {
+        let mut advice = self.named.iter().map(|(_, refusal)| refusal.advice());
+        match advice.next() {
+            Some(first) if advice.all(|other| other == first) => first,
+            _ => {
+                "give both sides the same token and the same nixl-retrofit, or find out what else connects to that address"
+            }
+        }
+    }
+}
+
+/// Runs a handshake in a thread of its own, so that a silent peer does not keep the right one out.
+fn start_handshake(
     stream: TcpStream,
     address: SocketAddr,
     token: Option<&Token>,
     until: Instant,
     taken: &Arc<AtomicBool>,
-    arrivals: &Sender<(SocketAddr, Result<Connection, Refusal>)>,
+    finished: &Sender<(SocketAddr, Result<Connection, Refusal>)>,
 ) -> io::Result<()> {
-    let until = until.min(Instant::now() + PATIENCE);
-    let (token, taken, arrivals) = (token.cloned(), taken.clone(), arrivals.clone());
+    let until = until.min(Instant::now() + HANDSHAKE_TIMEOUT);
+    let (token, taken, finished) = (token.cloned(), taken.clone(), finished.clone());
     std::thread::Builder::new().name("smoke-handshake".into()).spawn(move || {
-        let result = greet(stream, token.as_ref(), until, &taken);
-        // Where nobody listens any more, the right one has come.
-        let _ = arrivals.send((address, result));
+        let result = authenticate(stream, token.as_ref(), until, &taken);
+        // The receiver is gone once the right peer has come.
+        let _ = finished.send((address, result));
     })?;
     Ok(())
 }
 
-fn greet(stream: TcpStream, token: Option<&Token>, until: Instant, taken: &AtomicBool) -> Result<Connection, Refusal> {
+fn authenticate(
+    stream: TcpStream,
+    token: Option<&Token>,
+    until: Instant,
+    taken: &AtomicBool,
+) -> Result<Connection, Refusal> {
     stream.set_nonblocking(false)?;
     let mut claimed = false;
     let met = handshake::listening(&mut Timed::new(&stream, until), token, || {
@@ -180,22 +197,21 @@ fn greet(stream: TcpStream, token: Option<&Token>, until: Instant, taken: &Atomi
     connection
 }
 
-fn nobody(address: SocketAddr, limit: Duration, refused: &Refused) -> Failure {
-    let mut message = format!("nobody connected to {address} within {}", spoken(limit));
+fn no_peer(address: SocketAddr, limit: Duration, refused: &Refused) -> Failure {
+    let limit = deadline::text(limit);
     if refused.count == 0 {
         return failure(
-            message,
-            "Start the other end with --connect and this address, allow more with --timeout, and see that no firewall or \
-             security group is between the two.",
+            format!("no peer connected to {address} within {limit}"),
+            "start the other side with `--connect` and this address, allow more time with `--timeout`, and check that no \
+             firewall or security group is in between",
         );
     }
     let (count, peers) = (refused.count, if refused.count == 1 { "peer was" } else { "peers were" });
-    message = message.replace("nobody connected", "nobody with the right to it connected");
-    message.push_str(&format!("; {count} {peers} refused:"));
-    for (address, reason) in &refused.named {
-        message.push_str(&format!("\n  {address}: {reason}"));
+    let mut message = format!("no authenticated peer connected to {address} within {limit}; {count} {peers} refused:");
+    for (address, refusal) in &refused.named {
+        message.push_str(&format!("\n  {address}: {refusal}"));
     }
-    failure(message, "Give both ends the same token and the same nixl-retrofit, or find out who else connects there.")
+    failure(message, refused.advice())
 }
 
 #[cfg(test)]
@@ -209,60 +225,62 @@ mod tests {
     }
 
     fn listener(text: Option<&str>) -> Listener {
-        Listener::bind(&"127.0.0.1:0".parse().unwrap(), text.and_then(token).as_ref(), PATIENCE).unwrap()
+        Listener::bind(&"127.0.0.1:0".parse().unwrap(), text.and_then(token).as_ref(), HANDSHAKE_TIMEOUT).unwrap()
     }
 
-    fn come(address: SocketAddr, text: &str) -> Result<(), Refusal> {
+    fn connect(address: SocketAddr, text: &str) -> Result<(), Refusal> {
         let stream = TcpStream::connect(address).unwrap();
         let until = Instant::now() + Duration::from_secs(10);
         handshake::connecting(&mut Timed::new(&stream, until), token(text).as_ref()).map(drop)
     }
 
     #[test]
-    fn strangers_and_silent_ones_do_not_keep_the_right_one_out() {
+    fn other_programs_and_silent_peers_do_not_keep_the_right_one_out() {
         let listener = listener(Some("secret"));
         let address = listener.address();
         let silent: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(address).unwrap()).collect();
         let mut stranger = TcpStream::connect(address).unwrap();
         stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         let peer = std::thread::spawn(move || {
-            // Until it is refused: who comes after the right one has is named nowhere.
+            // Until it is refused: peers that come after the right one are not named.
             let _ = stranger.read_to_end(&mut Vec::new());
-            assert!(matches!(come(address, "other"), Err(Refusal::WrongToken)));
-            // The thread that has refused it says so a moment after it has hung up.
+            assert!(matches!(connect(address, "other"), Err(Refusal::WrongToken)));
+            // The handshake's thread reports the refusal a moment after it has closed the connection.
             std::thread::sleep(Duration::from_secs(1));
-            come(address, "secret").unwrap();
+            connect(address, "secret").unwrap();
         });
         let mut refused: Vec<String> = Vec::new();
         let begin = Instant::now();
         let met =
             listener.wait(token("secret").as_ref(), Duration::from_secs(20), &mut |line| refused.push(line.into()));
-        assert!(met.is_ok() && begin.elapsed() < PATIENCE, "{met:?} {:?}", begin.elapsed());
+        assert!(met.is_ok() && begin.elapsed() < HANDSHAKE_TIMEOUT, "{met:?} {:?}", begin.elapsed());
         peer.join().unwrap();
         drop(silent);
         let refused: String = refused.concat();
-        assert!(refused.contains("no nixl-retrofit") && refused.contains("wrong token"), "{refused}");
+        assert!(refused.contains("not nixl-retrofit") && refused.contains("wrong token"), "{refused}");
     }
 
     #[test]
-    fn whom_nobody_let_in_is_named() {
+    fn refused_peers_are_named() {
         let listener = listener(Some("secret"));
         let address = listener.address();
-        let peer = std::thread::spawn(move || come(address, "other"));
+        let peer = std::thread::spawn(move || connect(address, "other"));
         let failure = listener.wait(token("secret").as_ref(), Duration::from_millis(500), &mut |_| {}).unwrap_err();
         assert!(peer.join().unwrap().is_err());
         assert_eq!(failure.stage, Stage::Handshake);
-        for words in ["within 500 ms", "1 peer was refused", "127.0.0.1:", "wrong token"] {
+        for words in ["no authenticated peer", "within 500 ms", "1 peer was refused", "127.0.0.1:", "wrong token"] {
             assert!(failure.message.contains(words), "{words}: {}", failure.message);
         }
+        assert_eq!(failure.advice, Refusal::WrongToken.advice());
     }
 
     #[test]
-    fn without_a_token_only_this_machine_is_listened_to() {
+    fn without_a_token_only_the_loopback_is_bound() {
         for open in ["0.0.0.0:0", "[::]:0"] {
-            let error = Listener::bind(&open.parse().unwrap(), None, PATIENCE).err().expect("refused").to_string();
+            let error =
+                Listener::bind(&open.parse().unwrap(), None, HANDSHAKE_TIMEOUT).err().expect("refused").to_string();
             assert!(error.contains("--token-file") && error.contains(TOKEN_VARIABLE), "{error}");
         }
-        assert!(Listener::bind(&"0.0.0.0:0".parse().unwrap(), token("secret").as_ref(), PATIENCE).is_ok());
+        assert!(Listener::bind(&"0.0.0.0:0".parse().unwrap(), token("secret").as_ref(), HANDSHAKE_TIMEOUT).is_ok());
     }
 }

@@ -1,52 +1,52 @@
-//! What one supervisor tells the other.
+//! The messages between the two supervisors.
 
 use std::io::{self, Read};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::told::Told;
 use super::verdict::Verdict;
+use super::wire_failure::WireFailure;
 use crate::smoke::plan::engine::EngineKind;
 use crate::smoke::plan::fabric::RequiredFabric;
 use crate::smoke::plan::memory::Memory;
 use crate::smoke::wire::frame;
 use crate::smoke::wire::worker::FromWorker;
 
-/// What one supervisor tells the other.
+/// A message from one supervisor to the other.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Message {
-    /// The connecting end's first message.
+    /// The connecting side's first message.
     Offer(Offer),
-    /// What the listening end says to that.
+    /// The listening side's reply to it.
     Answer(Answer),
-    /// This end's worker has said so.
+    /// A message of this side's worker.
     Worker(FromWorker),
-    /// The transfer has failed at the listening end.
-    Finding(Finding),
-    /// What a transfer came to. The connecting end's last message of that transfer.
+    /// The transfer failed on the listening side.
+    TargetFailed(TargetFailure),
+    /// The transfer's result. The connecting side's last message of a transfer.
     Verdict(Box<Verdict>),
-    /// The listening end's last message of that transfer: it has the verdict.
-    Heard,
+    /// The listening side has the verdict. Its last message of a transfer.
+    VerdictReceived,
 }
 
-/// What the connecting end wants.
+/// What the connecting side wants to transfer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Offer {
     /// Its own name for its machine.
     pub host: String,
     /// The version of its NIXL.
     pub nixl_version: Option<String>,
-    /// One transfer each, in this order.
+    /// The transfers, in this order.
     pub transfers: Vec<Offered>,
     /// Payload in each direction, in bytes.
     pub size: u64,
     /// Large messages in each direction.
     pub iterations: u32,
-    /// Whose memory the payload lies in.
+    /// The memory that the payload is in.
     pub memory: Memory,
-    /// Both payloads follow from it.
+    /// Both sides derive the payload from it.
     pub seed: u64,
     /// Deadline of each transfer, in milliseconds.
     pub timeout_ms: u64,
@@ -57,63 +57,72 @@ pub(crate) struct Offer {
 /// One transfer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Offered {
-    /// The connecting end's.
+    /// The connecting side's backends.
     pub initiator: Vec<String>,
-    /// The listening end's.
+    /// The listening side's backends.
     pub target: Vec<String>,
-    /// Whether a required fabric is demanded of it.
+    /// Whether the required fabric is enforced.
     pub principal: bool,
     /// What moves the bytes.
     pub engine: EngineKind,
 }
 
-/// What the listening end says to it.
+/// The listening side's reply to an offer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
     /// Yes, with these limits.
     Agreed(Terms),
-    /// No, and why.
-    Refused(String),
+    /// No.
+    Refused(Rejection),
 }
 
-/// The listening end's part.
+/// Why an offer is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rejection {
+    /// The reason.
+    pub reason: String,
+    /// What to do next.
+    pub advice: String,
+}
+
+/// The listening side's part.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Terms {
     /// Its own name for its machine.
     pub host: String,
     /// The version of its NIXL.
     pub nixl_version: Option<String>,
-    /// The shorter one of both ends'.
+    /// The shorter one of both sides' deadlines, in milliseconds.
     pub timeout_ms: u64,
-    /// The stricter one of both ends'.
+    /// The stricter one of both sides' requirements.
     pub require_fabric: RequiredFabric,
 }
 
-/// How a transfer failed at one end.
+/// How a transfer failed on the listening side.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Finding {
+pub(crate) struct TargetFailure {
     /// What went wrong.
-    pub failure: Told,
-    /// Whether that end's worker has ended: then whatever the other one's complains of is the echo.
+    pub failure: WireFailure,
+    /// Whether that side's worker died: then an error of the other worker is only a consequence.
     pub died: bool,
 }
 
-/// Hears a message of at most `limit` bytes; None where the stream has ended. Whatever text is in it can be shown on a
-/// terminal: control characters are taken out.
+/// Receives a message of at most `limit` bytes; `None` if the stream has ended. Control characters are removed from all its
+/// text, so that a peer cannot drive a terminal.
 ///
 /// # Errors
-/// Where the stream fails, or what comes is no message.
+/// If the stream fails, or (`InvalidData`) what comes is not a message.
 pub(crate) fn receive(stream: &mut impl Read, limit: usize) -> io::Result<Option<Message>> {
     let Some(mut value) = frame::receive_within::<Value>(stream, limit)? else { return Ok(None) };
     make_printable(&mut value);
     Ok(Some(serde_json::from_value(value)?))
 }
 
-/// What to say of a peer whose message cannot be read; «it» is the peer. `program` is its version.
+/// A clause, whose subject is the peer, for a message that cannot be read; `program` is the peer's version.
 pub(crate) fn unreadable(program: &str, error: &io::Error) -> String {
     format!(
-        "runs nixl-retrofit {program}, and this end, nixl-retrofit {}, cannot read its message ({error})",
+        "runs nixl-retrofit {program} and sent a message that nixl-retrofit {} on this side cannot read ({error})",
         env!("CARGO_PKG_VERSION")
     )
 }
@@ -172,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn text_cannot_drive_a_terminal() {
+    fn a_peers_text_cannot_drive_a_terminal() {
         let mut message = verdict();
         message["verdict"]["backend"] = json!("UCX\u{1b}[2J");
         let Ok(Some(Message::Verdict(verdict))) = read(&message) else { panic!() };

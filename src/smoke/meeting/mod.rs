@@ -1,23 +1,23 @@
-//! How the two ends of a transfer between machines find each other and agree.
+//! How the two sides of a transfer between machines connect, authenticate each other and negotiate.
 //!
 //! One TCP connection carries everything but the payload. Its order:
 //!
-//! 1. The connecting end says who it is ([`handshake`]): a fixed greeting with the protocol's version and a nonce. The
-//!    listening end answers with its own. Each then proves that it has the token, the connecting end first; the token
-//!    itself never travels. Until then nothing but these fixed-size pieces is read from a peer, and nothing is done for it.
-//! 2. The connecting end offers transfers ([`terms`]); the listening end agrees or says why not.
-//! 3. For each transfer the two supervisors pass on what their own workers say ([`connection`]), and end with one verdict.
+//! 1. Both sides send a fixed-size greeting with the protocol's version and a nonce, the connecting side first
+//!    ([`handshake`]). Each then proves that it has the token; the token itself never travels. Until a peer is
+//!    authenticated, only these fixed-size pieces are read from it.
+//! 2. The connecting side offers transfers ([`terms`]); the listening side agrees or refuses with a reason.
+//! 3. For each transfer the two supervisors forward their own workers' messages ([`connection`]), and end with one verdict.
 //!
-//! The connection is authenticated at its beginning; it is not encrypted, and what follows is not signed piece by piece.
+//! The connection is authenticated when it is made; it is not encrypted, and later messages are not signed.
 //!
 //! | module | what it knows |
 //! | --- | --- |
-//! | `address` | HOST:PORT as it is written, and resolved |
+//! | `address` | HOST:PORT, parsed and resolved |
 //! | `token` | the shared secret and where it comes from |
-//! | `handshake` | who is at the other end |
-//! | `listen`, `connect` | waiting for the peer, looking for it |
-//! | `terms` | what is transferred |
-//! | `message`, `verdict`, `told` | what the two ends say to each other |
+//! | `handshake` | mutual authentication |
+//! | `listen`, `connect` | the two ways to a connection |
+//! | `terms` | negotiation of the transfers |
+//! | `message`, `verdict`, `wire_failure` | what travels over the connection |
 //! | `connection`, `timed` | messages with a deadline |
 //! | `failure` | a transfer that failed before it began |
 #![forbid(unsafe_code)]
@@ -32,5 +32,5 @@ pub(crate) mod message;
 pub(crate) mod terms;
 pub(crate) mod timed;
 pub(crate) mod token;
-pub(crate) mod told;
 pub(crate) mod verdict;
+pub(crate) mod wire_failure;

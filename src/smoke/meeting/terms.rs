@@ -1,10 +1,12 @@
-//! What is transferred: the connecting end offers, the listening end agrees or refuses.
+//! Negotiation: the connecting side offers transfers, the listening side agrees or refuses.
 
+use std::fmt::Display;
+use std::io;
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, own_host, shown_host};
+use super::connection::{Connection, own_host, printable};
 use super::failure::failure;
-use super::message::{Answer, Message, Offer, Offered, Terms};
+use super::message::{self, Answer, Message, Offer, Offered, Rejection, Terms};
 use crate::choice::backend::Backend;
 use crate::report::smoke::Failure;
 use crate::smoke::plan::Plan;
@@ -12,40 +14,40 @@ use crate::smoke::plan::engine::{EngineChoice, EngineKind};
 use crate::smoke::plan::pair::Pair;
 use crate::smoke::plan::role::Role;
 
-/// An offer or an answer is no longer than this.
-const FRAME: usize = 16 << 10;
-/// How long the other end may take for either.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A larger payload is moved only where the listening end was given the same --size: its memory is taken.
-const UNASKED: u64 = 1 << 30;
-const MOST_ITERATIONS: u32 = 1_000_000;
-const MOST_TRANSFERS: usize = 8;
-const MOST_BACKENDS: usize = 8;
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// Longest offer or answer, in bytes.
+const MAX_FRAME: usize = 16 << 10;
+/// Limit for the peer's offer or answer.
+const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest payload, in bytes, that is accepted without the same `--size` on the listening side, whose memory it takes.
+const MAX_UNCONFIRMED_SIZE: u64 = 1 << 30;
+const MAX_ITERATIONS: u32 = 1_000_000;
+const MAX_TRANSFERS: usize = 8;
+const MAX_BACKENDS: usize = 8;
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
-/// What the listening end's user has asked for, and nothing that is a mere default.
+/// What the listening side's user asked for, without defaults.
 #[derive(Clone, Debug)]
 pub(crate) struct Given {
     /// The backends of its own agents, if any were named.
     pub backends: Vec<Backend>,
-    /// The payload's size.
+    /// The payload's size, in bytes.
     pub size: Option<u64>,
     /// The number of large messages.
     pub iterations: Option<u32>,
-    /// What shall move the bytes.
+    /// What moves the bytes.
     pub engine: EngineChoice,
 }
 
-/// The connecting end: offers these plans, and returns them as they were agreed upon.
+/// The connecting side: offers these plans, and returns them as agreed.
 ///
 /// # Errors
-/// Where this end cannot do it, the other one refuses, or is gone.
+/// If this side cannot run them, the peer refuses, or the negotiation fails.
 pub(crate) fn offer(connection: &mut Connection, plans: Vec<Plan>) -> Result<Vec<Plan>, Failure> {
     let Some(first) = plans.first() else { return Ok(plans) };
     for plan in &plans {
-        can_load(plan).map_err(refused)?;
+        can_load(plan).map_err(|rejection| failure(rejection.reason, &rejection.advice))?;
     }
-    let until = Instant::now() + PATIENCE.min(first.timeout);
+    let until = Instant::now() + NEGOTIATION_TIMEOUT.min(first.timeout);
     let offer = Message::Offer(Offer {
         host: own_host(),
         nixl_version: first.nixl.version.clone(),
@@ -57,48 +59,51 @@ pub(crate) fn offer(connection: &mut Connection, plans: Vec<Plan>) -> Result<Vec
         timeout_ms: milliseconds(first.timeout),
         require_fabric: first.require_fabric,
     });
-    let answered = connection.send(&offer, until).and_then(|()| connection.receive(FRAME, until));
+    let answered = connection.send(&offer, until).and_then(|()| connection.receive(MAX_FRAME, until));
     match answered {
         Ok(Message::Answer(Answer::Agreed(terms))) => {
-            know(connection, &terms.host, terms.nixl_version);
+            name_peer(connection, &terms.host, terms.nixl_version);
             let timeout = Duration::from_millis(terms.timeout_ms).min(first.timeout);
             let require_fabric = first.require_fabric.stricter(terms.require_fabric);
             let seed = first.seed;
             Ok(plans.into_iter().map(|plan| Plan { seed, timeout, require_fabric, ..plan }).collect())
         }
-        Ok(Message::Answer(Answer::Refused(reason))) => Err(refused(format!("the listening end refuses: {reason}"))),
-        Ok(_) => Err(silent(connection, "it answered out of turn")),
-        Err(error) => Err(silent(connection, &error.to_string())),
+        Ok(Message::Answer(Answer::Refused(rejection))) => {
+            Err(failure(format!("the listening side refuses the offer: {}", rejection.reason), &rejection.advice))
+        }
+        Ok(_) => Err(failed(connection, &out_of_turn())),
+        Err(error) => Err(failed(connection, &error)),
     }
 }
 
-/// The listening end: takes what is offered, as `template` says where the offer does not.
+/// The listening side: accepts an offer; `template` decides what the offer leaves open.
 ///
 /// # Errors
-/// Where the offer is not to be accepted, or the other end is gone.
+/// If the offer is refused, or the negotiation fails.
 pub(crate) fn accept(connection: &mut Connection, template: &Plan, given: &Given) -> Result<Vec<Plan>, Failure> {
-    let until = Instant::now() + PATIENCE.min(template.timeout);
-    let offer = match connection.receive(FRAME, until) {
+    let until = Instant::now() + NEGOTIATION_TIMEOUT.min(template.timeout);
+    let offer = match connection.receive(MAX_FRAME, until) {
         Ok(Message::Offer(offer)) => offer,
-        Ok(_) => return Err(silent(connection, "it spoke out of turn")),
-        Err(error) => return Err(silent(connection, &error.to_string())),
+        Ok(_) => return Err(failed(connection, &out_of_turn())),
+        Err(error) => return Err(failed(connection, &error)),
     };
-    know(connection, &offer.host, offer.nixl_version.clone());
+    name_peer(connection, &offer.host, offer.nixl_version.clone());
     let agreed = agree(&offer, template, given);
     let (answer, result) = match agreed {
         Ok(plans) => (Answer::Agreed(terms(template, plans.first())), Ok(plans)),
-        Err(reason) => {
-            let ours = format!("this end refuses what {} offers: {reason}", connection.describe());
-            (Answer::Refused(reason), Err(refused(ours)))
+        Err(rejection) => {
+            let message = format!("this side refuses the offer of {}: {}", connection.describe(), rejection.reason);
+            let failure = failure(message, &rejection.advice);
+            (Answer::Refused(rejection), Err(failure))
         }
     };
-    connection.send(&Message::Answer(answer), until).map_err(|error| silent(connection, &error.to_string()))?;
+    connection.send(&Message::Answer(answer), until).map_err(|error| failed(connection, &error))?;
     result
 }
 
-fn know(connection: &mut Connection, host: &str, nixl_version: Option<String>) {
-    connection.other.host = shown_host(host);
-    connection.other.nixl_version = nixl_version.as_deref().map(shown_host);
+fn name_peer(connection: &mut Connection, host: &str, nixl_version: Option<String>) {
+    connection.peer.host = printable(host);
+    connection.peer.nixl_version = nixl_version.as_deref().map(printable);
 }
 
 fn offered(plan: &Plan) -> Offered {
@@ -124,28 +129,27 @@ fn milliseconds(timeout: Duration) -> u64 {
     timeout.as_millis() as u64
 }
 
-/// The plans that follow from an offer.
-fn agree(offer: &Offer, template: &Plan, given: &Given) -> Result<Vec<Plan>, String> {
-    if offer.transfers.is_empty() || offer.transfers.len() > MOST_TRANSFERS {
-        return Err(format!("{} transfers at once", offer.transfers.len()));
-    }
-    // The agents of this end have the backends that its user has named, and no others.
+/// The plans that an offer leads to.
+fn agree(offer: &Offer, template: &Plan, given: &Given) -> Result<Vec<Plan>, Rejection> {
+    check_range("transfers in one offer", offer.transfers.len(), MAX_TRANSFERS)?;
+    // This side's agents have the backends that its user named, and no others.
     let own = names(&given.backends);
     let is_other = |name: &&String| !own.is_empty() && !own.contains(*name);
     if let Some(other) = offer.transfers.iter().flat_map(|transfer| &transfer.target).find(is_other) {
-        return Err(differs("--backend", own.join(","), format!("{other} for it")));
+        return Err(rejection(format!(
+            "`--backend` is {} on the listening side, and the connecting side wants {other} there",
+            own.join(",")
+        )));
     }
     check_size(offer.size, given.size)?;
     if offer.memory != template.memory {
         return Err(differs("--memory", template.memory, offer.memory));
     }
-    if given.iterations.is_some_and(|iterations| iterations != offer.iterations) {
-        return Err(differs("--iterations", given.iterations.unwrap_or_default(), offer.iterations));
+    if let Some(iterations) = given.iterations.filter(|iterations| *iterations != offer.iterations) {
+        return Err(differs("--iterations", iterations, offer.iterations));
     }
-    if !(1..=MOST_ITERATIONS).contains(&offer.iterations) {
-        return Err(format!("{} iterations", offer.iterations));
-    }
-    let timeout = Duration::from_millis(offer.timeout_ms).clamp(Duration::from_millis(1), LONGEST);
+    check_range("iterations", offer.iterations, MAX_ITERATIONS)?;
+    let timeout = Duration::from_millis(offer.timeout_ms).clamp(Duration::from_millis(1), MAX_TIMEOUT);
     let template = Plan {
         size: offer.size,
         iterations: offer.iterations,
@@ -157,21 +161,39 @@ fn agree(offer: &Offer, template: &Plan, given: &Given) -> Result<Vec<Plan>, Str
     offer.transfers.iter().map(|transfer| plan(&template, given.engine, transfer)).collect()
 }
 
-fn check_size(size: u64, given: Option<u64>) -> Result<(), String> {
-    match given {
-        Some(given) if given != size => Err(differs("--size", given, size)),
-        Some(_) => Ok(()),
-        None if (1..=UNASKED).contains(&size) => Ok(()),
-        None => Err(format!("a payload of {size} bytes needs the same --size at the listening end too")),
+fn rejection(reason: String) -> Rejection {
+    let advice = "give both sides the same options; the connecting side decides what the listening side does not name";
+    Rejection { reason, advice: advice.into() }
+}
+
+fn differs(option: &str, listening: impl Display, connecting: impl Display) -> Rejection {
+    rejection(format!("`{option}` is {listening} on the listening side and {connecting} on the connecting side"))
+}
+
+fn check_range<T: Display + PartialOrd + From<u8> + Copy>(what: &str, count: T, most: T) -> Result<(), Rejection> {
+    if (T::from(1)..=most).contains(&count) {
+        Ok(())
+    } else {
+        Err(rejection(format!("{count} {what}, expected 1 to {most}")))
     }
 }
 
-fn differs(option: &str, listening: impl std::fmt::Display, connecting: impl std::fmt::Display) -> String {
-    format!("{option} is {listening} at the listening end and {connecting} at the connecting one")
+fn check_size(size: u64, given: Option<u64>) -> Result<(), Rejection> {
+    match given {
+        Some(given) if given != size => Err(differs("--size", given, size)),
+        Some(_) => Ok(()),
+        None if (1..=MAX_UNCONFIRMED_SIZE).contains(&size) => Ok(()),
+        None => Err(Rejection {
+            reason: format!(
+                "a payload of {size} bytes was not asked for on the listening side (at most 1 GiB without `--size`)"
+            ),
+            advice: "name the same `--size` on both sides".into(),
+        }),
+    }
 }
 
-/// `--engine auto` follows the connecting end: the two engines do not understand each other.
-fn plan(template: &Plan, choice: EngineChoice, transfer: &Offered) -> Result<Plan, String> {
+/// `--engine auto` follows the connecting side: the two engines cannot talk to each other.
+fn plan(template: &Plan, choice: EngineChoice, transfer: &Offered) -> Result<Plan, Rejection> {
     let pair = Pair { initiator: backends(&transfer.initiator)?, target: backends(&transfer.target)? };
     let choice = match (choice, transfer.engine) {
         (EngineChoice::Auto, EngineKind::Nixl) => EngineChoice::Nixl,
@@ -182,48 +204,52 @@ fn plan(template: &Plan, choice: EngineChoice, transfer: &Offered) -> Result<Pla
     let plan = template.with_pair(pair, choice, transfer.principal);
     let ours = plan.engine.kind;
     if ours != transfer.engine {
-        return Err(format!(
-            "the bytes of {title} would be moved by {} at the connecting end and by {} at the listening one; say \
-             --engine native, or nixl, at both",
-            transfer.engine.name(),
-            ours.name()
-        ));
+        let theirs = transfer.engine.name();
+        return Err(Rejection {
+            reason: format!(
+                "{theirs} would move the bytes of {title} on the connecting side, and {} on the listening side",
+                ours.name()
+            ),
+            advice: "use `--engine native`, or `--engine nixl`, on both sides".into(),
+        });
     }
     can_load(&plan).map(|()| plan)
 }
 
-fn backends(names: &[String]) -> Result<Vec<Backend>, String> {
-    if names.is_empty() || names.len() > MOST_BACKENDS {
-        return Err(format!("{} backends in one agent", names.len()));
+fn backends(names: &[String]) -> Result<Vec<Backend>, Rejection> {
+    check_range("backends in one agent", names.len(), MAX_BACKENDS)?;
+    names.iter().map(|name| name.parse().map_err(rejection)).collect()
+}
+
+/// Refuses a NIXL without the library that the engine needs.
+fn can_load(plan: &Plan) -> Result<(), Rejection> {
+    if plan.engine.library.is_some() {
+        return Ok(());
     }
-    names.iter().map(|name| name.parse()).collect()
+    Err(Rejection {
+        reason: format!("{} on {} has no C API (`libnixl_capi.so`)", plan.nixl.title(), own_host()),
+        advice: "install NIXL 0.10.1 or newer there, which has the C API, or use `--engine native` on both sides"
+            .into(),
+    })
 }
 
-/// A NIXL without the library that the engine needs makes no transfer.
-fn can_load(plan: &Plan) -> Result<(), String> {
-    match &plan.engine.library {
-        Some(_) => Ok(()),
-        None => Err(format!(
-            "{} on {} has no C API (libnixl_capi.so, which NIXL has from 0.10.1 on); install it there, or say --engine \
-             native at both ends",
-            plan.nixl.title(),
-            own_host()
-        )),
-    }
+fn out_of_turn() -> io::Error {
+    io::Error::other("it sent a message out of turn")
 }
 
-fn refused(message: String) -> Failure {
-    failure(
-        message,
-        "Give both ends the same options; what the listening end does not name, the connecting one decides.",
-    )
-}
-
-fn silent(connection: &mut Connection, error: &str) -> Failure {
+fn failed(connection: &mut Connection, error: &io::Error) -> Failure {
     connection.close();
+    let peer = connection.describe();
+    if error.kind() == io::ErrorKind::InvalidData {
+        let what = message::unreadable(&connection.peer.program, error);
+        return failure(
+            format!("{peer} authenticated, but negotiation failed: it {what}"),
+            "use the same nixl-retrofit on both sides",
+        );
+    }
     failure(
-        format!("{} had the right to connect, and then there was no agreement: {error}", connection.describe()),
-        "See what nixl-retrofit says there.",
+        format!("{peer} authenticated, but negotiation failed: {error}"),
+        "check what nixl-retrofit says on that machine",
     )
 }
 
@@ -263,8 +289,13 @@ mod tests {
         }
     }
 
+    /// Reason and advice.
+    fn text(rejection: Rejection) -> String {
+        format!("{} {}", rejection.reason, rejection.advice)
+    }
+
     fn agreed(offer: &Offer, given: &Given) -> Result<Vec<Plan>, String> {
-        agree(offer, &with_capi(template()), given)
+        agree(offer, &with_capi(template()), given).map_err(text)
     }
 
     const UCX: (&str, EngineKind) = ("UCX", EngineKind::Nixl);
@@ -272,7 +303,7 @@ mod tests {
     const NOTHING: Given = Given { backends: Vec::new(), size: None, iterations: None, engine: EngineChoice::Auto };
 
     #[test]
-    fn the_connecting_end_decides_what_the_listening_one_leaves_open() {
+    fn the_connecting_side_decides_what_the_listening_side_leaves_open() {
         let offer = offer_of(&[("LIBFABRIC", EngineKind::Libfabric), UCX], 12345);
         let plans = agreed(&offer, &NOTHING).unwrap();
         let chosen: Vec<_> = plans.iter().map(|plan| (plan.backend(), plan.engine.kind)).collect();
@@ -284,26 +315,29 @@ mod tests {
     }
 
     #[test]
-    fn what_the_listening_end_was_given_must_be_the_same() {
+    fn options_of_the_listening_side_must_be_the_same() {
         let offer = offer_of(&[UCX], 4096);
         let refused = |given| agreed(&offer, &given).unwrap_err();
         let same = Given { backends: vec![Backend::Ucx], size: Some(4096), iterations: Some(4), ..NOTHING };
         assert!(agreed(&offer, &same).is_ok());
         let words = refused(Given { backends: vec![Backend::Libfabric], ..same.clone() });
-        assert!(words.contains("--backend is LIBFABRIC at the listening end and UCX for it at"), "{words}");
+        assert!(
+            words.contains("`--backend` is LIBFABRIC on the listening side, and the connecting side wants UCX there"),
+            "{words}"
+        );
         let both = Given { backends: vec![Backend::Libfabric, Backend::Ucx], ..same.clone() };
         assert!(agreed(&offer, &both).is_ok());
-        assert!(refused(Given { size: Some(4097), ..same.clone() }).contains("--size is 4097"));
-        assert!(refused(Given { iterations: Some(5), ..same }).contains("--iterations is 5"));
+        assert!(refused(Given { size: Some(4097), ..same.clone() }).contains("`--size` is 4097 on"));
+        assert!(refused(Given { iterations: Some(5), ..same }).contains("`--iterations` is 5 on"));
         let vram = Offer { memory: Memory::Vram(0), ..offer_of(&[UCX], 4096) };
-        assert!(agreed(&vram, &NOTHING).unwrap_err().contains("--memory is dram at the listening end and vram:0"));
+        assert!(agreed(&vram, &NOTHING).unwrap_err().contains("`--memory` is dram on the listening side and vram:0"));
     }
 
     #[test]
     fn a_greedy_offer_is_refused() {
-        let huge = offer_of(&[UCX], UNASKED + 1);
+        let huge = offer_of(&[UCX], MAX_UNCONFIRMED_SIZE + 1);
         assert!(agreed(&huge, &NOTHING).unwrap_err().contains("--size"));
-        assert!(agreed(&huge, &Given { size: Some(UNASKED + 1), ..NOTHING }).is_ok());
+        assert!(agreed(&huge, &Given { size: Some(MAX_UNCONFIRMED_SIZE + 1), ..NOTHING }).is_ok());
         assert!(agreed(&offer_of(&[UCX], 0), &NOTHING).is_err());
         assert!(agreed(&offer_of(&[], 1), &NOTHING).is_err());
         assert!(agreed(&offer_of(&[UCX; 9], 1), &NOTHING).is_err());
@@ -314,11 +348,16 @@ mod tests {
     }
 
     #[test]
-    fn engines_that_do_not_understand_each_other_are_refused() {
+    fn engines_that_cannot_talk_to_each_other_are_refused() {
         let native = Given { engine: EngineChoice::Native, ..NOTHING };
         let words = agreed(&offer_of(&[UCX], 1), &native).unwrap_err();
-        assert!(words.contains("NIXL at the connecting end and by UCX itself"), "{words}");
-        let words = agree(&offer_of(&[UCX], 1), &template(), &NOTHING).unwrap_err();
+        assert!(
+            words.contains(
+                "NIXL would move the bytes of UCX on the connecting side, and UCX itself on the listening side"
+            ),
+            "{words}"
+        );
+        let words = text(agree(&offer_of(&[UCX], 1), &template(), &NOTHING).unwrap_err());
         assert!(words.contains("libnixl_capi.so") && words.contains("--engine native"), "{words}");
         assert!(agreed(&offer_of(&[("UCX", EngineKind::Libfabric)], 1), &NOTHING).is_err());
     }

@@ -1,17 +1,17 @@
-//! A stream with one deadline for all that is read and written.
+//! A stream with one deadline for all reads and writes.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// A stream whose every reading and writing ends at one moment, however slowly the bytes come.
+/// A stream whose reads and writes all end at one moment, however slowly the bytes come.
 pub(crate) struct Timed<'a> {
     stream: &'a TcpStream,
     until: Instant,
 }
 
 impl<'a> Timed<'a> {
-    /// Until then.
+    /// Reads and writes until then.
     pub(crate) fn new(stream: &'a TcpStream, until: Instant) -> Timed<'a> {
         Timed { stream, until }
     }
@@ -40,7 +40,7 @@ impl Write for Timed<'_> {
     }
 }
 
-/// A socket's timeout is reported as if the socket did not block.
+/// A timeout of SO_RCVTIMEO or SO_SNDTIMEO is reported as EAGAIN (socket(7)).
 fn in_time(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_that_come_slowly_do_not_move_the_deadline() {
+    fn bytes_that_trickle_in_do_not_move_the_deadline() {
         let (one, mut other) = pair();
         let dripping = std::thread::spawn(move || {
             while other.write_all(&[0]).is_ok() {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_read_cannot_hold_a_writer_up() {
+    fn a_peer_that_does_not_read_cannot_block_a_writer() {
         let (one, _other) = pair();
         let until = Instant::now() + Duration::from_millis(200);
         let error = Timed::new(&one, until).write_all(&vec![0; 64 << 20]).unwrap_err();

@@ -1,4 +1,4 @@
-//! The secret that both ends share.
+//! The secret that both sides share.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,60 +10,63 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// The variable that holds it. It is no option of the command line, which every user of a machine can read.
+/// The variable that holds it. There is no option for it: every user of a machine can read command lines.
 pub(crate) const TOKEN_VARIABLE: &str = "NIXL_RETROFIT_TOKEN";
-/// A longer one is no token but the wrong file.
-const LONGEST: u64 = 4096;
+/// Longest token, in bytes: a longer one is the wrong file.
+const MAX_LENGTH: u64 = 4096;
 
 /// The secret. It is never printed, and never sent.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Token(Vec<u8>);
 
 impl Token {
-    /// From `file`, or else from the variable's value; None where neither is given. Also what should be said of it.
+    /// From `file`, else from the variable's value; `None` without either. Also a warning, if there is one.
     ///
     /// # Errors
-    /// Where the file cannot be read, and where a token is empty or too long.
+    /// If the file cannot be read, or the token is empty or too long.
     pub(crate) fn find(file: Option<&Path>, variable: Option<OsString>) -> Result<(Option<Token>, Option<String>)> {
         if let Some(path) = file {
             return Token::read(path).map(|(token, warning)| (Some(token), warning));
         }
         let Some(value) = variable else { return Ok((None, None)) };
-        let token =
-            Token::new(value.into_vec()).with_context(|| format!("the environment variable {TOKEN_VARIABLE}"))?;
+        let token = Token::new(value.into_vec()).with_context(|| format!("environment variable `{TOKEN_VARIABLE}`"))?;
         Ok((Some(token), None))
     }
 
     fn read(path: &Path) -> Result<(Token, Option<String>)> {
-        let name = || format!("--token-file {}", path.display());
+        let name = || format!("`--token-file {}`", path.display());
         let file = File::open(path).with_context(name)?;
         let metadata = file.metadata().with_context(name)?;
         let mut bytes = Vec::new();
-        file.take(LONGEST + 2).read_to_end(&mut bytes).with_context(name)?;
+        file.take(MAX_LENGTH + 2).read_to_end(&mut bytes).with_context(name)?;
         let token = Token::new(bytes).with_context(name)?;
         let is_open = metadata.is_file() && metadata.permissions().mode() & 0o007 != 0;
         let warning = is_open.then(|| {
-            format!("{} is open to every user of this machine, and whoever reads it can take part: chmod o= it", name())
+            format!(
+                "{} is open to every user of this machine, who could then take part\nhelp: run `chmod o= {}`",
+                name(),
+                path.display()
+            )
         });
         Ok((token, warning))
     }
 
-    /// One newline at the end, as editors and `echo` leave it, does not belong to the token.
+    /// Without the one newline at the end that editors and `echo` leave.
     fn new(mut bytes: Vec<u8>) -> Result<Token> {
         if bytes.last() == Some(&b'\n') {
             bytes.pop();
             bytes.pop_if(|last| *last == b'\r');
         }
         if bytes.is_empty() {
-            bail!("the token is empty; make one with: openssl rand -hex 32");
+            bail!("the token is empty\nhelp: make one with `openssl rand -hex 32`");
         }
-        if bytes.len() as u64 > LONGEST {
-            bail!("a token has {LONGEST} bytes at most; this is more");
+        if bytes.len() as u64 > MAX_LENGTH {
+            bail!("the token has more than {MAX_LENGTH} bytes");
         }
         Ok(Token(bytes))
     }
 
-    /// The key that both ends prove to have; empty without a token.
+    /// The key that both sides prove to have; empty without a token.
     pub(crate) fn key(token: Option<&Token>) -> &[u8] {
         token.map_or(&[], |token| &token.0)
     }
@@ -91,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newline_at_the_end_is_no_part_of_it() {
+    fn a_newline_at_the_end_is_stripped() {
         for bytes in ["secret", "secret\n", "secret\r\n"] {
             assert_eq!(read(bytes.as_bytes()).unwrap(), b"secret");
         }
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_everybody_reads_is_warned_about() {
+    fn a_file_open_to_everybody_gets_a_warning() {
         let warning = |mode| Token::find(Some(file(b"one", mode).path()), None).unwrap().1;
         assert!(warning(0o644).unwrap().contains("chmod"));
         assert_eq!((warning(0o600), warning(0o640)), (None, None));

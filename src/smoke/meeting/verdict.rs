@@ -1,18 +1,18 @@
-//! What a transfer came to, as the connecting end tells it.
+//! A transfer's result, as the connecting side sends it.
 //!
-//! This is a type of its own: a key that reports gain is no change here. Keys that are not known are ignored, so that a
-//! newer end may add some; one that is missing is an error.
+//! A type of its own: a new key in a report is no change here. Unknown keys are ignored, so that a newer version may add
+//! some; a missing one is an error.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::told::Told;
+use super::wire_failure::WireFailure;
 use crate::report::fabric::Fabrics;
 use crate::report::smoke::{self, Smoke, SmokeEngine, SmokeStatus};
 
 /// Version of the keys below.
 const VERSION: u16 = 1;
 
-/// What a transfer came to.
+/// A transfer's result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Verdict {
@@ -29,7 +29,7 @@ pub(crate) struct Verdict {
     /// The initiator's backends.
     #[serde(deserialize_with = "present")]
     pub backend: Option<String>,
-    /// The target's backends, where they are others.
+    /// The target's backends, if they differ.
     #[serde(deserialize_with = "present")]
     pub peer_backend: Option<String>,
     /// The backend that NIXL chose.
@@ -38,17 +38,17 @@ pub(crate) struct Verdict {
     /// What carried the bytes.
     #[serde(deserialize_with = "present")]
     pub fabric: Option<Fabrics>,
-    /// The transports in the library's own words.
+    /// The transports, as the library names them.
     pub transports: Vec<String>,
-    /// Whose memory the bytes were moved from and to.
+    /// The memory that the payload is in.
     #[serde(deserialize_with = "present")]
     pub memory: Option<String>,
     /// The initiator's GPU.
     #[serde(deserialize_with = "present")]
     pub gpu: Option<Gpu>,
-    /// Payload bytes that were moved and compared, both directions together.
+    /// Payload bytes that were moved and compared, both directions added.
     pub bytes: u64,
-    /// Whether every byte was compared and right.
+    /// Whether every byte was compared and correct.
     pub verified: bool,
     /// Median time of one small WRITE, in microseconds.
     #[serde(deserialize_with = "present")]
@@ -56,16 +56,16 @@ pub(crate) struct Verdict {
     /// Large WRITEs, in Gbit/s.
     #[serde(deserialize_with = "present")]
     pub bandwidth_gbit_s: Option<f64>,
-    /// The whole transfer, in milliseconds.
+    /// Duration of the whole transfer, in milliseconds.
     pub duration_ms: f64,
-    /// The part of it until both agents were connected, in milliseconds.
+    /// The part of it before both agents were connected, in milliseconds.
     #[serde(deserialize_with = "present")]
     pub setup_ms: Option<f64>,
-    /// What a user should know although it passed.
+    /// What a user should know even if it passed.
     pub warnings: Vec<String>,
     /// What went wrong.
     #[serde(deserialize_with = "present")]
-    pub failure: Option<Told>,
+    pub failure: Option<WireFailure>,
 }
 
 /// A GPU, as its driver states it.
@@ -76,13 +76,13 @@ pub(crate) struct Gpu {
     driver: String,
 }
 
-/// Without this, serde takes a missing key for `None`.
+/// Without `deserialize_with`, serde reads a missing key of an `Option` as `None`.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
 }
 
 impl Verdict {
-    /// The part of a report that both ends share.
+    /// The part of a report that both sides share.
     pub(crate) fn of(smoke: &Smoke) -> Verdict {
         let smoke = smoke.clone();
         Verdict {
@@ -104,11 +104,11 @@ impl Verdict {
             duration_ms: smoke.duration_ms,
             setup_ms: smoke.setup_ms,
             warnings: smoke.warnings,
-            failure: smoke.failure.map(Told::from),
+            failure: smoke.failure.map(WireFailure::from),
         }
     }
 
-    /// The report of this verdict, with what `own` says of this machine in it.
+    /// The report with this verdict, and everything about this machine from `own`.
     pub(crate) fn adopt(self, own: Smoke) -> Smoke {
         Smoke {
             status: self.status,
@@ -128,7 +128,7 @@ impl Verdict {
             duration_ms: self.duration_ms,
             setup_ms: self.setup_ms,
             warnings: self.warnings,
-            failure: self.failure.map(Told::into),
+            failure: self.failure.map(WireFailure::into),
             ..own
         }
     }
@@ -137,10 +137,11 @@ impl Verdict {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::report::stage::Stage;
 
     /// A verdict in which every key has a value.
     pub(crate) fn verdict() -> Verdict {
-        let failure = Told { stage: crate::report::stage::Stage::Fabric, message: "m".into(), advice: "a".into() };
+        let failure = WireFailure { stage: Stage::Fabric, message: "m".into(), advice: "a".into() };
         Verdict {
             reason: Some("r".into()),
             latency_us: Some(1.5),

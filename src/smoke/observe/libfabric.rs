@@ -1,6 +1,6 @@
 //! What NIXL's running LIBFABRIC plugin states about its rails.
 //!
-//! At NIXL_LOG_LEVEL=INFO it names the provider that it has chosen and, rail by rail, libfabric's name of the fabric:
+//! At NIXL_LOG_LEVEL=INFO it names the provider that it chose and, for each rail, libfabric's name of the fabric:
 //!
 //! ```text
 //! I1123 01:56:37.933061   13106 libfabric_topology.cpp:144] Discovered 1 tcp devices (TCP fallback)
@@ -8,18 +8,18 @@
 //! I1123 01:56:37.949267   13106 libfabric_rail_manager.cpp:232] Created 1 rails using provider=tcp
 //! ```
 //!
-//! The last of these is a DEBUG line in 1.0.1. At DEBUG there is also one for each rail, with its device:
+//! The last line is at DEBUG in 1.0.1. At DEBUG there is also one for each rail, with its device:
 //!
 //! ```text
 //! I1123 01:56:10.059829   12929 libfabric_rail_manager.cpp:323] Created rail 0 (device=v0, provider=tcp)
 //! ```
 //!
-//! DEBUG is never asked for here: twenty lines a message would be what is timed.
+//! This program never sets DEBUG: at twenty lines a message, the log would be what is timed.
 
 use super::statement::Statement;
 use crate::report::fabric::{Fabric, Fabrics};
 
-/// Whether a line of output belongs to what [`read`] understands.
+/// Whether [`read`] uses this line of output.
 pub(crate) fn is_statement(line: &[u8]) -> bool {
     memchr::memmem::find(line, b"] Created rail ").is_some()
         || memchr::memmem::find(line, b" rails using provider=").is_some()
@@ -32,7 +32,7 @@ fn is_discovery(line: &[u8]) -> bool {
         && memchr::memmem::find(line, b"] Discovered ").is_some()
 }
 
-/// Reads what a side that has made its connection has printed: before that, a rail is an intention.
+/// Reads the output of a connected side: before the connection, a rail is only an intention.
 pub(crate) fn read(output: &str) -> Statement {
     let mut providers: Vec<String> = Vec::new();
     let mut rails = Vec::new();
@@ -72,7 +72,7 @@ fn provider(words: &str) -> Option<String> {
     is_one_word.then(|| provider.to_ascii_lowercase())
 }
 
-/// Without rails by device: the provider, and libfabric's names of its fabrics where those say more.
+/// The transports if no line names the rails: the provider, with libfabric's names of its fabrics if they differ.
 fn named(providers: &[String], fabrics: &[String]) -> Vec<String> {
     let [provider] = providers else { return providers.to_vec() };
     let telling: Vec<&String> = fabrics.iter().filter(|name| *name != provider).collect();
@@ -82,8 +82,8 @@ fn named(providers: &[String], fabrics: &[String]) -> Vec<String> {
     telling.into_iter().map(|name| format!("{provider}/{name}")).collect()
 }
 
-/// The fabric that a provider of libfabric drives; one that is not known here keeps its own name. A layered one,
-/// `tcp;ofi_rxm`, is named after its core provider (fi_provider(7)).
+/// The fabric of a libfabric provider; an unknown one keeps its name. A layered one, `tcp;ofi_rxm`, is named after its core
+/// provider (fi_provider(7)).
 fn fabric(provider: &str) -> Fabric {
     let core = provider.split(';').next().unwrap_or(provider);
     match core {
@@ -146,7 +146,7 @@ I1123 01:56:10.059839   12929 libfabric_rail_manager.cpp:232] Successfully creat
     }
 
     #[test]
-    fn what_is_kept_of_the_output_says_the_same() {
+    fn the_kept_lines_are_enough() {
         for output in [INFO_1_0_1, INFO_1_5_0, DEBUG_1_0_1] {
             let kept: Vec<&str> = output.lines().filter(|line| is_statement(line.as_bytes())).collect();
             assert_eq!(read(&kept.join("\n")), read(output));
@@ -170,13 +170,13 @@ I1123 01:56:10.059839   12929 libfabric_rail_manager.cpp:232] Successfully creat
     }
 
     #[test]
-    fn a_contradiction_is_a_mixture() {
+    fn a_contradiction_names_both_fabrics() {
         let mixed = INFO_1_5_0.replace("using provider=tcp", "using provider=efa");
         assert_eq!(read(&mixed).fabric, Some(Fabrics::from("efa+tcp".to_string())));
     }
 
     #[test]
-    fn nothing_stated_is_nothing_known() {
+    fn without_a_statement_the_fabric_is_unknown() {
         assert_eq!(read(""), Statement::default());
         assert_eq!(
             read("I1123 0:0 1 nixl_plugin_manager.cpp:623] Discovered backend plugin: LIBFABRIC\n"),

@@ -1,4 +1,4 @@
-//! What a worker prints, kept within bounds: the beginning, the end, and every statement about transports.
+//! A worker's output, bounded: the beginning, the end, and the lines about transports.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -9,12 +9,12 @@ use super::{libfabric, ucx};
 
 /// Bytes kept of the beginning, and as many of the end.
 const KEPT: usize = 64 << 10;
-/// Bytes kept of the statements about transports.
+/// Bytes kept of the lines about transports.
 const STATEMENTS: usize = 512 << 10;
-/// A line longer than this is cut when it is looked at.
+/// Bytes of a line that are searched for such a statement.
 const LINE: usize = 4096;
 
-/// One output of a process, read by a thread of its own until its end.
+/// One output of a process, read to its end by a thread.
 #[derive(Clone)]
 pub(crate) struct Capture {
     shared: Arc<(Mutex<Kept>, Condvar)>,
@@ -31,6 +31,9 @@ struct Kept {
 
 impl Capture {
     /// Starts to read.
+    ///
+    /// # Errors
+    /// If no thread can be started.
     pub(crate) fn start(mut stream: impl Read + Send + 'static) -> std::io::Result<Capture> {
         let capture = Capture { shared: Arc::default() };
         let ours = capture.clone();
@@ -49,7 +52,7 @@ impl Capture {
         Ok(capture)
     }
 
-    /// Waits until the output has ended, but not longer than that: a process left behind may keep it open.
+    /// Waits for the end of the output, at most this long: a process left behind may keep it open.
     pub(crate) fn wait(&self, limit: Duration) {
         let until = Instant::now() + limit;
         let mut kept = self.kept();
@@ -106,14 +109,14 @@ impl Kept {
     }
 }
 
-/// The last lines worth quoting: complaints if there are any, else whatever is not a mere piece of information.
+/// The last lines worth quoting, at most `most`: errors and warnings if there are any, else all but informational ones.
 pub(crate) fn last_words(text: &str, most: usize) -> Vec<String> {
-    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| is_prose(line)).collect();
-    let complaints: Vec<&str> = lines.iter().copied().filter(|line| is_complaint(line)).collect();
-    let chosen = if complaints.is_empty() { lines } else { complaints };
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| is_quotable(line)).collect();
+    let errors: Vec<&str> = lines.iter().copied().filter(|line| is_error(line)).collect();
+    let chosen = if errors.is_empty() { lines } else { errors };
     let mut words: Vec<String> = Vec::new();
     for line in chosen.iter().skip(chosen.len().saturating_sub(most)) {
-        // What a terminal would obey stays out of a report.
+        // Control characters could drive the reader's terminal.
         let cut: String = line.chars().filter(|character| !character.is_control()).take(500).collect();
         if words.last() != Some(&cut) {
             words.push(cut);
@@ -122,11 +125,11 @@ pub(crate) fn last_words(text: &str, most: usize) -> Vec<String> {
     words
 }
 
-/// No table, no chatter.
-fn is_prose(line: &str) -> bool {
+/// Whether a line is neither part of a table nor informational.
+fn is_quotable(line: &str) -> bool {
     let table = ucx::is_statement(line.as_bytes()) || line.ends_with("-+");
     let information = line.contains(" UCX  INFO ") || has_level(line, 'I');
-    !line.trim().is_empty() && !table && (!information || is_complaint(line))
+    !line.trim().is_empty() && !table && (!information || is_error(line))
 }
 
 /// NIXL's log lines begin with the level's letter and the date: `I1123 00:44:05.651833`.
@@ -134,7 +137,7 @@ fn has_level(line: &str, level: char) -> bool {
     line.strip_prefix(level).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-fn is_complaint(line: &str) -> bool {
+fn is_error(line: &str) -> bool {
     ['E', 'W', 'F'].into_iter().any(|level| has_level(line, level))
         || [" UCX  ERROR ", " UCX  WARN ", " UCX  FATAL "].iter().any(|mark| line.contains(mark))
         || ["ailed", "rror", "annot ", "denied", "nvalid", "ssertion", "terminate called"]
@@ -147,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_kept_within_bounds_and_its_ends_are_readable() {
+    fn a_flood_is_bounded_and_its_ends_are_kept() {
         let mut flood = b"the first line\n".to_vec();
         for number in 0..200_000 {
             flood.extend(format!("line {number} of many\n").into_bytes());
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn complaints_are_quoted_before_chatter() {
+    fn errors_are_quoted_before_information() {
         let text = "I1123 00:44:05.888519 4906 a.cpp:1] Discovered backend plugin: UCX\n\
                     E1123 00:44:05.888519 4906 a.cpp:2] createBackend: backend 'UCX' encountered error\n\
                     I1123 00:44:05.888519 4906 a.cpp:3] Loading static plugin: NOP\n";

@@ -1,13 +1,13 @@
 //! What a running UCX states about its transports.
 //!
-//! With `UCX_LOG_LEVEL=info` UCX prints one line for each endpoint configuration, all lanes by purpose:
+//! With `UCX_LOG_LEVEL=info` UCX prints one line for each endpoint configuration, with all lanes by purpose:
 //!
 //! ```text
 //! [1795394646.467095] [vm:4906 :0]  ucp_worker.c:1997 UCX  INFO    initiator intra-node cfg#1 rma_am(tcp/lo)  amo_am(tcp/lo)  am(tcp/lo cma/memory)  ka(tcp/lo)
 //! ```
 //!
-//! That line does not say which lane carries a put or a get: the one above moves its bytes over cma. The tables that
-//! `UCX_PROTO_INFO=y` adds do (UCX 1.23; 1.21 has the configuration and the operation in one row):
+//! That line does not tell which lane carries a put or a get: the one above moves its bytes over cma. The tables that
+//! `UCX_PROTO_INFO=y` adds tell (UCX 1.23; 1.21 has the configuration and the operation in one row):
 //!
 //! ```text
 //! [1795394672.090616] [vm:5303 :0]   | initiator intra-node cfg#1                                      |
@@ -16,15 +16,15 @@
 //! [1795394672.090616] [vm:5303 :0]   | 0..inf | zero-copy   | cma/memory                               |
 //! ```
 //!
-//! So the tables decide; the lanes are used only where there are no tables and all lanes that could carry the bytes are
-//! of one kind.
+//! So the tables decide; the lanes are used only if there are no tables and all lanes that could carry the bytes are of one
+//! kind.
 
 use std::collections::BTreeSet;
 
 use super::statement::Statement;
 use crate::report::fabric::{Fabric, Fabrics};
 
-/// Whether a line of output belongs to what [`read`] understands.
+/// Whether [`read`] uses this line of output.
 pub(crate) fn is_statement(line: &[u8]) -> bool {
     contains(line, b" cfg#") || contains(line, b"]   | ")
 }
@@ -33,7 +33,7 @@ fn contains(line: &[u8], part: &[u8]) -> bool {
     memchr::memmem::find(line, part).is_some()
 }
 
-/// Reads what an initiator has printed; `length` is that of the messages in question.
+/// Reads an initiator's output; `length` is that of its messages, in bytes.
 pub(crate) fn read(output: &str, length: u64) -> Statement {
     let mut reading = Reading::default();
     for line in output.lines() {
@@ -42,7 +42,7 @@ pub(crate) fn read(output: &str, length: u64) -> Statement {
     reading.conclude(length)
 }
 
-/// Whether UCX took the memory of any write or read, here or there, for the host's: its tables say, for example, `remote
+/// Whether UCX treated the memory of any write or read, local or remote, as host memory: its tables say, for example, `remote
 /// memory write by ucp_put* from host memory to host` or `remote memory read by ucp_get* into cuda/GPU0 from cuda`.
 pub(crate) fn names_host_memory(output: &str) -> bool {
     let tables = output.lines().filter_map(|line| Some(line.split_once("]   | ")?.1));
@@ -69,12 +69,12 @@ struct Row {
 
 #[derive(Default)]
 struct Reading {
-    /// The last table's operation; None when its configuration is not one to another process.
+    /// The last table's operation; `None` if its configuration does not lead to another process.
     operation: Option<Operation>,
     remote: bool,
     write: Vec<Row>,
     read: Vec<Row>,
-    /// Lanes that could carry a put or a get, and the other ones, of the last configuration.
+    /// The last configuration's lanes that could carry a put or a get, and its other ones.
     data_lanes: Vec<String>,
     other_lanes: Vec<String>,
 }
@@ -136,11 +136,7 @@ impl Reading {
             extend(&mut carriers, &row.transports);
         }
         let settled = !carriers.is_empty();
-        let mut kinds = fabrics(if settled { &carriers } else { &self.data_lanes });
-        // A copy between a GPU and its own machine, before or after what carries the bytes to another process.
-        if !kinds.iter().all(is_staging) {
-            kinds.retain(|kind| !is_staging(kind));
-        }
+        let kinds = fabrics(if settled { &carriers } else { &self.data_lanes });
         let fabric = if settled || kinds.len() == 1 { Fabrics::of(kinds) } else { None };
         extend(&mut carriers, &self.data_lanes);
         extend(&mut carriers, &self.other_lanes);
@@ -202,16 +198,22 @@ fn extend(list: &mut Vec<String>, more: &[String]) {
     }
 }
 
+/// The fabrics of these transports, without staging copies if there is anything else.
 fn fabrics(transports: &[String]) -> BTreeSet<Fabric> {
-    transports.iter().map(|transport| fabric(transport)).collect()
+    let (staging, carrying): (Vec<&String>, Vec<&String>) =
+        transports.iter().partition(|transport| is_staging(transport));
+    let counted = if carrying.is_empty() { staging } else { carrying };
+    counted.into_iter().map(|transport| fabric(transport)).collect()
 }
 
-/// A copy between a GPU and its own machine.
-fn is_staging(fabric: &Fabric) -> bool {
-    ["cuda_copy", "gdr_copy", "rocm_copy"].contains(&fabric.name())
+/// Whether a transport copies between a GPU and its own host, before or after another one carries the bytes to another
+/// process.
+fn is_staging(transport: &str) -> bool {
+    let name = transport.split('/').next().unwrap_or_default();
+    ["cuda_copy", "gdr_copy", "rocm_copy"].contains(&name)
 }
 
-/// What a transport of UCX runs on. One that is not known here keeps its own name: that, at least, was stated.
+/// The fabric of a UCX transport; an unknown one keeps its name, which UCX stated.
 fn fabric(transport: &str) -> Fabric {
     let (name, device) = transport.split_once('/').unwrap_or((transport, ""));
     let is_verbs =
@@ -323,14 +325,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_stated_is_nothing_known() {
+    fn without_a_statement_the_fabric_is_unknown() {
         assert_eq!(read("", 8), Statement::default());
         let own = UCX_1_23.lines().take(9).collect::<Vec<_>>().join("\n");
         assert_eq!(read(&own, 8), Statement::default());
     }
 
     #[test]
-    fn copies_within_a_machine_carry_nothing_to_another_process() {
+    fn staging_copies_do_not_count_as_a_fabric() {
         let table = |config: &str| {
             format!(
                 "[1.0] [h:1 :0]   | a intra-node cfg#2 |\n\

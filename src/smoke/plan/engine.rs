@@ -13,10 +13,10 @@ const LIBUCP: &str = "libucp.so.0";
 /// libfabric, by the name that the dynamic loader looks for: no NIXL brings it.
 const LIBFABRIC: &str = "libfabric.so.1";
 
-/// What shall move the bytes.
+/// What a user wants to move the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineChoice {
-    /// The installed NIXL where it has a C API, else native
+    /// The installed NIXL if it has a C API, else native
     Auto,
     /// The installed NIXL, through its C API
     Nixl,
@@ -52,15 +52,14 @@ impl EngineKind {
 pub(crate) struct Engine {
     /// The kind of library.
     pub kind: EngineKind,
-    /// The path of the library, or its name for the dynamic loader. `None` is a NIXL without the C API that it should
-    /// have.
+    /// The path of the library, or its name for the dynamic loader; `None` if this NIXL lacks the C API.
     pub library: Option<PathBuf>,
 }
 
 impl Engine {
     /// Decides, for agents that prefer `backend`.
     ///
-    /// `auto` never passes over a C API that is missing although that NIXL came with one: something has removed it.
+    /// `auto` does not fall back to native if the C API is missing from a NIXL that came with one: that is a failure.
     pub(crate) fn decide(choice: EngineChoice, nixl: &NixlInstallation, backend: Backend) -> Engine {
         let uses_nixl = match choice {
             EngineChoice::Nixl => true,
@@ -71,7 +70,7 @@ impl Engine {
             return Engine { kind: EngineKind::Nixl, library: nixl.capi.clone() };
         }
         match backend {
-            // The one that NIXL's own plugin is linked with; whether the system's works says nothing about that.
+            // NIXL's plugin is linked with the bundled one; whether the system's works proves nothing about that.
             Backend::Ucx => {
                 Engine { kind: EngineKind::Ucp, library: nixl.bundled("libucp").or_else(|| Some(LIBUCP.into())) }
             }

@@ -1,11 +1,11 @@
-//! The fabric that a user demands.
+//! The fabric that a user requires.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::report::fabric::{Fabric, Fabrics};
 
-/// What the bytes must have been carried by.
+/// What must carry the bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum RequiredFabric {
@@ -13,13 +13,13 @@ pub enum RequiredFabric {
     Efa,
     /// EFA, InfiniBand, RoCE or Slingshot
     Rdma,
-    /// Anything; TCP or shared memory over LIBFABRIC is warned about
+    /// Any fabric, with a warning if LIBFABRIC uses TCP or shared memory
     #[default]
     Any,
 }
 
 impl RequiredFabric {
-    /// Whether it is satisfied by what was observed. What is unknown or a mixture satisfies no demand.
+    /// Whether the observed fabrics satisfy it. Only `any` accepts an unknown fabric or several.
     pub fn accepts(self, observed: Option<&Fabrics>) -> bool {
         let only = observed.and_then(Fabrics::only);
         match self {
@@ -29,7 +29,7 @@ impl RequiredFabric {
         }
     }
 
-    /// The one of two demands that satisfies both: what is EFA is RDMA.
+    /// The one of the two that satisfies both: EFA is RDMA.
     pub fn stricter(self, other: RequiredFabric) -> RequiredFabric {
         match (self, other) {
             (RequiredFabric::Efa, _) | (_, RequiredFabric::Efa) => RequiredFabric::Efa,
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stricter_demand_counts() {
+    fn the_stricter_requirement_counts() {
         use RequiredFabric::{Any, Efa, Rdma};
         for (one, other, both) in
             [(Any, Any, Any), (Any, Rdma, Rdma), (Rdma, Efa, Efa), (Any, Efa, Efa), (Rdma, Any, Rdma)]

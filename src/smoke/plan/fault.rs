@@ -1,4 +1,4 @@
-//! Faults that a worker commits on purpose, so that tests can see them caught.
+//! Faults that a worker injects, so that tests can see them caught.
 
 use std::str::FromStr;
 
@@ -33,7 +33,9 @@ impl FromStr for Fault {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, offset) = match text.split_once(':') {
-            Some((name, digits)) => (name, Some(digits.parse::<u64>().map_err(|_| "the offset is a number of bytes")?)),
+            Some((name, digits)) => {
+                (name, Some(digits.parse::<u64>().map_err(|_| "the offset must be a number of bytes")?))
+            }
             None => (text, None),
         };
         match (name, offset) {
@@ -46,9 +48,11 @@ impl FromStr for Fault {
             ("abort", None) => Ok(Fault::Abort),
             ("hang", None) => Ok(Fault::Hang),
             ("flood", None) => Ok(Fault::Flood),
-            _ => Err("the faults are corrupt[:OFFSET], corrupt-read[:OFFSET], short-write, short-read, kill, exit, \
-                      abort, hang and flood"
-                .into()),
+            _ => Err(
+                "expected corrupt[:OFFSET], corrupt-read[:OFFSET], short-write, short-read, kill, exit, abort, hang \
+                      or flood"
+                    .into(),
+            ),
         }
     }
 }

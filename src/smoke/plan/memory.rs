@@ -1,18 +1,18 @@
-//! Whose memory the payload lies in.
+//! The memory that the payload is in.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Whose memory the payload lies in, on both sides.
+/// The memory that the payload is in, on both sides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Memory {
-    /// The machine's.
+    /// The host's.
     #[default]
     Dram,
-    /// That of the GPU with this number, as the CUDA driver counts them.
+    /// The GPU's with this number, in the CUDA driver's order.
     Vram(u16),
 }
 
@@ -29,11 +29,11 @@ impl FromStr for Memory {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let hint = || String::from("write dram, vram (the GPU with the number 0) or vram:N");
+        let hint = || String::from("expected `dram`, `vram` (GPU 0) or `vram:N`");
         match text.split_once(':') {
             None if text == "dram" => Ok(Memory::Dram),
             None if text == "vram" => Ok(Memory::Vram(0)),
-            // parse() alone would take a sign.
+            // parse() alone would accept a sign.
             Some(("vram", digits)) if digits.bytes().all(|digit| digit.is_ascii_digit()) => {
                 digits.parse().map(Memory::Vram).map_err(|_| hint())
             }

@@ -28,40 +28,40 @@ use memory::Memory;
 use pair::Pair;
 use plugins::PluginFolder;
 
-/// What to transfer, with what, and how long it may take. Nothing in it is looked up again.
+/// What to transfer, with what, and how long it may take. Everything is found once, here.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// This program's file, which is started once more for each worker.
+    /// This program's file, which each worker is started from.
     pub program: PathBuf,
     /// The NIXL to load.
     pub nixl: NixlInstallation,
     /// What moves the bytes.
     pub engine: Engine,
-    /// NIXL's plugin folder.
+    /// NIXL's plugin directory.
     pub plugins: Option<PluginFolder>,
     /// The backends that the agents are created with.
     pub pair: Pair,
-    /// Whose memory the payload lies in.
+    /// The memory that the payload is in.
     pub memory: Memory,
     /// Payload in each direction, in bytes.
     pub size: u64,
-    /// Large messages in each direction, at most: each is a multiple of eight bytes, the last one excepted.
+    /// Large messages in each direction, at most: the length of all but the last is a multiple of eight bytes.
     pub iterations: u32,
-    /// Both sides' payload follows from it.
+    /// Both sides derive the payload from it.
     pub seed: u64,
     /// Deadline of the whole transfer.
     pub timeout: Duration,
-    /// Folders to look for libraries in, before LD_LIBRARY_PATH.
+    /// Directories to search for libraries before LD_LIBRARY_PATH.
     pub library_path: Vec<PathBuf>,
-    /// The folders that the environment's Python imports from: wheels with libraries lie there.
+    /// The directories that the environment's Python imports from: wheels with libraries are there.
     pub import_path: Vec<PathBuf>,
     /// The environment variables that the workers start from.
     pub variables: Arc<Variables>,
-    /// Whether this is what the patched code would do: the required fabric is demanded of nothing else.
+    /// Whether this is what the patched code would do; only then is the required fabric enforced.
     pub principal: bool,
     /// What must have carried the bytes.
     pub require_fabric: RequiredFabric,
-    /// A fault that a worker commits on purpose, for tests.
+    /// A fault to inject, for tests.
     pub fault: Option<Fault>,
 }
 
@@ -71,7 +71,7 @@ impl Plan {
         self.pair.preferred()
     }
 
-    /// The same plan for other agents, and the engine that they need.
+    /// The same plan for other agents, with the engine that they need.
     pub(crate) fn with_pair(&self, pair: Pair, choice: EngineChoice, principal: bool) -> Plan {
         let engine = Engine::decide(choice, &self.nixl, pair.preferred());
         Plan { pair, engine, principal, ..self.clone() }

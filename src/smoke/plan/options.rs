@@ -9,35 +9,35 @@ use super::fault::Fault;
 use super::memory::Memory;
 use crate::choice::backend::Backend;
 
-/// Payload in each direction, where none is named.
+/// Default payload in each direction, in bytes.
 const SIZE: u64 = 64 << 20;
-/// Large messages in each direction, where no number is named.
+/// Default number of large messages in each direction.
 const ITERATIONS: u32 = 4;
 
 /// The options of a transfer.
 #[derive(Clone, Debug)]
 pub struct TransferOptions {
-    /// The initiator's backends; empty where none are named.
+    /// The initiator's backends; empty for the default.
     pub backends: Vec<Backend>,
-    /// The target's backends; empty where they are the initiator's.
+    /// The target's backends; empty for the initiator's.
     pub peer_backends: Vec<Backend>,
-    /// What shall move the bytes.
+    /// What moves the bytes.
     pub engine: EngineChoice,
-    /// Whose memory the payload lies in.
+    /// The memory that the payload is in.
     pub memory: Memory,
-    /// Payload in each direction, in bytes.
+    /// Payload in each direction, in bytes, if given.
     pub size: Option<u64>,
-    /// Large messages in each direction.
+    /// Large messages in each direction, if given.
     pub iterations: Option<u32>,
     /// Deadline of the whole transfer.
     pub timeout: Duration,
-    /// Overrides NIXL's plugin folder.
+    /// Overrides NIXL's plugin directory.
     pub plugin_dir: Option<PathBuf>,
-    /// Folders to look for libraries in, before LD_LIBRARY_PATH.
+    /// Directories to search for libraries before LD_LIBRARY_PATH.
     pub library_path: Vec<PathBuf>,
     /// What must have carried the bytes.
     pub require_fabric: RequiredFabric,
-    /// A fault that a worker commits on purpose, for tests.
+    /// A fault to inject, for tests.
     pub fault: Option<Fault>,
 }
 

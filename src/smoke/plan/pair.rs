@@ -31,7 +31,7 @@ impl Pair {
         self.initiator.first().copied().unwrap_or(Backend::Ucx)
     }
 
-    /// Whether both agents have one backend, the same: what can be shown without NIXL's agents.
+    /// Whether both agents have the same one backend: all that the native engines can test.
     pub(crate) fn is_one(&self) -> bool {
         self.initiator.len() == 1 && self.is_alike()
     }
@@ -51,7 +51,7 @@ impl Pair {
         self.initiator.contains(&backend) || self.target.contains(&backend)
     }
 
-    /// The target's backends, where they are others.
+    /// The target's backends, if they differ from the initiator's.
     pub(crate) fn peer(&self) -> Option<String> {
         (!self.is_alike()).then(|| backend::list(&self.target))
     }

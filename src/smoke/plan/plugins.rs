@@ -5,31 +5,31 @@ use std::path::{Path, PathBuf};
 use crate::environment::nixl::{self, NixlInstallation};
 use crate::environment::variables::Variables;
 
-/// The variable that overrides NIXL's own folder.
+/// The variable that overrides NIXL's own directory.
 pub(crate) const PLUGIN_DIR_VARIABLE: &str = "NIXL_PLUGIN_DIR";
 
-/// Who named the plugin folder.
+/// Where the plugin directory comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NamedBy {
-    /// The command line; the workers must be told.
+    /// The command line; the workers get it as an environment variable.
     Option,
     /// The environment variable.
     Variable,
-    /// Nobody: the installed NIXL has it.
+    /// The installed NIXL.
     Installation,
 }
 
-/// NIXL's plugin folder.
+/// NIXL's plugin directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PluginFolder {
-    /// The folder.
+    /// The directory.
     pub path: PathBuf,
-    /// Who named it.
+    /// Where it comes from.
     pub named_by: NamedBy,
 }
 
 impl PluginFolder {
-    /// Decides; `None` where no folder is known.
+    /// The option, else the variable, else the installation's own; `None` if there is none.
     pub(crate) fn decide(
         option: Option<&Path>,
         variables: &Variables,

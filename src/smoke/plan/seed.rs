@@ -1,9 +1,9 @@
-//! Seeds.
+//! The payload's seed.
 
-/// A seed from the operating system's random numbers.
+/// A seed from the operating system's random number generator.
 ///
 /// # Errors
-/// Where the system gives none.
+/// If the generator fails.
 pub(crate) fn random() -> Result<u64, getrandom::Error> {
     getrandom::u64()
 }

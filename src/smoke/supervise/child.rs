@@ -9,19 +9,18 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::ear::Ear;
-use super::event::Event;
+use super::event::{Event, EventSender};
 use crate::smoke::launch::worker_command::WorkerCommand;
 use crate::smoke::observe::output::{self, Capture};
 use crate::smoke::plan::role::Role;
 use crate::smoke::wire::frame;
 use crate::smoke::wire::worker::{FromWorker, PeerMessage, ToWorker};
 
-/// Lines of a worker's output that are quoted.
-const QUOTED: usize = 6;
-/// How long a killed process may take to end: one that waits for a device's driver may do so for ever.
-const DYING: Duration = Duration::from_secs(2);
-/// How often to ask whether a process has ended.
+/// Maximum number of a worker's output lines that are quoted.
+const MAX_QUOTED: usize = 6;
+/// Limit for a killed process to end: one that waits for a device's driver may never do so.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often to check whether a process has ended.
 const POLL: Duration = Duration::from_millis(1);
 
 /// A worker process; dropping it ends it.
@@ -34,13 +33,16 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts it and gives it its task.
+    /// Starts it and sends it its task.
+    ///
+    /// # Errors
+    /// If the process or one of its threads here cannot be started.
     pub(crate) fn start(
         worker: &WorkerCommand,
         role: Role,
         task: &ToWorker,
         deadline: Instant,
-        ear: Ear,
+        sender: EventSender,
     ) -> io::Result<Child> {
         let (ours, theirs) = UnixStream::pair()?;
         let mut command = worker.command();
@@ -50,50 +52,53 @@ impl Child {
         let captures = capture(&mut process);
         let (stdout, stderr) = captures.inspect_err(|_| abandon(&mut process))?;
         let mut child = Child { process, control: ours, deadline, stdout, stderr };
-        listen(role, child.control.try_clone()?, ear)?;
-        // A worker that has already ended says so through its channel.
-        let _ = child.say(task);
+        receive(role, child.control.try_clone()?, sender)?;
+        // If the worker has already ended, its channel says so.
+        let _ = child.send(task);
         Ok(child)
     }
 
-    /// Passes on what the other worker has said.
-    pub(crate) fn tell(&mut self, message: PeerMessage) -> io::Result<()> {
-        self.say(&ToWorker::Peer(message))
+    /// Forwards a message of the other worker.
+    ///
+    /// # Errors
+    /// If the worker has ended, or does not read until the deadline.
+    pub(crate) fn forward(&mut self, message: PeerMessage) -> io::Result<()> {
+        self.send(&ToWorker::Peer(message))
     }
 
-    /// A worker that does not read must not hold the supervisor up beyond the deadline.
-    fn say(&mut self, message: &ToWorker) -> io::Result<()> {
+    /// Has a timeout, so that a worker that does not read cannot block the supervisor beyond the deadline.
+    fn send(&mut self, message: &ToWorker) -> io::Result<()> {
         let left = self.deadline.saturating_duration_since(Instant::now()).max(POLL);
         self.control.set_write_timeout(Some(left))?;
         frame::send(&mut self.control, message)
     }
 
-    /// How it ended, if it does so within that time.
+    /// Its exit status, if it ends within that time.
     pub(crate) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         wait(&mut self.process, limit)
     }
 
-    /// Ends it.
+    /// Kills it.
     pub(crate) fn kill(&mut self) {
         let _ = self.process.kill();
     }
 
-    /// Collects the ended process, and what it has printed.
+    /// Reaps the ended process and waits, up to `limit`, for the rest of its output.
     pub(crate) fn reap(&mut self, limit: Duration) {
-        self.wait(DYING);
+        self.wait(EXIT_TIMEOUT);
         self.stdout.wait(limit);
         self.stderr.wait(limit);
     }
 
-    /// What it has stated about transports.
+    /// The lines it printed about transports.
     pub(crate) fn statements(&self) -> String {
         self.stdout.statements() + &self.stderr.statements()
     }
 
-    /// What it has said last.
+    /// The last lines it printed that are worth quoting.
     pub(crate) fn last_words(&self) -> Vec<String> {
-        let mut words = output::last_words(&self.stdout.text(), QUOTED / 2);
-        words.extend(output::last_words(&self.stderr.text(), QUOTED));
+        let mut words = output::last_words(&self.stdout.text(), MAX_QUOTED / 2);
+        words.extend(output::last_words(&self.stderr.text(), MAX_QUOTED));
         words
     }
 }
@@ -106,13 +111,13 @@ impl Drop for Child {
 
 fn abandon(process: &mut std::process::Child) {
     let _ = process.kill();
-    wait(process, DYING);
+    wait(process, EXIT_TIMEOUT);
 }
 
-/// How the process ended, if it does so within that time.
+/// The process's exit status, if it ends within that time.
 fn wait(process: &mut std::process::Child, limit: Duration) -> Option<ExitStatus> {
     let until = Instant::now() + limit;
-    // The kernel tells at once (pidfd_open(2), Linux 5.3); where it cannot, asking has to do.
+    // Returns as soon as the process ends (pidfd_open(2), Linux 5.3); the loop is for kernels without it.
     let pid = Pid::from_raw(process.id() as i32)?;
     if let Ok(descriptor) = pidfd_open(pid, PidfdFlags::empty()) {
         let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
@@ -133,15 +138,15 @@ fn capture(process: &mut std::process::Child) -> io::Result<(Capture, Capture)> 
     Ok((Capture::start(stdout)?, Capture::start(stderr)?))
 }
 
-/// Turns what comes through the channel into events, in a thread of its own that ends with the channel.
-fn listen(role: Role, mut control: UnixStream, ear: Ear) -> io::Result<()> {
+/// Turns the worker's messages into events, in a thread that ends with the channel.
+fn receive(role: Role, mut control: UnixStream, sender: EventSender) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("smoke-control".into());
     thread.spawn(move || {
-        (ear.promptly)();
+        (sender.promptly)();
         let error = loop {
             match frame::receive::<FromWorker>(&mut control) {
                 Ok(Some(message)) => {
-                    if ear.events.send(Event::Said(role, message)).is_err() {
+                    if sender.events.send(Event::Worker(role, message)).is_err() {
                         return;
                     }
                 }
@@ -149,7 +154,7 @@ fn listen(role: Role, mut control: UnixStream, ear: Ear) -> io::Result<()> {
                 Err(error) => break Some(error.to_string()),
             }
         };
-        let _ = ear.events.send(Event::Closed(role, error));
+        let _ = sender.events.send(Event::Closed(role, error));
     })?;
     Ok(())
 }

@@ -1,21 +1,35 @@
-//! What the supervisor hears.
+//! What reaches the supervisor.
 
-use crate::smoke::meeting::message::Finding;
+use std::sync::mpsc::Sender;
+
+use crate::smoke::ending::PeerLoss;
+use crate::smoke::meeting::message::TargetFailure;
 use crate::smoke::meeting::verdict::Verdict;
 use crate::smoke::plan::role::Role;
 use crate::smoke::wire::worker::FromWorker;
 
-/// What reaches the supervisor from a worker.
+/// What reaches the supervisor from its workers and from the peer's supervisor.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// It said something.
-    Said(Role, FromWorker),
-    /// Nothing more will come; with the error, if it was one.
+    /// A worker sent a message; the peer's supervisor forwards those of its own.
+    Worker(Role, FromWorker),
+    /// The control channel of a worker on this machine ended; the error, if it was one.
     Closed(Role, Option<String>),
-    /// The other machine's supervisor: how its worker has failed.
-    Found(Role, Finding),
-    /// The other machine's supervisor: what the transfer came to.
-    Decided(Box<Verdict>),
-    /// The other machine's supervisor has heard that.
-    Heard,
+    /// The peer reports how its worker, the target, failed.
+    TargetFailed(Role, TargetFailure),
+    /// The peer reports the transfer's result.
+    Verdict(Box<Verdict>),
+    /// The peer has the verdict.
+    VerdictReceived,
+    /// The connection to the peer, whose worker has this role, is of no more use.
+    PeerLost(Role, PeerLoss),
+}
+
+/// A thread's way to the supervisor.
+#[derive(Clone)]
+pub(crate) struct EventSender {
+    /// The supervisor's queue.
+    pub events: Sender<Event>,
+    /// Asks the kernel to schedule the calling thread soon after it wakes up.
+    pub promptly: fn(),
 }

@@ -1,11 +1,11 @@
-//! The other machine's worker, behind the other machine's supervisor.
+//! The peer's worker, behind the peer's supervisor.
 
 use std::io;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::ear::Ear;
-use super::event::Event;
+use super::event::{Event, EventSender};
+use crate::smoke::ending::PeerLoss;
 use crate::smoke::meeting::connection::Connection;
 use crate::smoke::meeting::message::{self, Message};
 use crate::smoke::meeting::timed::Timed;
@@ -13,65 +13,105 @@ use crate::smoke::plan::role::Role;
 use crate::smoke::wire::frame::{self, FRAME_LIMIT};
 use crate::smoke::wire::worker::FromWorker;
 
-/// How long after the deadline the other end may take to say, or to hear, what the transfer came to: it ends its worker
-/// first, and collects its last words.
+/// How long after the deadline the peer may take to send or receive the verdict: it first ends its worker and collects the
+/// worker's output.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
-/// The way to the other supervisor, for one transfer.
+/// The connection to the peer's supervisor, for one transfer.
 pub(crate) struct Remote {
-    /// Who is there, for a sentence.
+    /// The peer, for a sentence.
     pub name: String,
-    /// When something was last heard from there.
-    pub heard: Instant,
+    /// When its last message came.
+    pub last_heard: Instant,
     stream: TcpStream,
     until: Instant,
 }
 
 impl Remote {
-    /// Begins to listen to it, in a thread that ends with the transfer's last message or with the connection.
-    pub(crate) fn start(connection: &Connection, deadline: Instant, ear: Ear) -> io::Result<Remote> {
-        let until = deadline + GRACE;
-        let (stream, role, program) = (connection.handle()?, connection.role.other(), connection.other.program.clone());
+    /// Starts a receiving thread, which ends with the transfer's last message or with the connection.
+    ///
+    /// # Errors
+    /// If no thread can be started, or the process has no more file descriptors.
+    pub(crate) fn start(connection: &Connection, deadline: Instant, sender: EventSender) -> io::Result<Remote> {
+        let receiver = Receiver {
+            stream: connection.handle()?,
+            role: connection.role.other(),
+            until: deadline + GRACE,
+            name: connection.describe(),
+            program: connection.peer.program.clone(),
+        };
+        let (name, until) = (receiver.name.clone(), receiver.until);
         let thread = std::thread::Builder::new().name("smoke-control".into());
         thread.spawn(move || {
-            (ear.promptly)();
-            listen(&stream, role, until, &program, &ear);
+            (sender.promptly)();
+            receiver.run(&sender);
         })?;
-        Ok(Remote { name: connection.describe(), heard: Instant::now(), stream: connection.handle()?, until })
+        Ok(Remote { name, last_heard: Instant::now(), stream: connection.handle()?, until })
     }
 
-    /// Says something.
-    pub(crate) fn say(&mut self, message: &Message) -> io::Result<()> {
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// If the connection fails, or the peer does not read in time.
+    pub(crate) fn send(&mut self, message: &Message) -> io::Result<()> {
         frame::send(&mut Timed::new(&self.stream, self.until), message)
     }
 }
 
-/// Turns what comes into events. What is out of turn ends it: each end says only what is its own to say.
-fn listen(stream: &TcpStream, role: Role, until: Instant, program: &str, ear: &Ear) {
-    loop {
-        let received = message::receive(&mut Timed::new(stream, until), FRAME_LIMIT);
-        let event = match received {
-            Ok(Some(Message::Worker(message))) if is_passed_on(&message) => Event::Said(role, message),
-            Ok(Some(Message::Finding(finding))) if role == Role::Target => Event::Found(role, finding),
-            Ok(Some(Message::Verdict(verdict))) if role == Role::Initiator => Event::Decided(verdict),
-            Ok(Some(Message::Heard)) if role == Role::Target => Event::Heard,
-            Ok(Some(_)) => Event::Closed(role, Some("said something out of turn".into())),
-            Ok(None) => Event::Closed(role, None),
-            // What a process leaves that was ended with something unread.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Event::Closed(role, None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Event::Closed(role, Some(message::unreadable(program, &error)))
+/// What the receiving thread needs.
+struct Receiver {
+    stream: TcpStream,
+    /// The role of the peer's worker.
+    role: Role,
+    until: Instant,
+    name: String,
+    program: String,
+}
+
+impl Receiver {
+    fn run(&self, sender: &EventSender) {
+        loop {
+            let event = self.next();
+            let is_last = matches!(event, Event::Verdict(_) | Event::VerdictReceived | Event::PeerLost(..));
+            if sender.events.send(event).is_err() || is_last {
+                return;
             }
-            Err(error) => Event::Closed(role, Some(format!("can no longer be heard ({error})"))),
-        };
-        let is_last = matches!(event, Event::Decided(_) | Event::Heard | Event::Closed(..));
-        if ear.events.send(event).is_err() || is_last {
-            return;
         }
+    }
+
+    /// The next message, if it is the peer's to send; each side sends only what is its own.
+    fn next(&self) -> Event {
+        let role = self.role;
+        match message::receive(&mut Timed::new(&self.stream, self.until), FRAME_LIMIT) {
+            Ok(Some(Message::Worker(message))) if is_forwarded(&message) => Event::Worker(role, message),
+            Ok(Some(Message::TargetFailed(failure))) if role == Role::Target => Event::TargetFailed(role, failure),
+            Ok(Some(Message::Verdict(verdict))) if role == Role::Initiator => Event::Verdict(verdict),
+            Ok(Some(Message::VerdictReceived)) if role == Role::Target => Event::VerdictReceived,
+            Ok(Some(_)) => Event::PeerLost(role, out_of_turn(&self.name)),
+            Ok(None) => self.disconnected("closed the control connection without a reason"),
+            // The kernel resets the connection of a process that ends with unread data (RFC 1122, 4.2.2.13).
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                self.disconnected("closed the control connection without a reason")
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let what = format!("{} {}", self.name, message::unreadable(&self.program, &error));
+                Event::PeerLost(role, PeerLoss::Unreadable(what))
+            }
+            Err(error) => self.disconnected(&format!("does not answer any more ({error})")),
+        }
+    }
+
+    fn disconnected(&self, what: &str) -> Event {
+        Event::PeerLost(self.role, PeerLoss::Disconnected(format!("{} {what}", self.name)))
     }
 }
 
-/// What a supervisor passes on of its worker's words: how far it has come, and what is for the other worker.
-pub(crate) fn is_passed_on(message: &FromWorker) -> bool {
+/// The loss of a peer, by that name, that breaks the protocol.
+pub(crate) fn out_of_turn(name: &str) -> PeerLoss {
+    PeerLoss::Unreadable(format!("{name} sent a message out of turn"))
+}
+
+/// Whether a supervisor forwards this message of its worker: stages, results, and what is for the other worker.
+pub(crate) fn is_forwarded(message: &FromWorker) -> bool {
     matches!(message, FromWorker::Stage(_) | FromWorker::Peer(_) | FromWorker::Done(_))
 }

@@ -1,4 +1,4 @@
-//! One side of a transfer, as the supervisor sees it: a worker of its own, or that of another machine's supervisor.
+//! One side of a transfer, as the supervisor sees it: a worker of its own, or the peer's.
 
 use std::io;
 use std::process::ExitStatus;
@@ -15,91 +15,94 @@ use crate::smoke::wire::worker::{FromWorker, Measurements, PeerMessage};
 pub(crate) struct Side {
     /// Which one it is.
     pub role: Role,
-    /// The last stage it has entered.
+    /// The last stage it entered.
     pub stage: Stage,
-    /// Its last message, when everything was right.
+    /// Its results, once everything was correct.
     pub done: Option<Measurements>,
-    place: Place,
+    worker: Worker,
 }
 
-enum Place {
-    Here(Child),
-    There(Remote),
+enum Worker {
+    Local(Child),
+    Remote(Remote),
 }
 
 impl Side {
-    /// A worker of this machine.
-    pub(crate) fn here(role: Role, child: Child) -> Side {
-        Side { role, stage: Stage::Load, done: None, place: Place::Here(child) }
+    /// A worker on this machine.
+    pub(crate) fn local(role: Role, child: Child) -> Side {
+        Side { role, stage: Stage::Load, done: None, worker: Worker::Local(child) }
     }
 
-    /// The worker of another machine.
-    pub(crate) fn there(role: Role, remote: Remote) -> Side {
-        Side { role, stage: Stage::Load, done: None, place: Place::There(remote) }
+    /// The peer's worker.
+    pub(crate) fn peer(role: Role, remote: Remote) -> Side {
+        Side { role, stage: Stage::Load, done: None, worker: Worker::Remote(remote) }
     }
 
-    /// Whether its worker is one of this machine.
-    pub(crate) fn is_here(&self) -> bool {
-        matches!(self.place, Place::Here(_))
+    /// Whether its worker is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.worker, Worker::Local(_))
     }
 
-    /// The other machine, where its worker is there.
+    /// The peer, if this is the peer's worker.
     pub(crate) fn remote(&mut self) -> Option<&mut Remote> {
-        match &mut self.place {
-            Place::Here(_) => None,
-            Place::There(remote) => Some(remote),
+        match &mut self.worker {
+            Worker::Local(_) => None,
+            Worker::Remote(remote) => Some(remote),
         }
     }
 
-    /// Passes on what the other worker has said to it.
-    pub(crate) fn tell(&mut self, message: PeerMessage) -> io::Result<()> {
-        match &mut self.place {
-            Place::Here(child) => child.tell(message),
-            Place::There(remote) => remote.say(&Message::Worker(FromWorker::Peer(message))),
+    /// Forwards a message of the other worker.
+    ///
+    /// # Errors
+    /// If the worker or the peer is gone.
+    pub(crate) fn forward(&mut self, message: PeerMessage) -> io::Result<()> {
+        match &mut self.worker {
+            Worker::Local(child) => child.forward(message),
+            Worker::Remote(remote) => remote.send(&Message::Worker(FromWorker::Peer(message))),
         }
     }
 
-    /// Ends its worker once it has nothing more to do.
+    /// Keeps its results and ends its worker, which has nothing more to do.
     pub(crate) fn dismiss(&mut self, measurements: Measurements) {
         self.done = Some(measurements);
         self.kill();
     }
 
-    /// How its process ended, if it does so within that time; that of another machine is not for us to see.
+    /// Its process's exit status, if it ends within that time; `None` for the peer's, which cannot be seen from here.
     pub(crate) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
-        match &mut self.place {
-            Place::Here(child) => child.wait(limit),
-            Place::There(_) => None,
+        match &mut self.worker {
+            Worker::Local(child) => child.wait(limit),
+            Worker::Remote(_) => None,
         }
     }
 
-    /// Ends its process. The other machine's supervisor ends its own.
+    /// Kills its process, if it is on this machine.
     pub(crate) fn kill(&mut self) {
-        if let Place::Here(child) = &mut self.place {
+        if let Worker::Local(child) = &mut self.worker {
             child.kill();
         }
     }
 
-    /// Collects the ended process, and what it has printed.
+    /// Reaps the ended process and waits, up to `limit`, for the rest of its output.
     pub(crate) fn reap(&mut self, limit: Duration) {
-        if let Place::Here(child) = &mut self.place {
+        if let Worker::Local(child) = &mut self.worker {
             child.reap(limit);
         }
     }
 
-    /// What it has stated about transports.
+    /// The lines it printed about transports.
     pub(crate) fn statements(&self) -> String {
-        match &self.place {
-            Place::Here(child) => child.statements(),
-            Place::There(_) => String::new(),
+        match &self.worker {
+            Worker::Local(child) => child.statements(),
+            Worker::Remote(_) => String::new(),
         }
     }
 
-    /// What it has said last.
+    /// The last lines it printed that are worth quoting.
     pub(crate) fn last_words(&self) -> Vec<String> {
-        match &self.place {
-            Place::Here(child) => child.last_words(),
-            Place::There(_) => Vec::new(),
+        match &self.worker {
+            Worker::Local(child) => child.last_words(),
+            Worker::Remote(_) => Vec::new(),
         }
     }
 }

@@ -1,23 +1,24 @@
-//! Watching the workers: what they say, how they end, the deadline.
+//! Watching the workers: their messages, how they end, the deadline.
 
 use std::time::{Duration, Instant};
 
 use super::event::Event;
-use super::sides::{ECHO, Supervisor};
+use super::remote::out_of_turn;
+use super::supervisor::{CAUSE_WAIT, Supervisor};
 use crate::report::stage::Stage;
 use crate::smoke::ending::{Ending, Outcome};
 use crate::smoke::plan::role::Role;
 use crate::smoke::wire::cause::Surrender;
 use crate::smoke::wire::worker::FromWorker;
 
-/// How long a worker that has closed its channel may take to end.
-const DYING: Duration = Duration::from_secs(2);
+/// Limit for a worker that has closed its channel to end.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Supervisor {
-    /// Watches both workers until they are done, one fails, or time runs out; `progress` hears of each stage.
+    /// Watches both workers until they are done, one fails, or the deadline passes; `progress` gets each stage.
     ///
     /// # Errors
-    /// How it ended, when it did not end well.
+    /// How it ended, if it did not end well.
     pub(crate) fn supervise(&mut self, progress: &mut dyn FnMut(&str)) -> Result<Outcome, Ending> {
         loop {
             let left = self.limit().saturating_duration_since(Instant::now());
@@ -40,34 +41,38 @@ impl Supervisor {
     }
 
     fn handle(&mut self, event: Event, progress: &mut dyn FnMut(&str)) -> Result<(), Ending> {
-        if let Event::Said(role, message) = &event {
-            self.pass_on(*role, message);
+        if let Event::Worker(role, message) = &event {
+            self.forward(*role, message);
         }
         match event {
-            Event::Said(role, FromWorker::Stage(stage)) => self.stage_begins(role, stage, progress),
-            Event::Said(role, FromWorker::Peer(message)) => {
-                // A worker that cannot be told any more has ended; its own channel says how.
-                let _ = self.worker(role.other()).tell(message);
+            Event::Worker(role, FromWorker::Stage(stage)) => self.stage_begins(role, stage, progress),
+            Event::Worker(role, FromWorker::Peer(message)) => {
+                // If the worker has ended, its own channel says how.
+                let _ = self.worker(role.other()).forward(message);
             }
-            Event::Said(role, FromWorker::Stated(stated)) => {
+            Event::Worker(role, FromWorker::Stated(stated)) => {
                 if role == Role::Initiator || self.awaits_verdict() {
                     self.stated = Some(stated);
                 }
             }
-            Event::Said(Role::Initiator, FromWorker::Gpu(gpu)) => self.gpu = Some(gpu),
-            Event::Said(Role::Target, FromWorker::Gpu(_)) => {}
-            Event::Said(role, FromWorker::Tried(_)) => {
-                return Err(Ending::Broken(role, self.stage(role), "it tried a plugin".into()));
+            Event::Worker(Role::Initiator, FromWorker::Gpu(gpu)) => self.gpu = Some(gpu),
+            Event::Worker(Role::Target, FromWorker::Gpu(_)) => {}
+            Event::Worker(role, FromWorker::Tried(_)) => {
+                return Err(Ending::Broken(role, self.stage(role), "it answered a question that was not asked".into()));
             }
-            Event::Said(role, FromWorker::Done(measurements)) => self.worker(role).dismiss(measurements),
-            Event::Said(role, FromWorker::Failed(surrender)) => return Err(self.failed(role, surrender)),
-            // The one that is done has been dismissed.
-            Event::Closed(role, _) if self.done(role).is_some() && self.worker(role).is_here() => {}
+            Event::Worker(role, FromWorker::Done(measurements)) => self.worker(role).dismiss(measurements),
+            Event::Worker(role, FromWorker::Failed(surrender)) => return Err(self.failed(role, surrender)),
+            // A worker that is done was killed.
+            Event::Closed(role, _) if self.done(role).is_some() => {}
             Event::Closed(role, error) => return Err(self.closed(role, error)),
-            Event::Found(role, finding) => return Err(self.found(role, finding)),
-            Event::Decided(verdict) => self.verdict = Some(verdict),
-            // Nothing was said yet that could have been heard.
-            Event::Heard => return Err(self.gone(Role::Target, Some("said something out of turn".into()))),
+            Event::TargetFailed(role, failure) => return Err(self.target_failed(role, failure)),
+            Event::Verdict(verdict) => self.verdict = Some(verdict),
+            Event::PeerLost(role, loss) => return Err(Ending::PeerLost(role, self.stage(role), loss)),
+            // No verdict was sent yet.
+            Event::VerdictReceived => {
+                let name = self.remote().map(|remote| remote.name.clone()).unwrap_or_default();
+                return Err(Ending::PeerLost(Role::Target, self.stage(Role::Target), out_of_turn(&name)));
+            }
         }
         Ok(())
     }
@@ -83,26 +88,26 @@ impl Supervisor {
         progress(stage.activity());
     }
 
-    /// A worker's error may be nothing but the echo of the other one's end.
+    /// The ending for a worker's error, which may be the consequence of the other one's death.
     fn failed(&mut self, role: Role, surrender: Surrender) -> Ending {
         let other = role.other();
         if surrender.stage < Stage::Connect {
             return Ending::Failed(role, surrender);
         }
-        if let Some(ending) = self.echo_from_there(role, &surrender) {
+        if let Some(ending) = self.cause_on_peer(role, &surrender) {
             return ending;
         }
-        match self.worker(other).wait(ECHO) {
+        match self.worker(other).wait(CAUSE_WAIT) {
             Some(status) if self.done(other).is_none() => Ending::Died(other, self.last_stage(other), status),
             _ => Ending::Failed(role, surrender),
         }
     }
 
-    /// The last stage of a worker that has ended: what it said of it may not have been heard yet.
+    /// The last stage of a worker that has ended: its message may still be in the queue.
     fn last_stage(&mut self, role: Role) -> Stage {
-        while let Ok(event) = self.events.recv_timeout(ECHO) {
+        while let Ok(event) = self.events.recv_timeout(CAUSE_WAIT) {
             match event {
-                Event::Said(speaker, FromWorker::Stage(stage)) => self.worker(speaker).stage = stage,
+                Event::Worker(sender, FromWorker::Stage(stage)) => self.worker(sender).stage = stage,
                 Event::Closed(closed, _) if closed == role => break,
                 _ => {}
             }
@@ -112,11 +117,8 @@ impl Supervisor {
 
     fn closed(&mut self, role: Role, error: Option<String>) -> Ending {
         let worker = self.worker(role);
-        if !worker.is_here() {
-            return self.gone(role, error);
-        }
         let stage = worker.stage;
-        match worker.wait(DYING) {
+        match worker.wait(EXIT_TIMEOUT) {
             Some(status) => Ending::Died(role, stage, status),
             None => Ending::Broken(role, stage, error.unwrap_or_else(|| "it closed its control channel".into())),
         }

@@ -1,12 +1,11 @@
-//! Both sides of a transfer, and what is known of them.
+//! Both sides of a transfer, and what is known about them.
 
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use super::child::Child;
-use super::ear::Ear;
-use super::event::Event;
+use super::event::{Event, EventSender};
 use super::remote::{GRACE, Remote};
 use super::side::Side;
 use crate::choice::backend::Backend;
@@ -22,40 +21,40 @@ use crate::smoke::plan::messages::Messages;
 use crate::smoke::plan::role::Role;
 use crate::smoke::wire::worker::{Gpu, Measurements, Stated, Task, TaskBackend, ToWorker};
 
-/// How long to look whether a worker's error is the echo of the other one's death.
-pub(crate) const ECHO: Duration = Duration::from_millis(100);
+/// How long to wait for the other worker's death, which may have caused a worker's error.
+pub(crate) const CAUSE_WAIT: Duration = Duration::from_millis(100);
 /// How long to wait for the rest of an ended worker's output.
-const OUTPUT: Duration = Duration::from_millis(500);
+const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Both workers, and what is known of them.
+/// Both workers, and what is known about them.
 pub(crate) struct Supervisor {
     /// When the transfer must have ended.
     pub deadline: Instant,
-    /// The two, once they are started.
+    /// Both, once they are started.
     pub workers: Vec<Side>,
-    /// What they say.
+    /// What the receiving threads send.
     pub events: Receiver<Event>,
-    /// Where a listening thread sends that.
-    pub ear: Ear,
-    /// When the initiator had its connection.
+    /// A receiving thread's way to `events`.
+    pub sender: EventSender,
+    /// When the initiator was connected.
     pub connected: Option<Instant>,
-    /// What the initiator's library has stated; the target's, where the initiator is on another machine.
+    /// What the initiator's library stated; the target's, if the initiator is on the peer.
     pub stated: Option<Stated>,
     /// The initiator's GPU.
     pub gpu: Option<Gpu>,
-    /// What the other machine's supervisor says that the transfer came to.
+    /// The transfer's result, as the peer reports it.
     pub verdict: Option<Box<Verdict>>,
 }
 
 impl Supervisor {
-    /// Without workers as yet. `promptly` asks the kernel to let a thread run soon after it wakes up.
+    /// Has no workers yet. `promptly` asks the kernel to schedule a thread soon after it wakes up.
     pub(crate) fn new(deadline: Instant, promptly: fn()) -> Supervisor {
         let (sender, events) = mpsc::channel();
         Supervisor {
             deadline,
             workers: Vec::new(),
             events,
-            ear: Ear { events: sender, promptly },
+            sender: EventSender { events: sender, promptly },
             connected: None,
             stated: None,
             gpu: None,
@@ -63,10 +62,10 @@ impl Supervisor {
         }
     }
 
-    /// Starts this machine's workers, and listens to the other machine's.
+    /// Starts this machine's workers, and the thread that receives from the peer.
     ///
     /// # Errors
-    /// Where no process or thread can be started.
+    /// If no process or thread can be started.
     pub(crate) fn start(
         &mut self,
         plan: &Plan,
@@ -77,48 +76,48 @@ impl Supervisor {
         for role in Role::ALL {
             let side = match connection.filter(|connection| connection.role != role) {
                 Some(connection) => {
-                    Remote::start(connection, self.deadline, self.ear.clone()).map(|remote| Side::there(role, remote))
+                    Remote::start(connection, self.deadline, self.sender.clone()).map(|remote| Side::peer(role, remote))
                 }
                 None => {
                     let task = ToWorker::Task(task(plan, library, role));
-                    Child::start(worker, role, &task, self.deadline, self.ear.clone())
-                        .map(|child| Side::here(role, child))
+                    Child::start(worker, role, &task, self.deadline, self.sender.clone())
+                        .map(|child| Side::local(role, child))
                 }
             };
             self.workers.push(side.map_err(|error| Ending::NotStarted(error.to_string()))?);
         }
-        (self.ear.promptly)();
+        (self.sender.promptly)();
         Ok(())
     }
 
-    /// The last stage that a side has entered.
+    /// The last stage that a side entered.
     pub(crate) fn stage(&self, role: Role) -> Stage {
         self.workers.iter().find(|worker| worker.role == role).map_or(Stage::Load, |worker| worker.stage)
     }
 
-    /// A side's last message, when everything was right.
+    /// A side's results, once everything was correct.
     pub(crate) fn done(&self, role: Role) -> Option<Measurements> {
         self.workers.iter().find(|worker| worker.role == role)?.done.clone()
     }
 
-    /// A side.
+    /// A side; both must be started.
     pub(crate) fn worker(&mut self, role: Role) -> &mut Side {
-        // Events come from started workers only, and both are started before the first event is handled.
+        // Events come from started workers, and both are started before the first event is handled.
         let index = self.workers.iter().position(|worker| worker.role == role);
         &mut self.workers[index.expect("both workers are started")]
     }
 
-    /// Ends both, whatever they are doing, and keeps what they have printed.
+    /// Kills both and keeps what they printed.
     pub(crate) fn end_workers(&mut self) {
         for worker in &mut self.workers {
             worker.kill();
         }
         for worker in &mut self.workers {
-            worker.reap(OUTPUT);
+            worker.reap(OUTPUT_TIMEOUT);
         }
     }
 
-    /// What was stated about what carries the bytes.
+    /// What the library stated about what carries the bytes.
     pub(crate) fn statement(&self, plan: &Plan) -> Statement {
         if self.awaits_verdict() {
             return Statement::default();
@@ -128,41 +127,41 @@ impl Supervisor {
         }
         let statements = self.statements();
         if self.chosen(plan) == Backend::Libfabric {
-            // Rails that never carried anything are no statement.
+            // Before the connection is made, a rail is only an intention.
             return self.connected.map(|_| libfabric::read(&statements)).unwrap_or_default();
         }
         let longest = Messages::divide(plan.size as usize, plan.iterations as usize).longest();
         ucx::read(&statements, longest as u64)
     }
 
-    /// The backend that moved the bytes, as far as it is known.
+    /// The backend that NIXL chose; until that is known, the preferred one.
     fn chosen(&self, plan: &Plan) -> Backend {
         let name = self.done(Role::Initiator).and_then(|measurements| measurements.chosen);
         name.and_then(|name| name.parse().ok()).unwrap_or_else(|| plan.backend())
     }
 
-    /// What the initiator's library has stated in what it printed.
+    /// The lines that the initiator printed about transports.
     pub(crate) fn statements(&self) -> String {
         let initiator = self.workers.iter().find(|worker| worker.role == Role::Initiator);
         initiator.map(Side::statements).unwrap_or_default()
     }
 
-    /// What a side has printed last.
+    /// The last lines that a side printed.
     pub(crate) fn last_words(&self, role: Role) -> Vec<String> {
         self.workers.iter().find(|worker| worker.role == role).map(Side::last_words).unwrap_or_default()
     }
 
-    /// Whether the other end decides what the transfer came to.
+    /// Whether the peer decides the result: it does if the initiator is there.
     pub(crate) fn awaits_verdict(&self) -> bool {
-        self.workers.iter().any(|side| side.role == Role::Initiator && !side.is_here())
+        self.workers.iter().any(|side| side.role == Role::Initiator && !side.is_local())
     }
 
-    /// When to give up; who awaits a verdict gives the other end the time to say that its time is over.
+    /// When to give up. A side that awaits a verdict gives the peer time to report that the deadline has passed.
     pub(crate) fn limit(&self) -> Instant {
         if self.awaits_verdict() { self.deadline + GRACE } else { self.deadline }
     }
 
-    /// The other machine, where there is one.
+    /// The peer, if there is one.
     pub(crate) fn remote(&mut self) -> Option<&mut Remote> {
         self.workers.iter_mut().find_map(|side| side.remote())
     }
