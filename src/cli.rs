@@ -1,4 +1,5 @@
-//! The whole command line, in one place.
+//! The whole command line, in one place. What clap shows is in the doc comments: a verb first, no full stop at the end
+//! of a one-liner.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::choice::backend::Backend;
+use crate::choice::backend::{self, Backend};
 use crate::choice::rule::{EnvVar, OnUnknown, Rule};
 use crate::smoke::launch::worker_command::WORKER_COMMAND;
 use crate::smoke::meeting::address::Address;
@@ -17,31 +18,33 @@ use crate::smoke::plan::fabric::RequiredFabric;
 use crate::smoke::plan::fault::Fault;
 use crate::smoke::plan::memory::Memory;
 use crate::smoke::plan::options::TransferOptions;
+use crate::smoke::two_machines::End;
 
 const EXAMPLES: &str = "\
 Examples:
-  nixl-retrofit check                          what would change
+  nixl-retrofit check                          show what would change
   nixl-retrofit apply /opt/dynamo/venv         patch, show the diff, prove the backend
-  nixl-retrofit apply --smoke require          in a Dockerfile: no transfer, no image
+  nixl-retrofit apply --smoke require          fail an image build unless the transfer passes
   NIXL_BACKEND=LIBFABRIC,UCX nixl-retrofit smoke
-  nixl-retrofit revert /opt/dynamo/venv        the original bytes again
+  nixl-retrofit revert /opt/dynamo/venv        restore the original bytes
 
 Exit status:
-  0  all is well
+  0  nothing is wrong
   1  check would change a file, or the transfer failed
-  2  nothing could be done, and nothing was changed";
+  2  the run could not start or finish its work, and changed nothing";
 
-const TARGET_HELP: &str = "A file, a package or site-packages folder, a virtual environment, a Python interpreter, or - \
-(standard input to standard output). With none: $VIRTUAL_ENV, the python3 on PATH, /opt/dynamo/venv, in that order";
+const TARGET_HELP: &str = "A file, a package or site-packages folder, a virtual environment, a Python interpreter, or `-` \
+(standard input to standard output) [default: the first of $VIRTUAL_ENV, the python3 on PATH and /opt/dynamo/venv that has \
+Dynamo]";
 
-const SMOKE_TARGET_HELP: &str = "A virtual environment, a Python interpreter, a site-packages folder, or a file in one. \
-With none: $VIRTUAL_ENV, the python3 on PATH, /opt/dynamo/venv, in that order";
+const SMOKE_TARGET_HELP: &str = "A virtual environment, a Python interpreter, a site-packages folder, or a file in one \
+[default: the first of $VIRTUAL_ENV, the python3 on PATH and /opt/dynamo/venv that has NIXL]";
 
-/// Makes an installed NVIDIA Dynamo honour NIXL_BACKEND, and proves with a real transfer that the backend works.
+/// Make an installed NVIDIA Dynamo honour NIXL_BACKEND, and prove with a real transfer that the backend works
 #[derive(Debug, Parser)]
 #[command(name = "nixl-retrofit", version, after_help = EXAMPLES, max_term_width = 110, disable_help_subcommand = true)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -53,48 +56,48 @@ pub enum Command {
     #[command(after_help = "\
 Examples:
   RUN nixl-retrofit apply --smoke require                  in a Dockerfile
-  nixl-retrofit apply --smoke off /usr/bin/python3.12      patch only
-  nixl-retrofit apply --allow UCX --on-unknown error FILE  any name but UCX is an error
+  nixl-retrofit apply --smoke off /usr/bin/python3.12      patch without a transfer
+  nixl-retrofit apply --allow UCX --on-unknown error FILE  raise ValueError for any name but UCX
   nixl-retrofit apply - < __init__.py > patched.py")]
     Apply(ApplyArgs),
-    /// The dry run: show the diff, write nothing; exit status 1 when something would change
+    /// Show the diff and write nothing; exit with status 1 when a file would change
     #[command(after_help = "\
 Examples:
   nixl-retrofit check || echo 'the base image is not patched'
   nixl-retrofit check /opt/dynamo/venv > nixl.patch; patch -d / -p1 < nixl.patch
   nixl-retrofit check --output-format json | jq '.files[].status'")]
     Check(CheckArgs),
-    /// Restore the original bytes, checked by their SHA-256
+    /// Restore the original bytes and verify their SHA-256
     #[command(after_help = "\
 Examples:
   nixl-retrofit revert /opt/dynamo/venv
   nixl-retrofit revert - < patched.py > original.py")]
     Revert(RevertArgs),
-    /// The transfer alone, with that environment's NIXL
+    /// Run the smoke transfer alone, with the NIXL of an environment
     #[command(after_help = "\
 Examples:
-  nixl-retrofit smoke                        the backends that NIXL_BACKEND chooses now
+  nixl-retrofit smoke                        test the backends that NIXL_BACKEND chooses
   nixl-retrofit smoke --backend UCX /opt/dynamo/venv
   UCX_TLS=tcp nixl-retrofit smoke --size 256M -v
   nixl-retrofit smoke --backend LIBFABRIC --require-fabric efa
-  nixl-retrofit smoke --memory vram:0        from GPU memory to GPU memory
+  nixl-retrofit smoke --memory vram:0        transfer from GPU memory to GPU memory
   nixl-retrofit smoke --output-format json | jq '.smoke | {status, fabric}'
 
-Between two machines, each with the same token in a file (openssl rand -hex 32 > token):
+Between two machines that have the same token in a file (openssl rand -hex 32 > token):
   nixl-retrofit smoke --listen 0.0.0.0:7000 --token-file token                        on node-a
   nixl-retrofit smoke --connect node-a:7000 --token-file token --backend LIBFABRIC    on node-b
-Both print the same result. What the listening end does not name, the connecting one decides: backends, size,
-iterations; the shorter --timeout and the stricter --require-fabric count.")]
+Both ends print the same result. The connecting end chooses the backends, the size and the iterations unless
+the listening end names them. The shorter --timeout and the stricter --require-fabric count.")]
     Smoke(SmokeArgs),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Example:
   nixl-retrofit completions bash > /etc/bash_completion.d/nixl-retrofit")]
     Completions {
-        /// The shell
+        /// Write the script for this shell
         shell: Shell,
     },
-    /// One side of a transfer; started by the supervisor, never by hand
+    /// Run one side of a transfer (started by the supervisor, never by hand)
     #[command(name = WORKER_COMMAND, hide = true)]
     SmokeWorker,
 }
@@ -102,21 +105,21 @@ Example:
 /// Options of every subcommand.
 #[derive(Clone, Debug, Args)]
 pub struct OutputArgs {
-    /// How results are written to standard output
+    /// Write the report to standard output in this format
     #[arg(long, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
     pub output_format: OutputFormat,
-    /// Colours: auto means on a terminal, unless NO_COLOR is set
+    /// Colour the output; auto: on a terminal, or as NO_COLOR, FORCE_COLOR and CLICOLOR_FORCE say
     #[arg(long, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
     pub color: ColorChoice,
-    /// Say more: how the file was found, what was checked, what the worker processes saw
+    /// Show how the file was found, what was checked and what the worker processes got
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
-    /// Print nothing but errors; the exit status tells the rest
+    /// Print errors only
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 }
 
-/// The formats of standard output.
+/// The formats of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
     /// For people
@@ -125,19 +128,19 @@ pub enum OutputFormat {
     Json,
 }
 
-/// What the rewritten code shall do.
+/// What the patched code does.
 #[derive(Clone, Debug, Args)]
 pub struct PatchArgs {
-    /// The backend when the variable is unset, blank or names nothing allowed
+    /// Use this backend when the variable is unset, blank or names no allowed backend
     #[arg(long, default_value_t = Backend::Ucx, value_name = "NAME")]
     pub default_backend: Backend,
-    /// The backends that the variable may name
+    /// Allow the variable to name these backends
     #[arg(long, value_delimiter = ',', default_values_t = Backend::ALL, value_name = "NAME,NAME")]
     pub allow: Vec<Backend>,
-    /// What the patched code does with another name: warn and leave it out, or raise ValueError
+    /// Handle any other name in the variable this way
     #[arg(long, value_enum, default_value_t = OnUnknown::Fallback, value_name = "WHAT")]
     pub on_unknown: OnUnknown,
-    /// The environment variable that the patched code reads
+    /// Read this environment variable when an agent is created
     #[arg(long, default_value_t = EnvVar::default(), value_name = "NAME")]
     pub env_var: EnvVar,
 }
@@ -146,10 +149,14 @@ impl PatchArgs {
     /// The rule that these options describe.
     ///
     /// # Errors
-    /// Where the default backend is not among the allowed ones.
+    /// If the default backend is not an allowed one.
     pub fn rule(&self) -> Result<Rule> {
         if !self.allow.contains(&self.default_backend) {
-            bail!("--default-backend {} is not among those that --allow names", self.default_backend);
+            let (default, allowed) = (self.default_backend, backend::list(&self.allow));
+            bail!(
+                "`--default-backend {default}` is not one of `--allow {allowed}`\nhelp: add `{default}` to `--allow`, or \
+                 choose another default"
+            );
         }
         Ok(Rule {
             variable: self.env_var.clone(),
@@ -160,46 +167,47 @@ impl PatchArgs {
     }
 }
 
-/// How the transfer is made.
+/// What to transfer, and how.
 #[derive(Clone, Debug, Args)]
 pub struct TransferArgs {
-    /// The backends to test [default: what the patched code would choose now]. Of several: each alone, then both agents
-    /// with all of them, then against a target with UCX alone
+    /// Test these backends [default: those that the patched code would choose now]. Of several, test each alone, then
+    /// two agents with all of them, then an agent with all of them against one with UCX alone
     #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
     pub backend: Vec<Backend>,
-    /// The target's backends, where its agent has others: LIBFABRIC,UCX against UCX is Dynamo's frontend media loader
+    /// Give the target these backends [default: those of --backend]. LIBFABRIC,UCX against UCX is Dynamo's frontend
+    /// media loader
     #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
     pub peer_backend: Vec<Backend>,
-    /// What moves the bytes: the installed NIXL; UCX or libfabric themselves; auto: NIXL where it has a C API
+    /// Move the bytes with the installed NIXL, or with UCX or libfabric directly; auto: NIXL if it has a C API
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto, value_name = "ENGINE")]
     pub engine: EngineChoice,
-    /// Whose memory the payload lies in, on both sides: dram, the machine's; vram[:DEVICE], that of the GPU with this
-    /// number (0), for which NVIDIA's driver must be there: a container build never has it
+    /// Put the payload into host memory (dram) or into the memory of a GPU (vram, vram:N), on both sides. GPU memory
+    /// needs NVIDIA's driver, which a container build does not have
     #[arg(long, default_value_t = Memory::Dram, value_name = "MEMORY")]
     pub memory: Memory,
-    /// Payload in each direction, in bytes or with K, M, G (powers of 1024) [default: 64M]
+    /// Move this many bytes in each direction; K, M and G are powers of 1024 [default: 64M]
     #[arg(long, value_name = "BYTES")]
     pub size: Option<ByteSize>,
-    /// Large messages in each direction; the payload is divided among them [default: 4]
+    /// Divide the payload among this many large messages in each direction [default: 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub iterations: Option<u32>,
-    /// Deadline of one transfer, in seconds or with ms, s, m; also of the wait for the other end, with --listen and
+    /// Limit one transfer to this time, in seconds or with ms, s, m; limit the wait for the peer too, with --listen and
     /// --connect
     #[arg(long, default_value = "60s", value_name = "TIME")]
     pub timeout: Deadline,
-    /// NIXL's plugin folder [default: NIXL_PLUGIN_DIR, or the installed NIXL's own]
+    /// Load NIXL's plugins from this folder [default: $NIXL_PLUGIN_DIR, or the installed NIXL's own]
     #[arg(long, value_name = "DIR")]
     pub plugin_dir: Option<PathBuf>,
-    /// A folder with libfabric, libcudart or libhwloc; may be repeated. Searched first; then LD_LIBRARY_PATH, the
+    /// Search this folder first for libfabric, libcudart and libhwloc; repeatable. Then follow LD_LIBRARY_PATH, the
     /// loader's own places (ldconfig), /opt/amazon/efa/lib and lib64, /usr/local/cuda*/lib64, and the folders
     /// nvidia/*/lib and PREFIX/lib of the environment's wheels
     #[arg(long, value_name = "DIR")]
     pub library_path: Vec<PathBuf>,
-    /// What must have carried the bytes, as the running library states it; anything else is a failure. Of several
-    /// backends it is demanded of the first one alone and of the agents with all
+    /// Fail unless this fabric carried the bytes, as the running library states it. Of several backends, this concerns
+    /// the first one alone and the agents with all of them
     #[arg(long, value_enum, default_value_t = RequiredFabric::Any, value_name = "FABRIC")]
     pub require_fabric: RequiredFabric,
-    /// A fault that one worker commits on purpose (for tests)
+    /// Make one worker commit this fault (for tests)
     #[arg(long, hide = true, value_name = "FAULT")]
     pub fault: Option<Fault>,
 }
@@ -208,16 +216,18 @@ impl TransferArgs {
     /// What these options ask for.
     ///
     /// # Errors
-    /// Where they make no transfer possible.
+    /// If they contradict each other, or name a folder that does not exist.
     pub fn options(&self) -> Result<TransferOptions> {
         if self.engine == EngineChoice::Native && !self.peer_backend.is_empty() {
-            bail!("--peer-backend needs NIXL's agents, and --engine native has none; leave one of them away");
+            bail!(
+                "`--peer-backend` needs NIXL's agents, and `--engine native` creates none\nhelp: drop one of the two"
+            );
         }
-        if let Some(folder) = self.plugin_dir.as_ref().filter(|folder| !folder.is_dir()) {
-            bail!("--plugin-dir {}: no such folder", folder.display());
-        }
-        if let Some(folder) = self.library_path.iter().find(|folder| !folder.is_dir()) {
-            bail!("--library-path {}: no such folder", folder.display());
+        let named = self.plugin_dir.iter().map(|folder| ("--plugin-dir", folder));
+        for (option, folder) in named.chain(self.library_path.iter().map(|folder| ("--library-path", folder))) {
+            if !folder.is_dir() {
+                bail!("`{option} {}`: no such directory", folder.display());
+            }
         }
         Ok(TransferOptions {
             backends: self.backend.clone(),
@@ -238,30 +248,34 @@ impl TransferArgs {
 /// The transfer between two machines.
 #[derive(Clone, Debug, Args)]
 pub struct MachinesArgs {
-    /// Be the target for a peer on another machine, one: wait for it at this address, port 0 being any free one, until
-    /// --timeout is over. Other interfaces than the loopback need a token
+    /// Be the target: wait at this address for exactly one peer, until --timeout is over; port 0 is any free one.
+    /// An address other than a loopback one needs a token
     #[arg(long, group = "end", value_name = "ADDR:PORT")]
     pub listen: Option<Address>,
-    /// Be the initiator, with the target on the machine that listens there; it may start later, until --timeout is over
+    /// Be the initiator: connect to the machine that listens there. It may start later, until --timeout is over
     #[arg(long, group = "end", value_name = "ADDR:PORT")]
     pub connect: Option<Address>,
-    /// A file with the secret that both ends share; its text is taken without the newline at the end. It is not sent:
-    /// each end proves that it has it [default: the environment variable NIXL_RETROFIT_TOKEN]
+    /// Read the shared secret from this file [default: the value of $NIXL_RETROFIT_TOKEN]. It is never sent: each end
+    /// proves that it has it. A newline at its end is ignored
     #[arg(long, requires = "end", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 }
 
-/// Which end of a transfer between two machines this is, and where they meet.
-#[derive(Clone, Debug)]
-pub enum End {
-    /// The target's.
-    Listen(Address),
-    /// The initiator's.
-    Connect(Address),
+impl Cli {
+    /// How to report; None for subcommands that report nothing.
+    pub(crate) fn output(&self) -> Option<&OutputArgs> {
+        match &self.command {
+            Command::Apply(args) => Some(&args.output),
+            Command::Check(args) => Some(&args.output),
+            Command::Revert(args) => Some(&args.output),
+            Command::Smoke(args) => Some(&args.output),
+            Command::Completions { .. } | Command::SmokeWorker => None,
+        }
+    }
 }
 
 impl MachinesArgs {
-    /// None where both ends are on this machine.
+    /// Which end this is; None if both are on this machine.
     pub fn end(&self) -> Option<End> {
         let listen = self.listen.clone().map(End::Listen);
         listen.or_else(|| self.connect.clone().map(End::Connect))
@@ -271,19 +285,19 @@ impl MachinesArgs {
 /// `apply`.
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
-    /// What to work on.
+    /// The targets.
     #[arg(value_name = "TARGET", help = TARGET_HELP)]
     pub targets: Vec<PathBuf>,
-    /// What the rewritten code does.
+    /// What the patched code does.
     #[command(flatten)]
     pub patch: PatchArgs,
-    /// The transfer afterwards: auto skips it, and says why, where there is no NIXL
+    /// Run the smoke transfer afterwards
     #[arg(long, value_enum, default_value_t = SmokeWhen::Auto, value_name = "WHEN")]
     pub smoke: SmokeWhen,
-    /// How the transfer is made.
+    /// What to transfer, and how.
     #[command(flatten)]
     pub transfer: TransferArgs,
-    /// How results are written.
+    /// How to report.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -291,24 +305,24 @@ pub struct ApplyArgs {
 /// Whether `apply` ends with a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SmokeWhen {
-    /// When the environment has a NIXL that can do it
+    /// Run it if the environment has a NIXL that can do it, and report why not otherwise
     Auto,
-    /// Always; exit status 1 when it cannot be made
+    /// Run it, and exit with status 1 if it cannot be made
     Require,
-    /// Never
+    /// Do not run it
     Off,
 }
 
 /// `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// What to work on.
+    /// The targets.
     #[arg(value_name = "TARGET", help = TARGET_HELP)]
     pub targets: Vec<PathBuf>,
-    /// What the rewritten code does.
+    /// What the patched code does.
     #[command(flatten)]
     pub patch: PatchArgs,
-    /// How results are written.
+    /// How to report.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -316,10 +330,10 @@ pub struct CheckArgs {
 /// `revert`.
 #[derive(Debug, Args)]
 pub struct RevertArgs {
-    /// What to work on.
+    /// The targets.
     #[arg(value_name = "TARGET", help = TARGET_HELP)]
     pub targets: Vec<PathBuf>,
-    /// How results are written.
+    /// How to report.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -327,21 +341,21 @@ pub struct RevertArgs {
 /// `smoke`.
 #[derive(Debug, Args)]
 pub struct SmokeArgs {
-    /// Whose NIXL to use.
+    /// The environment with the NIXL to use.
     #[arg(value_name = "TARGET", help = SMOKE_TARGET_HELP)]
     pub target: Option<PathBuf>,
     /// The transfer between two machines.
     #[command(flatten)]
     pub machines: MachinesArgs,
-    /// How the transfer is made.
+    /// What to transfer, and how.
     #[command(flatten)]
     pub transfer: TransferArgs,
-    /// How results are written.
+    /// How to report.
     #[command(flatten)]
     pub output: OutputArgs,
 }
 
-/// A number of bytes.
+/// A number of bytes, from 1 to 2^40.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteSize(pub u64);
 
@@ -349,7 +363,7 @@ impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let hint = "write bytes, or a number with K, M or G: 65536, 64K, 64M, 1G";
+        let hint = "expected bytes, or a number with K, M or G: 65536, 64K, 64M, 1G";
         let upper = text.trim().to_ascii_uppercase();
         let body = upper.strip_suffix("IB").or_else(|| upper.strip_suffix('B')).unwrap_or(&upper);
         let (digits, shift) = match body.as_bytes().last() {
@@ -359,15 +373,15 @@ impl FromStr for ByteSize {
             _ => (body, 0),
         };
         let number: u64 = digits.parse().map_err(|_| hint.to_string())?;
-        let bytes = number.checked_mul(1 << shift).ok_or("too large")?;
+        let bytes = number.checked_mul(1 << shift).ok_or("expected 1 byte to 1 TiB")?;
         if !(1..=1 << 40).contains(&bytes) {
-            return Err("between 1 byte and 1 TiB".into());
+            return Err("expected 1 byte to 1 TiB".into());
         }
         Ok(ByteSize(bytes))
     }
 }
 
-/// How long something may take.
+/// A time limit, from 1 ms to 24 hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(pub Duration);
 
@@ -375,7 +389,7 @@ impl FromStr for Deadline {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let hint = "write seconds, or a number with ms, s or m: 60, 500ms, 2m";
+        let hint = "expected seconds, or a number with ms, s or m: 60, 500ms, 2m";
         let text = text.trim();
         let (digits, unit_ms) = if let Some(digits) = text.strip_suffix("ms") {
             (digits, 1.0)
@@ -389,7 +403,7 @@ impl FromStr for Deadline {
         let number: f64 = digits.trim().parse().map_err(|_| hint.to_string())?;
         let milliseconds = number * unit_ms;
         if !(1.0..=86_400_000.0).contains(&milliseconds) {
-            return Err("between 1 ms and 24 hours".into());
+            return Err("expected 1 ms to 24 hours".into());
         }
         Ok(Deadline(Duration::from_secs_f64(milliseconds / 1000.0)))
     }

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-/// The three answers a run can give (design: the table "Exit status").
+/// How a run ended, as README's table of exit statuses has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExitStatus {
-    /// 0: everything is as it should be; `check` found nothing to change, the transfer passed.
+    /// 0: nothing to change, or changed; the transfer passed or was skipped by choice.
     Success = 0,
-    /// 1: `check` would change a file, or the transfer failed.
+    /// 1: `check` would change a file, the transfer failed, or files were changed and something after that failed.
     Findings = 1,
     /// 2: usage, nothing found, source not understood, I/O. Nothing was changed.
     Error = 2,

@@ -22,9 +22,10 @@ use std::process::ExitCode;
 pub use cli::Cli;
 pub use exit_status::ExitStatus;
 
-/// Runs the program that a command line asks for.
+/// Runs a parsed command line.
 ///
-/// `exit` ends the process: commands that read Python source call it from the thread that did the work.
+/// `exit` has to end the process. Commands that parse Python call it from the thread that did the work, which saves the
+/// time to free that thread's memory.
 pub fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitCode {
     commands::run(cli, exit).into()
 }

@@ -1,4 +1,4 @@
-//! The program: see the library.
+//! Parses the command line and runs it: see the library.
 
 use std::process::{self, ExitCode};
 

@@ -255,5 +255,5 @@ fn a_pair_of_backends_without_agents() {
     let path = environment.path().to_str().unwrap();
     let output = run(["smoke", "--engine", "native", "--backend", "LIBFABRIC", "--peer-backend", "UCX", path]);
     assert_eq!(status(&output), 2);
-    assert!(stderr(&output).contains("--peer-backend needs NIXL's agents"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("`--peer-backend` needs NIXL's agents"), "{}", stderr(&output));
 }

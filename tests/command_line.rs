@@ -136,3 +136,36 @@ fn without_the_c_api_and_any_library_the_transfer_is_skipped_unless_it_is_requir
     let (code, document) = run_json(["apply".as_ref(), "--smoke=require".as_ref(), site.path().as_os_str()]);
     assert_eq!((code, &document["smoke"]["status"]), (1, &"failed".into()), "{document:#}");
 }
+
+#[test]
+fn variables_force_colour_unless_another_forbids_it() {
+    let site = site_packages();
+    let coloured = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = program();
+        command.arg("check").args(arguments).arg(site.path()).envs(variables.iter().copied());
+        stdout(&command.output().unwrap()).contains('\u{1b}')
+    };
+    assert!(coloured(&[("FORCE_COLOR", "1")], &[]) && coloured(&[("CLICOLOR_FORCE", "1")], &[]));
+    assert!(!coloured(&[("FORCE_COLOR", "0")], &[]) && !coloured(&[("FORCE_COLOR", "")], &[]));
+    for variable in ["FORCE_COLOR", "CLICOLOR_FORCE"] {
+        assert!(!coloured(&[(variable, "1"), ("NO_COLOR", "1")], &[]), "{variable}");
+        assert!(!coloured(&[(variable, "1")], &["--color=never"]), "{variable}");
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_after_a_change_is_no_error_without_one() {
+    let site = site_packages();
+    let to_full_disk = |command: &str, arguments: &[&str]| {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = program().arg(command).args(arguments).arg(site.path()).stdout(full).output().unwrap();
+        let words = stderr(&output);
+        assert_eq!(words.matches("error:").count(), 1, "{words}");
+        status(&output)
+    };
+    assert_eq!(to_full_disk("check", &[]), 2, "nothing was changed");
+    assert_eq!(to_full_disk("apply", &["--smoke=off"]), 1);
+    assert_eq!(to_full_disk("revert", &[]), 1);
+    assert_eq!(to_full_disk("apply", &[]), 1, "before the transfer");
+    assert_eq!(to_full_disk("revert", &["--output-format=json"]), 1);
+}

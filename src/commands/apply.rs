@@ -11,11 +11,11 @@ use crate::patching;
 use crate::report::Report;
 use crate::report::file::FileStatus;
 
-/// Patches, then proves.
+/// Patches the targets, then proves them.
 pub(super) fn run(args: &ApplyArgs, process: &Process) -> Result<ExitStatus> {
     let mut report = Report::new("apply");
     let stdin = patching::is_standard_input(&args.targets);
-    let console = Console::new(&args.output, &process.variables, matches!(stdin, Ok(true)));
+    let console = Console::new(&args.output, matches!(stdin, Ok(true)));
     let outcome = stdin.and_then(|stdin| {
         if stdin { standard_input(args, &console, &mut report) } else { apply(args, process, &console, &mut report) }
     });
@@ -24,10 +24,13 @@ pub(super) fn run(args: &ApplyArgs, process: &Process) -> Result<ExitStatus> {
 
 fn standard_input(args: &ApplyArgs, console: &Console, report: &mut Report) -> Result<ExitStatus> {
     if args.output.output_format == OutputFormat::Json {
-        bail!("with - standard output carries the rewritten source; leave --output-format json away, or use check -");
+        bail!(
+            "with `-`, standard output carries the patched source, not a JSON document\nhelp: drop `--output-format json`, \
+             or run `check -`"
+        );
     }
     if args.smoke == SmokeWhen::Require {
-        bail!("with - there is no environment to make a transfer in; leave --smoke require away");
+        bail!("with `-`, there is no environment to make a transfer in\nhelp: drop `--smoke require`");
     }
     let rule = args.patch.rule()?;
     let content = patching::read_standard_input()?;

@@ -1,4 +1,4 @@
-//! `check`: the dry run.
+//! `check`: show what `apply` would change.
 
 use anyhow::Result;
 
@@ -9,11 +9,11 @@ use crate::exit_status::ExitStatus;
 use crate::patching;
 use crate::report::Report;
 
-/// Shows what `apply` would change; writes nothing.
+/// Shows the diff and writes nothing.
 pub(super) fn run(args: &CheckArgs, process: &Process) -> Result<ExitStatus> {
     let mut report = Report::new("check");
     let outcome = check(args, process, &mut report);
-    Console::new(&args.output, &process.variables, false).finish(report, outcome)
+    Console::new(&args.output, false).finish(report, outcome)
 }
 
 fn check(args: &CheckArgs, process: &Process, report: &mut Report) -> Result<ExitStatus> {
@@ -24,6 +24,5 @@ fn check(args: &CheckArgs, process: &Process, report: &mut Report) -> Result<Exi
         let planned = patching::plan(process.targets(&args.targets), &rule, &mut report.files)?;
         report.files.extend(planned.into_iter().map(|planned| planned.report));
     }
-    let changes = report.files.iter().any(|file| !file.diff.is_empty());
-    Ok(if changes { ExitStatus::Findings } else { ExitStatus::Success })
+    Ok(if report.has_changes() { ExitStatus::Findings } else { ExitStatus::Success })
 }

@@ -1,4 +1,4 @@
-//! `completions`: a script for a shell.
+//! `completions`: print a completion script.
 
 use std::io::{self, Write};
 

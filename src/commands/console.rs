@@ -1,127 +1,174 @@
 //! What is printed, and where: results on standard output, progress and log on standard error.
 
-use std::cell::Cell;
-use std::io::{self, IsTerminal, Write};
+use std::cell::{Cell, RefCell};
+use std::io::{self, Write};
+use std::time::Duration;
 
+use anstream::AutoStream;
 use anyhow::Result;
-use clap::ColorChoice;
+use indicatif::{ProgressBar, ProgressStyle};
 
+use super::message;
 use crate::cli::{OutputArgs, OutputFormat};
-use crate::environment::variables::Variables;
 use crate::exit_status::ExitStatus;
-use crate::report::text::TextOptions;
+use crate::report::text::Page;
 use crate::report::{Report, json, text};
+use crate::smoke::two_machines::Observer;
+
+/// How often the spinner turns. The transfer needs the processors more than it does.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Prints for one run.
 pub(super) struct Console<'a> {
     options: &'a OutputArgs,
-    variables: &'a Variables,
     /// Standard output carries a source text; the report goes to standard error.
     source_on_stdout: bool,
     shown_files: Cell<usize>,
+    spinner: RefCell<Option<ProgressBar>>,
 }
 
 impl<'a> Console<'a> {
     /// A console with these options.
-    pub(super) fn new(options: &'a OutputArgs, variables: &'a Variables, source_on_stdout: bool) -> Self {
-        Console { options, variables, source_on_stdout, shown_files: Cell::new(0) }
+    pub(super) fn new(options: &'a OutputArgs, source_on_stdout: bool) -> Self {
+        Console { options, source_on_stdout, shown_files: Cell::new(0), spinner: RefCell::new(None) }
     }
 
-    /// Shows what became of the files, before something begins that takes longer. One document is printed at the end.
+    /// Shows the files of the report now, before something that takes longer. JSON is one document, printed at the end.
     ///
     /// # Errors
-    /// Where standard output is closed or full.
+    /// If standard output cannot be written to.
     pub(super) fn show_files(&self, report: &Report) -> Result<()> {
         if self.options.output_format != OutputFormat::Text || self.options.quiet {
             return Ok(());
         }
-        let text = text::render_files(&report.files[self.shown_files.get()..], self.text_options());
+        let mut page = self.page();
+        text::files(&mut page, &report.files[self.shown_files.get()..], self.is_verbose());
         self.shown_files.set(report.files.len());
-        self.write(&text)
+        self.write(page.as_bytes())
     }
 
-    /// Ends a run: prints the report and gives the exit status.
+    /// Ends a run: prints its error and its report, and returns the exit status.
     ///
     /// # Errors
-    /// Where standard output is closed or full.
+    /// If the report cannot be written, and the run changed no file.
     pub(super) fn finish(&self, mut report: Report, outcome: Result<ExitStatus>) -> Result<ExitStatus> {
-        let status = match outcome {
-            Ok(status) => status,
-            Err(error) => {
-                report.error = Some(format!("{error:#}"));
-                ExitStatus::Error
-            }
-        };
+        let changed = report.changed_files();
+        // `ExitStatus::Error` promises that nothing was changed.
+        let worst = if changed { ExitStatus::Findings } else { ExitStatus::Error };
+        let status = outcome.unwrap_or_else(|error| {
+            report.error = Some(format!("{error:#}"));
+            message::error(&error);
+            worst
+        });
         report.exit_status = status.code();
-        if let Some(error) = &report.error {
-            eprintln!("nixl-retrofit: error: {error}");
+        match self.show(&report) {
+            Ok(()) => Ok(status),
+            Err(error) if changed => {
+                // The error of the run may have been this one.
+                if report.error.is_none() {
+                    message::error(&error);
+                }
+                Ok(worst)
+            }
+            Err(error) => Err(error),
         }
+    }
+
+    fn show(&self, report: &Report) -> Result<()> {
         match self.options.output_format {
-            OutputFormat::Json => self.write(json::render(&report)?.as_bytes())?,
-            OutputFormat::Text if self.options.quiet => {}
+            OutputFormat::Json => self.write(json::render(report)?.as_bytes()),
+            OutputFormat::Text if self.options.quiet => Ok(()),
             OutputFormat::Text => {
-                self.show_files(&report)?;
-                self.write(&text::render_smokes(&report.smokes, self.text_options()))?;
+                self.show_files(report)?;
+                let mut page = self.page();
+                text::smokes(&mut page, &report.smokes, self.is_verbose());
+                self.write(page.as_bytes())
             }
         }
-        Ok(status)
     }
 
     /// Writes a source text to standard output.
     ///
     /// # Errors
-    /// Where standard output is closed or full.
+    /// If standard output cannot be written to.
     pub(super) fn source(&self, bytes: &[u8]) -> Result<()> {
         io::stdout().write_all(bytes)?;
         Ok(io::stdout().flush()?)
     }
 
-    /// A line that is replaced by the next one, on a terminal only; an empty one clears it.
+    /// Shows a spinner with this text, on a terminal only.
     pub(super) fn progress(&self, line: &str) {
-        if self.options.quiet || !io::stderr().is_terminal() {
-            return;
-        }
-        eprint!("\r\x1b[K{line}");
-        let _ = io::stderr().flush();
-    }
-
-    /// A line of the log.
-    pub(super) fn log(&self, line: &str) {
         if self.options.quiet {
             return;
         }
-        self.progress("");
-        eprintln!("nixl-retrofit: {line}");
+        self.spinner.borrow_mut().get_or_insert_with(spinner).set_message(line.to_string());
     }
 
-    /// What is being done now: progress, and with -v a line of the log.
-    pub(super) fn step(&self, line: &str) {
-        if self.options.verbose > 0 {
+    /// Removes the spinner.
+    pub(super) fn end_progress(&self) {
+        if let Some(spinner) = self.spinner.take() {
+            spinner.finish_and_clear();
+        }
+    }
+
+    fn page(&self) -> Page {
+        Page::new(if self.source_on_stdout {
+            AutoStream::choice(&io::stderr())
+        } else {
+            AutoStream::choice(&io::stdout())
+        })
+    }
+
+    fn is_verbose(&self) -> bool {
+        self.options.verbose > 0
+    }
+
+    /// Writes bytes as they are: the page has the styles that the stream takes.
+    fn write(&self, bytes: &[u8]) -> Result<()> {
+        if self.source_on_stdout {
+            return Ok(io::stderr().write_all(bytes)?);
+        }
+        match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
+            // A reader such as `head` has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            outcome => Ok(outcome?),
+        }
+    }
+}
+
+impl Observer for Console<'_> {
+    /// Progress, and with -v a line of the log.
+    fn stage(&self, line: &str) {
+        if self.is_verbose() {
             self.log(line);
         } else {
             self.progress(line);
         }
     }
 
-    fn write(&self, bytes: &[u8]) -> Result<()> {
-        if self.source_on_stdout {
-            return Ok(io::stderr().write_all(bytes)?);
+    fn log(&self, line: &str) {
+        if self.options.quiet {
+            return;
         }
-        match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
-            // A reader such as `head` that has seen enough is no fault.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            outcome => Ok(outcome?),
+        match &*self.spinner.borrow() {
+            Some(spinner) => spinner.suspend(|| message::log(line)),
+            None => message::log(line),
         }
     }
 
-    fn text_options(&self) -> TextOptions {
-        let terminal = if self.source_on_stdout { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
-        let no_color = self.variables.non_empty("NO_COLOR").is_some();
-        let color = match self.options.color {
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-            ColorChoice::Auto => terminal && !no_color && self.variables.get("TERM").is_none_or(|term| term != "dumb"),
-        };
-        TextOptions { color, verbose: self.options.verbose > 0 }
+    fn done(&self) {
+        self.end_progress();
     }
+}
+
+/// indicatif draws on standard error, and only if that is a terminal; only then is a thread needed to turn it.
+fn spinner() -> ProgressBar {
+    let spinner = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+        spinner.set_style(style);
+    }
+    if !spinner.is_hidden() {
+        spinner.enable_steady_tick(TICK);
+    }
+    spinner
 }

@@ -1,16 +1,16 @@
 //! The subcommands, one a file: each wires the rooms of the house together. Only here is anything printed.
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stderr, reason = "this room prints, and no other")]
 
 mod apply;
 mod check;
+mod color;
 mod completions;
 mod console;
+mod message;
 mod process;
 mod revert;
 mod smoke;
 mod transfer;
-mod two_machines;
 
 use std::convert::Infallible;
 use std::thread;
@@ -23,9 +23,12 @@ use crate::smoke::worker;
 use crate::threads;
 use process::Process;
 
-/// Runs the program; returns its exit status, where it does not end it with `exit`.
+/// Runs the program; returns its exit status, unless it ends the process with `exit`.
 pub(crate) fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
     let process = Process::current();
+    if let Some(output) = cli.output() {
+        color::set(output.color, &process.variables);
+    }
     let outcome = match cli.command {
         Command::Apply(args) => with_large_stack(move || apply::run(&args, &process), exit),
         Command::Check(args) => with_large_stack(move || check::run(&args, &process), exit),
@@ -41,13 +44,13 @@ pub(crate) fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
 
 fn conclude(outcome: Result<ExitStatus>) -> ExitStatus {
     outcome.unwrap_or_else(|error| {
-        eprintln!("nixl-retrofit: error: {error:#}");
+        message::error(&error);
         ExitStatus::Error
     })
 }
 
-/// Runs what reads Python source on a thread with room for deep trees, which ends the program: giving that much memory
-/// back piece by piece would take longer (a few per cent of `check`, measured).
+/// Runs what parses Python on a thread with room for deep trees. That thread ends the process: freeing the trees piece
+/// by piece takes a few per cent of `check` (measured).
 fn with_large_stack(
     work: impl FnOnce() -> Result<ExitStatus> + Send + 'static,
     exit: fn(ExitStatus) -> Infallible,
@@ -57,7 +60,7 @@ fn with_large_stack(
         exit(conclude(work()))
     };
     let thread =
-        thread::Builder::new().stack_size(threads::STACK_BYTES).spawn(work).context("no thread can be started")?;
-    // It only ends without ending the program by a panic, which has printed its own message.
+        thread::Builder::new().stack_size(threads::STACK_BYTES).spawn(work).context("cannot start a thread")?;
+    // It returns only by a panic, which has printed its own message.
     thread.join().map_or(Ok(ExitStatus::Error), |never| match never {})
 }

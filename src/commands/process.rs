@@ -21,7 +21,7 @@ pub(super) struct Process {
 impl Process {
     /// Reads them.
     pub(super) fn current() -> Process {
-        // Where the program's file was replaced while it runs, the kernel still has it under this name.
+        // The kernel keeps a replaced program under this name (proc(5)).
         let replaced = || PathBuf::from("/proc/self/exe");
         Process {
             program: env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(replaced),

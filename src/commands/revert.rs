@@ -1,4 +1,4 @@
-//! `revert`: the original bytes again.
+//! `revert`: restore the original bytes.
 
 use anyhow::Result;
 
@@ -13,7 +13,7 @@ use crate::report::Report;
 pub(super) fn run(args: &RevertArgs, process: &Process) -> Result<ExitStatus> {
     let mut report = Report::new("revert");
     let stdin = patching::is_standard_input(&args.targets);
-    let console = Console::new(&args.output, &process.variables, matches!(stdin, Ok(true)));
+    let console = Console::new(&args.output, matches!(stdin, Ok(true)));
     let outcome = stdin.and_then(|stdin| {
         if stdin {
             console.source(&patching::revert_text(&patching::read_standard_input()?)?)?;

@@ -4,17 +4,17 @@ use anyhow::{Result, anyhow};
 
 use super::console::Console;
 use super::process::Process;
-use super::{transfer, two_machines};
+use super::transfer;
 use crate::choice::rule::Rule;
 use crate::cli::SmokeArgs;
 use crate::environment::python::target;
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
-use crate::smoke::series;
+use crate::smoke::{series, two_machines};
 
 /// Runs the transfer with the environment's NIXL.
 pub(super) fn run(args: &SmokeArgs, process: &Process) -> Result<ExitStatus> {
-    let console = Console::new(&args.output, &process.variables, false);
+    let console = Console::new(&args.output, false);
     let mut report = Report::new("smoke");
     let outcome = smoke(args, process, &console, &mut report);
     console.finish(report, outcome)
@@ -29,10 +29,13 @@ fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Re
         })?,
     };
     let place = transfer::place(&environment, process);
-    // A transfer that cannot be tried at all is no failed one.
+    // A transfer that cannot be tried at all is an error, not a failed transfer.
     series::usable(&place, &options).map_err(|reason| anyhow!("{reason}"))?;
-    if let Some(end) = args.machines.end() {
-        return two_machines::run(&place, &options, &args.machines, &end, console, report);
-    }
-    Ok(transfer::run(&place, &options, &Rule::default(), true, console, report))
+    let Some(end) = args.machines.end() else {
+        return Ok(transfer::run(&place, &options, &Rule::default(), true, console, report));
+    };
+    let token_file = args.machines.token_file.as_deref();
+    let add = &mut |smoke| report.add_smoke(smoke);
+    let passed = two_machines::run(&place, &options, &end, token_file, console, add)?;
+    Ok(if passed { ExitStatus::Success } else { ExitStatus::Findings })
 }

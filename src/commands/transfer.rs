@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use super::console::Console;
 use super::process::Process;
-use crate::choice::backend::{self, Backend};
 use crate::choice::rule::Rule;
 use crate::environment::python::target::Environment;
-use crate::environment::variables::Variables;
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
 use crate::smoke::plan::options::TransferOptions;
@@ -24,16 +22,7 @@ pub(super) fn place(environment: &Environment, process: &Process) -> Place {
     }
 }
 
-/// The backends to test: those named, or those that the rule chooses now.
-pub(super) fn backends(options: &TransferOptions, rule: &Rule, variables: &Variables) -> Vec<Backend> {
-    if !options.backends.is_empty() {
-        return backend::distinct(&options.backends);
-    }
-    let value = variables.get(rule.variable.as_str()).map(|value| value.to_string_lossy());
-    rule.choose(value.as_deref()).backends
-}
-
-/// Makes the transfers. Where none can be made, that is a failure if `required`, and said to be skipped if not.
+/// Makes the transfers. If none can be made, reports a failure if `required`, and a skipped transfer otherwise.
 pub(super) fn run(
     place: &Place,
     options: &TransferOptions,
@@ -42,7 +31,7 @@ pub(super) fn run(
     console: &Console,
     report: &mut Report,
 ) -> ExitStatus {
-    let backends = backends(options, rule, &place.variables);
+    let backends = series::backends(options, rule, &place.variables);
     let series = match Series::plan(place, options, &backends) {
         Ok(series) => series,
         Err(reason) => {
@@ -55,7 +44,7 @@ pub(super) fn run(
         &mut |plan| {
             let title = plan.pair.title();
             let smoke = transfer::run(plan, &mut |stage| console.progress(&format!("smoke {title}: {stage}")));
-            console.progress("");
+            console.end_progress();
             smoke
         },
         &mut |smoke| report.add_smoke(smoke),

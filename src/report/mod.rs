@@ -10,7 +10,7 @@ pub(crate) mod text;
 
 use serde::Serialize;
 
-use file::FileReport;
+use file::{FileReport, FileStatus};
 use smoke::{Smoke, SmokeStatus};
 
 /// The document that a run produces (`--output-format json` prints it as it is).
@@ -26,7 +26,7 @@ pub(crate) struct Report {
     pub command: &'static str,
     /// The exit status that the program ends with.
     pub exit_status: u8,
-    /// One entry a file looked at.
+    /// The files that were looked at.
     pub files: Vec<FileReport>,
     /// The last transfer that ran, or null.
     pub smoke: Option<Smoke>,
@@ -53,6 +53,16 @@ impl Report {
             smokes: Vec::new(),
             error: None,
         }
+    }
+
+    /// Whether a file would change or has changed.
+    pub(crate) fn has_changes(&self) -> bool {
+        self.files.iter().any(|file| !file.diff.is_empty())
+    }
+
+    /// Whether a file was changed.
+    pub(crate) fn changed_files(&self) -> bool {
+        self.files.iter().any(|file| matches!(file.status, FileStatus::Patched | FileStatus::Reverted))
     }
 
     /// Adds a transfer; the last one that ran is `smoke`.

@@ -21,6 +21,7 @@
 //! | `judge` | the verdict, and the description of a failure |
 //! | `ending` | how a transfer ended: what `supervise` hands to `judge` |
 //! | `transfer`, `series` | one transfer, several transfers |
+//! | `two_machines` | one end of the transfers between two machines |
 
 pub(crate) mod ending;
 pub(crate) mod engine;
@@ -33,5 +34,6 @@ pub(crate) mod plan;
 pub(crate) mod series;
 pub(crate) mod supervise;
 pub(crate) mod transfer;
+pub(crate) mod two_machines;
 pub(crate) mod wire;
 pub(crate) mod worker;

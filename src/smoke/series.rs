@@ -10,6 +10,7 @@ use super::plan::pair::Pair;
 use super::plan::plugins::PluginFolder;
 use super::plan::{Plan, seed};
 use crate::choice::backend::{self, Backend};
+use crate::choice::rule::Rule;
 use crate::environment::nixl::{self, NixlInstallation};
 use crate::environment::variables::Variables;
 use crate::report::smoke::{Failure, Smoke, SmokeStatus};
@@ -55,6 +56,15 @@ pub(crate) fn trials(backends: &[Backend], peer: &[Backend]) -> Vec<Trial> {
         trials.push(Trial { pair, principal: false });
     }
     trials
+}
+
+/// The backends to test: those that the options name, or those that the rule chooses now.
+pub(crate) fn backends(options: &TransferOptions, rule: &Rule, variables: &Variables) -> Vec<Backend> {
+    if !options.backends.is_empty() {
+        return backend::distinct(&options.backends);
+    }
+    let value = variables.get(rule.variable.as_str()).map(|value| value.to_string_lossy());
+    rule.choose(value.as_deref()).backends
 }
 
 /// The transfers to make, each with all that it needs.

@@ -22,7 +22,9 @@ pub(crate) fn program() -> Command {
     let variables = std::env::vars_os().map(|(name, _)| name);
     for name in variables.filter(|name| {
         let name = name.to_string_lossy();
-        ["NIXL_", "UCX_", "FI_", "PYTHON", "VIRTUAL_ENV", "NO_COLOR"].iter().any(|prefix| name.starts_with(prefix))
+        ["NIXL_", "UCX_", "FI_", "PYTHON", "VIRTUAL_ENV", "NO_COLOR", "FORCE_COLOR", "CLICOLOR"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
     }) {
         command.env_remove(name);
     }
@@ -190,4 +192,25 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// The program's command lines in a line of a shell script or a Dockerfile, each from `nixl-retrofit` on.
+pub(crate) fn command_lines(line: &str) -> Vec<Vec<String>> {
+    // What is no shell, a piece of YAML for example, has no command line of the program in it.
+    let words = shlex::split(line).unwrap_or_default();
+    let ends = ["|", "||", "&", "&&", ";", "<", ">"];
+    let starts = words.iter().enumerate().filter(|(_, word)| *word == "nixl-retrofit").map(|(start, _)| start);
+    let mut lines = Vec::new();
+    for start in starts {
+        let mut command = Vec::new();
+        for word in words[start..].iter().take_while(|word| !ends.contains(&word.as_str())) {
+            let ended = word.strip_suffix(';');
+            command.push(ended.unwrap_or(word).to_string());
+            if ended.is_some() {
+                break;
+            }
+        }
+        lines.push(command);
+    }
+    lines
 }

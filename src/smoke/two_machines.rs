@@ -1,0 +1,149 @@
+//! One end of the transfers between two machines: finds its peer, agrees with it, and runs what they agree on.
+
+use std::path::Path;
+
+use anyhow::{Result, anyhow, bail};
+
+use super::meeting::address::Address;
+use super::meeting::connect::connect;
+use super::meeting::connection::Connection;
+use super::meeting::listen::Listener;
+use super::meeting::terms::{self, Given};
+use super::meeting::token::{TOKEN_VARIABLE, Token};
+use super::plan::Plan;
+use super::plan::options::TransferOptions;
+use super::series::{self, Place, Series};
+use super::transfer;
+use crate::choice::backend::{self, Backend};
+use crate::choice::rule::Rule;
+use crate::report::smoke::{Failure, Smoke};
+use crate::report::stage::Stage;
+
+/// Which end of a transfer between two machines this is, and where they meet.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// The target, which waits at this address.
+    Listen(Address),
+    /// The initiator, which connects to this address.
+    Connect(Address),
+}
+
+/// Where a run tells its user what it does.
+pub(crate) trait Observer {
+    /// What it does now.
+    fn stage(&self, line: &str);
+    /// What the user has to know now.
+    fn log(&self, line: &str);
+    /// The last stage is over.
+    fn done(&self);
+}
+
+/// Finds the peer, and runs the transfers that both ends agree on; `report` takes each result. Returns whether none
+/// failed.
+///
+/// # Errors
+/// If this end cannot even try: no token where one is needed, or an address that it cannot use.
+pub(crate) fn run(
+    place: &Place,
+    options: &TransferOptions,
+    end: &End,
+    token_file: Option<&Path>,
+    observer: &dyn Observer,
+    report: &mut dyn FnMut(Smoke),
+) -> Result<bool> {
+    if matches!(end, End::Listen(_)) && !options.peer_backends.is_empty() {
+        bail!("the connecting end chooses `--peer-backend`\nhelp: name this end's backends with `--backend`");
+    }
+    let variable = place.variables.get(TOKEN_VARIABLE).map(Into::into);
+    let (token, warning) = Token::find(token_file, variable)?;
+    if let Some(warning) = warning {
+        observer.log(&format!("warning: {warning}"));
+    }
+    let backends = series::backends(options, &Rule::default(), &place.variables);
+    let series = Series::plan(place, options, &backends).map_err(|reason| anyhow!("{reason}"))?;
+    let peer = meet(end, token.as_ref(), options, observer)?;
+    observer.done();
+    let agreed = peer.and_then(|mut connection| {
+        let plans = agree(end, &mut connection, series.plans, options)?;
+        Ok((connection, plans))
+    });
+    match agreed {
+        Ok((mut connection, plans)) => {
+            Ok(series::try_all(&plans, |plan| transfer(plan, &mut connection, observer), report))
+        }
+        Err(failure) => {
+            // A listening end without `--backend` takes what the connecting one offers: it has no backends to report.
+            let named = matches!(end, End::Connect(_)) || !options.backends.is_empty();
+            report(not_begun(if named { &backends } else { &[] }, failure));
+            Ok(false)
+        }
+    }
+}
+
+fn meet(
+    end: &End,
+    token: Option<&Token>,
+    options: &TransferOptions,
+    observer: &dyn Observer,
+) -> Result<Result<Connection, Failure>> {
+    let limit = options.timeout;
+    match end {
+        End::Listen(address) => {
+            let listener = Listener::bind(address, token, limit)?;
+            observer.log(&format!("listening on {}", listener.address()));
+            observer.stage("smoke: waiting for the peer");
+            Ok(listener.wait(token, limit, &mut |line| observer.log(line)))
+        }
+        End::Connect(address) if address.port() == 0 => {
+            bail!("`--connect {address}` names no port\nhelp: name the port on which the other end listens")
+        }
+        End::Connect(address) => {
+            observer.stage(&format!("smoke: connecting to {address}"));
+            connect(address, token, limit, &mut |line| observer.log(line))
+        }
+    }
+}
+
+fn agree(
+    end: &End,
+    connection: &mut Connection,
+    plans: Vec<Plan>,
+    options: &TransferOptions,
+) -> Result<Vec<Plan>, Failure> {
+    match (end, plans.first()) {
+        (End::Listen(_), Some(template)) => {
+            let given = Given {
+                backends: backend::distinct(&options.backends),
+                size: options.size,
+                iterations: options.iterations,
+                engine: options.engine,
+            };
+            terms::accept(connection, template, &given)
+        }
+        _ => terms::offer(connection, plans),
+    }
+}
+
+fn transfer(plan: &Plan, connection: &mut Connection, observer: &dyn Observer) -> Smoke {
+    if connection.lost {
+        let failure = Failure {
+            stage: Stage::Handshake,
+            message: "the peer was lost during the transfer before this one".into(),
+            advice: "see why that one failed".into(),
+        };
+        return not_begun(&plan.pair.initiator, failure);
+    }
+    let title = plan.pair.title();
+    let smoke =
+        transfer::run_between(plan, connection, &mut |stage| observer.stage(&format!("smoke {title}: {stage}")));
+    observer.done();
+    smoke
+}
+
+/// A transfer that failed before it began.
+fn not_begun(backends: &[Backend], failure: Failure) -> Smoke {
+    let mut smoke = Smoke::nothing_observed(&backend::list(backends));
+    smoke.backend = smoke.backend.filter(|names| !names.is_empty());
+    smoke.failure = Some(failure);
+    smoke
+}
