@@ -86,8 +86,9 @@ Examples:
 Between two machines that have the same token in a file (openssl rand -hex 32 > token):
   nixl-retrofit smoke --listen 0.0.0.0:7000 --token-file token                        on node-a
   nixl-retrofit smoke --connect node-a:7000 --token-file token --backend LIBFABRIC    on node-b
-Both ends print the same result. The connecting end chooses the backends, the size and the iterations unless
-the listening end names them. The shorter --timeout and the stricter --require-fabric count.")]
+Both ends print the same result. The connecting end chooses the backends, the size and the
+iterations unless the listening end names them. The shorter --timeout and the stricter
+--require-fabric count.")]
     Smoke(SmokeArgs),
     /// Print a completion script for a shell
     #[command(after_help = "\

@@ -65,9 +65,11 @@ pub(crate) const ROOMS: &[Row] = &[
     // The rooms of smoke, declared. No room of smoke imports it.
     row(
         "smoke",
-        "smoke::series smoke::transfer smoke::judge smoke::ending smoke::supervise smoke::meeting smoke::worker \
+        "smoke::two_machines smoke::series smoke::transfer smoke::judge smoke::ending smoke::supervise smoke::meeting smoke::worker \
          smoke::engine smoke::launch smoke::observe smoke::wire smoke::plan",
     ),
+    // Finds the peer with `meeting`, then has the agreed transfers made.
+    row("smoke::two_machines", "smoke::series smoke::transfer smoke::meeting smoke::plan environment choice report"),
     // `python`: with no --backend, what the target's own file would choose.
     row(
         "smoke::series",

@@ -5,6 +5,7 @@ mod page;
 mod remarks;
 mod smokes;
 mod style;
+mod title;
 
 pub(crate) use files::files;
 pub(crate) use page::Page;

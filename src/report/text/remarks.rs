@@ -1,8 +1,8 @@
 //! What is said once for all transfers of a run: notes and warnings.
 
 use super::page::Page;
-use super::smokes::title;
 use super::style::{BOLD, WARNING};
+use super::title::title;
 use crate::report::smoke::{Smoke, SmokeStatus};
 
 /// A sentence, and the transfers that it is about.

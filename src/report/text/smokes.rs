@@ -3,6 +3,7 @@
 use super::page::Page;
 use super::remarks;
 use super::style::{BAD, BOLD, GOOD, WARNING};
+use super::title::title;
 use crate::report::smoke::{Failure, Smoke, SmokeEngine, SmokeStatus};
 
 /// Shows what became of the transfers; with `verbose`, what they used.
@@ -24,12 +25,6 @@ pub(crate) fn smokes(page: &mut Page, smokes: &[Smoke], verbose: bool) {
         }
     }
     remarks::show(page, smokes);
-}
-
-/// `LIBFABRIC,UCX to UCX`.
-pub(super) fn title(smoke: &Smoke) -> String {
-    let backend = smoke.backend.as_deref().unwrap_or("transfer");
-    smoke.peer_backend.as_ref().map_or_else(|| backend.into(), |peer| format!("{backend} to {peer}"))
 }
 
 fn passed(page: &mut Page, smoke: &Smoke) {

@@ -113,7 +113,7 @@ mod tests {
         assert!(without.advice.contains("no RDMA device"), "{}", without.advice);
         assert!(refused(Some(false)).advice.contains("may not open"));
         let usable = refused(Some(true));
-        assert!(usable.message.contains("infiniband: rdmap0s6;"), "{}", usable.message);
+        assert!(usable.message.contains("infiniband`: rdmap0s6;"), "{}", usable.message);
         assert!(
             usable.advice.contains("EFA installer's") && usable.advice.contains("locked memory"),
             "{}",

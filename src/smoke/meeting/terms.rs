@@ -218,7 +218,8 @@ fn plan(template: &Plan, choice: EngineChoice, transfer: &Offered) -> Result<Pla
 
 fn backends(names: &[String]) -> Result<Vec<Backend>, Rejection> {
     check_range("backends in one agent", names.len(), MAX_BACKENDS)?;
-    names.iter().map(|name| name.parse().map_err(rejection)).collect()
+    let backend = |name: &String| name.parse().map_err(|error| rejection(format!("`{name}`: {error}")));
+    names.iter().map(backend).collect()
 }
 
 /// Refuses a NIXL without the library that the engine needs.
