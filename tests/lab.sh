@@ -18,7 +18,7 @@ usage: tests/lab.sh env NIXL_VERSION [DYNAMO_VERSION]
        tests/lab.sh python
            a Python interpreter with pip, numpy, pydantic and a stand-in for torch
        tests/lab.sh libfabric
-           the folder with libfabric 2.1.0 and its providers (impi-rt), libcudart.so.13, and hwloc's library installed
+           the folder with libfabric 2.1.0 (impi-rt), its providers tcp and shm, and libcudart.so.13; installs libhwloc15
        tests/lab.sh debian13
            the root folder of a Debian 13 with its own libfabric1 (needs root)
        tests/lab.sh tool DISTRIBUTION VERSION
@@ -73,9 +73,12 @@ ensure_venv_module() {
     fail "$1 cannot make virtual environments: install its venv module (Debian and Ubuntu: apt-get install python3-venv)"
 }
 
-# A folder is complete when its stamp is there; a half-made one is made anew. A virtual environment knows its own
-# path, so it cannot be built beside and renamed.
-is_complete() { [ -e "$1/.complete" ]; }
+# A folder is complete once it has its stamp. The stamp names what the folder was made from where that has changed since
+# the first version of this script: an older folder is then made again. A virtual environment contains its own path, so
+# it cannot be built elsewhere and renamed.
+is_complete() { # FOLDER [MADE_FROM]
+    [ -e "$1/.complete" ] && [ "$(cat "$1/.complete")" = "${2:-}" ]
+}
 
 purelib() { "$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
 
@@ -208,31 +211,38 @@ ensure_hwloc() {
     fail 'libhwloc.so.15 is missing: install it (Debian and Ubuntu: apt-get install libhwloc15)'
 }
 
-# libfabric finds its providers (lib*-fi.so) in the folder that it is loaded from, through LD_LIBRARY_PATH.
+# libfabric loads every provider module (lib*-fi.so) in its own folder, so only those of the tests are there. With psm3,
+# which loads on a machine that has libibverbs, NIXL's tcp rails fail or stall between two machines; the modules for
+# other hardware would likewise make the result depend on what is installed.
 libfabric() {
-    local folder=$lab/libfabric python impi cudart
+    local folder=$lab/libfabric python impi cudart made_from
+    local files=(libfabric.so.1 libtcp-fi.so libshm-fi.so libcudart.so.13)
     ensure_hwloc
-    if ! is_complete "$folder"; then
+    made_from="impi-rt 2021.16.2, nvidia-cuda-runtime 13.0.96: ${files[*]}"
+    if ! is_complete "$folder" "$made_from"; then
         python=$(pip_python)
         impi=$(wheel impi-rt 2021.16.2)
         cudart=$(wheel nvidia-cuda-runtime 13.0.96)
         (
             lock libfabric
-            is_complete "$folder" && exit
+            is_complete "$folder" "$made_from" && exit
             say "making $folder"
             rm -rf "$folder"
             mkdir -p "$folder"
-            "$python" - "$folder" "$impi" "$cudart" <<'PYTHON'
+            "$python" - "$folder" "$impi" "$cudart" "${files[@]}" <<'PYTHON'
 import pathlib, sys, zipfile
 
-folder = pathlib.Path(sys.argv[1])
-for wheel in map(zipfile.ZipFile, sys.argv[2:]):
+folder, impi, cudart, *missing = sys.argv[1:]
+for wheel in map(zipfile.ZipFile, (impi, cudart)):
     for member in wheel.namelist():
         name = member.rpartition("/")[2]
-        if name in ("libfabric.so.1", "libcudart.so.13") or name.endswith("-fi.so"):
-            (folder / name).write_bytes(wheel.read(member))
+        if name in missing:
+            (pathlib.Path(folder) / name).write_bytes(wheel.read(member))
+            missing.remove(name)
+if missing:
+    sys.exit(f"the wheels lack {' '.join(missing)}")
 PYTHON
-            touch "$folder/.complete"
+            printf '%s' "$made_from" >"$folder/.complete"
         )
     fi
     printf '%s\n' "$folder"
