@@ -14,6 +14,10 @@
 #            libhwloc15
 #        tests/lab.sh debian13
 #            the root folder of a Debian 13 with libfabric1 (needs root)
+#        tests/lab.sh image
+#            a tar archive of a Debian 13 with Dynamo 1.6.1 and NIXL 1.5.0 in /opt/dynamo/venv (needs root)
+#        tests/lab.sh dockerd
+#            the Docker engine; installs docker.io
 #        tests/lab.sh tool DISTRIBUTION VERSION
 #            the folder with the programs, among them python, of an environment with that distribution
 
@@ -242,6 +246,51 @@ debian13() {
     printf '%s\n' "$folder"
 }
 
+# The parts of a Dynamo image that matter here. It has no RDMA libraries, with which UCX crashes as a process exits, and
+# therefore no libfabric1. Wheels are downloaded outside of it, where pip is configured.
+image() {
+    local dynamo=1.6.1 nixl=1.5.0 suite_python=3.13 archive python wheels root
+    archive=$lab/image-dynamo-$dynamo-nixl-$nixl.tar
+    if [ ! -e "$archive" ]; then
+        python=$(pip_python)
+        wheels=$(
+            wheel ai-dynamo-runtime "$dynamo" "$suite_python"
+            wheel nixl "$nixl"
+            wheel nixl-cu13 "$nixl" "$suite_python"
+        )
+        (
+            lock image
+            [ -e "$archive" ] && exit
+            say "making $archive with debootstrap"
+            mapfile -t wheels <<<"$wheels"
+            root=$(mktemp -d "$lab/.image.XXXXXX")
+            # shellcheck disable=SC2064 # this folder, whatever the variable holds later
+            trap "rm -rf '$root' '$archive.part'" EXIT
+            chmod 755 "$root"
+            bootstrap "$root" python3,python3-venv,libhwloc15,libnuma1
+            mkdir "$root/packages" "$root/packages/dynamo"
+            cp "${wheels[@]}" "$root/packages/dynamo/"
+            quietly "$python" -m pip download --only-binary=:all: --python-version "$suite_python" --no-cache-dir \
+                --dest "$root/packages" numpy 'pydantic<=2.13.5'
+            quietly env -i PATH=/usr/sbin:/usr/bin:/bin chroot "$root" bash -ec 'cd /packages
+                python3 -m venv /opt/dynamo/venv
+                /opt/dynamo/venv/bin/pip install --no-cache-dir --no-index ./*.whl
+                /opt/dynamo/venv/bin/pip install --no-cache-dir --no-index --no-deps dynamo/*.whl'
+            cp -R "$repository/fixtures/torch_stand_in/torch" "$root"/opt/dynamo/venv/lib/python3*/site-packages/
+            rm -r "$root/packages"
+            tar -C "$root" --exclude=./dev --exclude='./var/cache/apt/archives/*.deb' \
+                --exclude='./var/lib/apt/lists/*' -cf "$archive.part" .
+            mv "$archive.part" "$archive"
+        )
+    fi
+    printf '%s\n' "$archive"
+}
+
+docker_engine() {
+    need 'command -v docker && command -v dockerd' docker.io
+    command -v dockerd
+}
+
 case "${1:-} $#" in
     'debian 2') debian "$2" ;;
     'env 2' | 'env 3') environment "${@:2}" ;;
@@ -249,6 +298,8 @@ case "${1:-} $#" in
     'tool 3') tool "$2" "$3" ;;
     'libfabric 1') libfabric ;;
     'debian13 1') debian13 ;;
+    'image 1') image ;;
+    'dockerd 1') docker_engine ;;
     'python 1') pip_python ;;
     '--help 1' | '-h 1' | 'help 1') usage_text ;;
     *) usage ;;
