@@ -1,34 +1,20 @@
 #!/usr/bin/env bash
-# Times check and apply against ast-grep and LibCST with hyperfine: the same edit, the same file, the same run.
-# Needs target/release/nixl-retrofit. Writes target/benchmark.md; fails when a limit of judge.py is broken.
-# usage: tests/benchmark.sh [--no-libcst]    LibCST takes two seconds a run
-set -euo pipefail
-shopt -s inherit_errexit
+# Times check and apply against ast-grep and LibCST with hyperfine: same edit, same file, alternating runs. Writes
+# target/benchmark.md. Fails if a limit in judge.py is exceeded. Needs target/release/nixl-retrofit.
+# usage: tests/benchmark.sh [--no-libcst]
+#   --no-libcst   without LibCST, which takes 2 s a run
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-program=$PWD/target/release/nixl-retrofit
+# shellcheck source=tests/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 libcst=yes
 case "$*" in
     '') ;;
     --no-libcst) libcst=no ;;
-    *) sed -n '/^# usage:/s/^# //p' "$0" >&2; exit 2 ;;
+    *) usage ;;
 esac
-
-fail() { printf 'benchmark: %s\n' "$*" >&2; exit 1; }
-
-[ -x "$program" ] || fail 'target/release/nixl-retrofit is missing: cargo build --release --locked'
-need() {
-    command -v "$1" >/dev/null && return
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        fail "$1 is missing: install the package $2"
-    fi
-    printf 'benchmark: installing %s\n' "$2" >&2
-    { apt-get update && apt-get install -y --no-install-recommends "$2"; } >/dev/null 2>&1 ||
-        fail "apt-get could not install $2"
-}
-
-need hyperfine hyperfine
-need /usr/bin/time time # GNU time: the shell's own does not measure memory
+need_program
+need 'command -v hyperfine' hyperfine
+need '[ -x /usr/bin/time ]' time # GNU time: the shell's own does not measure memory
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 python3=$(tests/lab.sh python)
@@ -40,7 +26,7 @@ cp "$original" "$file"
 restore="cp '$original' '$file'"
 rule=$PWD/tests/benchmark/ast-grep.yml
 
-# Whoever finds nothing, or fails, is fast: each must find and rewrite the call.
+# A program that fails or finds nothing is fast, so check first that each one finds and rewrites the call.
 status=0
 "$program" check "$file" >"$scratch/own.log" 2>&1 || status=$?
 [ "$status" = 1 ] || { cat "$scratch/own.log" >&2; fail "check exited $status, expected 1"; }
@@ -56,9 +42,8 @@ own_apply="'$program' apply --smoke off '$file'"
 peer_check="'$ast_grep' scan --rule '$rule' '$file'"
 peer_apply="'$ast_grep' scan --rule '$rule' --update-all '$file'"
 
-# --ignore-failure: exit status 1 is check's way to say that something would change. Without a shell in between:
-# its start would be a good part of what is measured.
-# In five rounds, so that what else the machine does meets all of them alike.
+# --ignore-failure: check exits with 1 when something would change. -N: a shell's start would be a large part of the
+# time. Five rounds spread other load on the machine over all commands.
 results=$scratch/results.json
 for round in 1 2 3 4 5; do
     hyperfine -N --warmup 3 --runs 40 --ignore-failure --style basic --export-json "$scratch/round-$round.json" \
@@ -94,7 +79,7 @@ json.dump(first, open(sys.argv[1], "w"))
 PYTHON
 fi
 
-# The most memory a command held, as the kernel counted it.
+# Prints a command's peak memory: NAME COMMAND
 peak() {
     cp "$original" "$file"
     eval "/usr/bin/time --quiet -f %M -o '$scratch/peak' $2" >/dev/null 2>&1 || true
@@ -115,7 +100,7 @@ if [ "${BENCHMARK_ROUND:-1}" != 1 ]; then
     cat "$scratch/judgement"
     exit 1
 fi
-# A machine that is busy with something else for a moment misses a limit too; two rounds tell the difference.
+# A moment of other load exceeds a limit too. Only a second failure counts.
 sed 's/^/first round: /' "$scratch/judgement"
 rm -rf "$scratch"
-BENCHMARK_ROUND=2 exec bash "$PWD/tests/benchmark.sh" "$@"
+BENCHMARK_ROUND=2 exec tests/benchmark.sh "$@"

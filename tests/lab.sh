@@ -1,53 +1,34 @@
 #!/usr/bin/env bash
-# The test laboratory: real Dynamo and NIXL packages without their 6 GB of CUDA, under target/lab/.
-# Results go to standard output, one path; everything else to standard error.
-set -euo pipefail
-shopt -s inherit_errexit
+# The test laboratory: real Dynamo and NIXL packages without their 6 GB of CUDA, under target/lab/ or in
+# NIXL_RETROFIT_LAB. Prints one path to standard output, everything else to standard error.
+# usage: tests/lab.sh env NIXL_VERSION [DYNAMO_VERSION]
+#            a virtual environment with that NIXL and ai-dynamo-runtime (default 1.6.1; `none`: only NIXL)
+#        tests/lab.sh wheel DISTRIBUTION VERSION [PYTHON_VERSION]
+#            that wheel, for this machine's Python or for 3.12, 3.13, ...
+#        tests/lab.sh debian PACKAGE
+#            a folder with that package of this machine's Debian, unpacked but not installed
+#        tests/lab.sh python
+#            a Python interpreter with pip, numpy, pydantic and a stand-in for torch
+#        tests/lab.sh libfabric
+#            a folder with libfabric 2.1.0 (impi-rt), its providers tcp and shm, and libcudart.so.13; installs
+#            libhwloc15
+#        tests/lab.sh debian13
+#            the root folder of a Debian 13 with libfabric1 (needs root)
+#        tests/lab.sh image
+#            a tar archive of a Debian 13 with Dynamo 1.6.1 and NIXL 1.5.0 in /opt/dynamo/venv (needs root)
+#        tests/lab.sh dockerd
+#            the Docker engine; installs docker.io
+#        tests/lab.sh tool DISTRIBUTION VERSION
+#            the folder with the programs, among them python, of an environment with that distribution
 
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-lab=${NIXL_RETROFIT_LAB:-$repository/target/lab}
+# shellcheck source=tests/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-usage() {
-    cat <<'TEXT'
-usage: tests/lab.sh env NIXL_VERSION [DYNAMO_VERSION]
-           a virtual environment with that NIXL and ai-dynamo-runtime (default 1.6.1; none: NIXL alone)
-       tests/lab.sh wheel DISTRIBUTION VERSION [PYTHON_VERSION]
-           that wheel, downloaded once; for this machine's Python, or for 3.12, 3.13, ...
-       tests/lab.sh debian PACKAGE
-           that package of this Debian, unpacked and not installed
-       tests/lab.sh python
-           a Python interpreter with pip, numpy, pydantic and a stand-in for torch
-       tests/lab.sh libfabric
-           the folder with libfabric 2.1.0 and its providers (impi-rt), libcudart.so.13, and hwloc's library installed
-       tests/lab.sh debian13
-           the root folder of a Debian 13 with its own libfabric1 (needs root)
-       tests/lab.sh tool DISTRIBUTION VERSION
-           the folder with the programs, the Python interpreter too, of an environment with that distribution
-Each prints one path. NIXL_RETROFIT_LAB names another folder than target/lab/.
-TEXT
-}
-
-say() { printf 'lab: %s\n' "$*" >&2; }
-fail() { printf 'lab: %s\n' "$*" >&2; exit 1; }
-
-# One maker at a time for each thing; the lock ends with the process.
+# One process makes a thing at a time. The kernel drops the lock when the process ends.
 lock() {
     mkdir -p "$lab/locks"
     exec {lock_fd}>"$lab/locks/$1"
     flock "$lock_fd"
-}
-
-# Runs a command whose output matters only when it fails.
-quietly() {
-    local log
-    log=$(mktemp)
-    if ! "$@" >"$log" 2>&1; then
-        tail -n 25 "$log" >&2
-        rm -f "$log"
-        say "this failed: $*"
-        return 1
-    fi
-    rm -f "$log"
 }
 
 base_python() {
@@ -58,28 +39,19 @@ base_python() {
             return
         fi
     done
-    fail 'Python 3.10 to 3.13 is needed (Dynamo and NIXL have no wheels for another one), and none is on PATH'
+    fail 'no Python 3.10 to 3.13 on PATH: Dynamo and NIXL have wheels for no other version'
 }
 
-# Debian's Python comes without ensurepip.
-ensure_venv_module() {
-    "$1" -c 'import venv, ensurepip' 2>/dev/null && return
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        say 'installing python3-venv'
-        quietly apt-get update
-        quietly apt-get install -y --no-install-recommends python3-venv
-        "$1" -c 'import venv, ensurepip' 2>/dev/null && return
-    fi
-    fail "$1 cannot make virtual environments: install its venv module (Debian and Ubuntu: apt-get install python3-venv)"
+# A folder is complete once it has its stamp. The stamp names what the folder was made from where that has changed since
+# the first version of this script: an older folder is then made again. A virtual environment contains its own path, so
+# it cannot be built elsewhere and renamed.
+is_complete() { # FOLDER [MADE_FROM]
+    [ -e "$1/.complete" ] && [ "$(cat "$1/.complete")" = "${2:-}" ]
 }
-
-# A folder is complete when its stamp is there; a half-made one is made anew. A virtual environment knows its own
-# path, so it cannot be built beside and renamed.
-is_complete() { [ -e "$1/.complete" ]; }
 
 purelib() { "$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
 
-# The environment that has pip; all the others are filled from here.
+# The only environment with pip; it installs into the others.
 pip_python() {
     local folder=$lab/tools/python python
     if ! is_complete "$folder"; then
@@ -87,7 +59,7 @@ pip_python() {
             lock python
             is_complete "$folder" && exit
             python=$(base_python)
-            ensure_venv_module "$python"
+            need "'$python' -c 'import venv, ensurepip'" python3-venv # Debian's Python has no ensurepip
             say "making $folder"
             rm -rf "$folder"
             quietly "$python" -m venv "$folder"
@@ -115,7 +87,7 @@ wheel() {
             say "downloading $distribution $version"
             mkdir -p "$lab/wheels"
             beside=$(mktemp -d "$lab/wheels/.incomplete.XXXXXX")
-            # shellcheck disable=SC2064 # the name of today's folder, not of a later one
+            # shellcheck disable=SC2064 # this folder, whatever the variable holds later
             trap "rm -rf '$beside'" EXIT
             quietly "$python" -m pip download --no-deps --only-binary=:all: --no-cache-dir ${3:+--python-version "$3"} \
                 --dest "$beside" "$distribution==$version"
@@ -125,7 +97,7 @@ wheel() {
     printf '%s\n' "$folder"/*.whl
 }
 
-# NIXL's wheels: from 0.7.1 on `nixl` only chooses between nixl-cu12 and nixl-cu13, before that it holds the libraries.
+# From 0.7.1 on, `nixl` only chooses between nixl-cu12 and nixl-cu13; before, it holds the libraries itself.
 nixl_wheels() {
     if [ "$(printf '%s\n' "$1" 0.7.1 | sort -V | head -n 1)" = 0.7.1 ]; then
         wheel nixl-cu13 "$1"
@@ -149,7 +121,7 @@ environment() {
             empty_environment "$folder"
             mapfile -t wheels <<<"$wheels"
             quietly "$python" -m pip --python "$folder/bin/python" install --no-deps --no-index "${wheels[@]}"
-            # numpy, pydantic and the stand-in for torch, seen through a .pth file: nothing is downloaded twice.
+            # A .pth file shares numpy, pydantic and the stand-in for torch.
             purelib "${python%/bin/python}" >"$(purelib "$folder")/lab-shared.pth"
             touch "$folder/.complete"
         )
@@ -173,20 +145,20 @@ tool() {
     printf '%s\n' "$folder/bin"
 }
 
-# Installing would change what the libraries under test find on this machine: UCX, for one, loads its RDMA modules once
-# libibverbs is there.
+# Unpacked, because an installed package changes what the libraries under test find: UCX loads its RDMA modules where
+# libibverbs is installed.
 debian() {
     local package=$1 folder=$lab/debian/$1
     if ! is_complete "$folder"; then
         (
             lock "debian-$package"
             is_complete "$folder" && exit
-            command -v apt-get >/dev/null || fail "$package is a Debian package, and there is no apt-get"
-            apt-cache show "$package" >/dev/null 2>&1 || quietly apt-get update || fail "apt-get update needs root"
+            command -v apt-get >/dev/null || fail "$package is a Debian package, and apt-get is missing"
+            apt-cache show "$package" >/dev/null 2>&1 || quietly apt-get update || fail 'apt-get update failed; it needs root'
             say "unpacking $package"
             rm -rf "$folder"
             mkdir -p "$folder/packages"
-            # apt's own user cannot write there, which it only mentions.
+            # apt only warns that its own user cannot write there.
             (cd "$folder/packages" && quietly apt-get download "$package")
             quietly dpkg-deb -x "$folder"/packages/*.deb "$folder"
             rm -rf "$folder/packages"
@@ -196,85 +168,127 @@ debian() {
     printf '%s\n' "$folder"
 }
 
-# libhwloc.so.15 is the system's: NIXL's wheels expect it there.
-ensure_hwloc() {
-    ldconfig -p | grep -q 'libhwloc\.so\.15 ' && return
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        say 'installing libhwloc15'
-        quietly apt-get update
-        quietly apt-get install -y --no-install-recommends libhwloc15
-        ldconfig -p | grep -q 'libhwloc\.so\.15 ' && return
-    fi
-    fail 'libhwloc.so.15 is missing: install it (Debian and Ubuntu: apt-get install libhwloc15)'
-}
-
-# libfabric finds its providers (lib*-fi.so) in the folder that it is loaded from, through LD_LIBRARY_PATH.
+# libfabric loads every provider module (lib*-fi.so) in its own folder, so only those of the tests are there. With psm3,
+# which loads on a machine that has libibverbs, NIXL's tcp rails fail or stall between two machines; the modules for
+# other hardware would likewise make the result depend on what is installed.
 libfabric() {
-    local folder=$lab/libfabric python impi cudart
-    ensure_hwloc
-    if ! is_complete "$folder"; then
+    local folder=$lab/libfabric python impi cudart made_from
+    local files=(libfabric.so.1 libtcp-fi.so libshm-fi.so libcudart.so.13)
+    need "ldconfig -p | grep 'libhwloc\.so\.15 '" libhwloc15 # NIXL's wheels expect the system's
+    made_from="impi-rt 2021.16.2, nvidia-cuda-runtime 13.0.96: ${files[*]}"
+    if ! is_complete "$folder" "$made_from"; then
         python=$(pip_python)
         impi=$(wheel impi-rt 2021.16.2)
         cudart=$(wheel nvidia-cuda-runtime 13.0.96)
         (
             lock libfabric
-            is_complete "$folder" && exit
+            is_complete "$folder" "$made_from" && exit
             say "making $folder"
             rm -rf "$folder"
             mkdir -p "$folder"
-            "$python" - "$folder" "$impi" "$cudart" <<'PYTHON'
+            "$python" - "$folder" "$impi" "$cudart" "${files[@]}" <<'PYTHON'
 import pathlib, sys, zipfile
 
-folder = pathlib.Path(sys.argv[1])
-for wheel in map(zipfile.ZipFile, sys.argv[2:]):
+folder, impi, cudart, *missing = sys.argv[1:]
+for wheel in map(zipfile.ZipFile, (impi, cudart)):
     for member in wheel.namelist():
         name = member.rpartition("/")[2]
-        if name in ("libfabric.so.1", "libcudart.so.13") or name.endswith("-fi.so"):
-            (folder / name).write_bytes(wheel.read(member))
+        if name in missing:
+            (pathlib.Path(folder) / name).write_bytes(wheel.read(member))
+            missing.remove(name)
+if missing:
+    sys.exit(f"the wheels lack {' '.join(missing)}")
 PYTHON
-            touch "$folder/.complete"
+            printf '%s' "$made_from" >"$folder/.complete"
         )
     fi
     printf '%s\n' "$folder"
 }
 
+# The mirror in this machine's apt sources. Of all archives there, only Debian's has a suite for updates.
 debian_mirror() {
-    local release
+    local release mirror
     # shellcheck source=/dev/null
     release=$(. /etc/os-release && printf '%s %s' "$ID" "${VERSION_CODENAME:-}")
-    [ "${release% *}" = debian ] ||
-        fail 'the Debian is made from the Debian mirror of this machine; run this on Debian'
-    { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true; } |
+    [ "${release% *}" = debian ] || fail 'debootstrap takes the Debian mirror of this machine: run this on Debian'
+    mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2>/dev/null || true; } |
         awk -v suite="${release#* }-updates" '
             $1 == "deb" { sub(/\[[^]]*\] */, ""); if ($3 == suite && !found++) print $2 }
             $1 == "URIs:" { uri = $2 }
-            $1 == "Suites:" && index($0 " ", " " suite " ") && !found++ { print uri }'
+            $1 == "Suites:" && index($0 " ", " " suite " ") && !found++ { print uri }')
+    [ -n "$mirror" ] || fail 'no Debian mirror found in /etc/apt'
+    printf '%s\n' "$mirror"
 }
 
-# A Debian whose libfabric NIXL 1.5.0's plugin does not survive.
+# A root folder with these packages, separated by commas: FOLDER PACKAGES
+bootstrap() {
+    local mirror
+    is_root || fail 'debootstrap needs root: run this as root'
+    need 'command -v debootstrap' debootstrap
+    mirror=$(debian_mirror)
+    quietly debootstrap --variant=minbase --include="$2" trixie "$1" "$mirror"
+}
+
+# NIXL 1.5.0's plugin ends its process with this Debian's libfabric.
 debian13() {
-    local folder=$lab/debian13 mirror
+    local folder=$lab/debian13
     if ! is_complete "$folder"; then
         (
             lock debian13
             is_complete "$folder" && exit
-            [ "$(id -u)" = 0 ] || fail 'debootstrap makes the Debian, and it needs root'
-            if ! command -v debootstrap >/dev/null; then
-                say 'installing debootstrap'
-                quietly apt-get update
-                quietly apt-get install -y --no-install-recommends debootstrap
-            fi
-            mirror=$(debian_mirror)
-            [ -n "$mirror" ] || fail 'no Debian mirror found in /etc/apt'
             say "making $folder with debootstrap"
             rm -rf "$folder"
-            quietly debootstrap --variant=minbase --include=libfabric1,libhwloc15,libnuma1,libstdc++6 trixie \
-                "$folder" "$mirror"
+            bootstrap "$folder" libfabric1,libhwloc15,libnuma1,libstdc++6
             mkdir -p "$folder/lab" "$folder/program"
             touch "$folder/.complete"
         )
     fi
     printf '%s\n' "$folder"
+}
+
+# The parts of a Dynamo image that matter here. It has no RDMA libraries, with which UCX crashes as a process exits, and
+# therefore no libfabric1. Wheels are downloaded outside of it, where pip is configured.
+image() {
+    local dynamo=1.6.1 nixl=1.5.0 suite_python=3.13 archive python wheels root
+    archive=$lab/image-dynamo-$dynamo-nixl-$nixl.tar
+    if [ ! -e "$archive" ]; then
+        python=$(pip_python)
+        wheels=$(
+            wheel ai-dynamo-runtime "$dynamo" "$suite_python"
+            wheel nixl "$nixl"
+            wheel nixl-cu13 "$nixl" "$suite_python"
+        )
+        (
+            lock image
+            [ -e "$archive" ] && exit
+            say "making $archive with debootstrap"
+            mapfile -t wheels <<<"$wheels"
+            root=$(mktemp -d "$lab/.image.XXXXXX")
+            # shellcheck disable=SC2064 # this folder, whatever the variable holds later
+            trap "rm -rf '$root' '$archive.part'" EXIT
+            chmod 755 "$root"
+            bootstrap "$root" python3,python3-venv,libhwloc15,libnuma1
+            mkdir "$root/packages" "$root/packages/dynamo"
+            cp "${wheels[@]}" "$root/packages/dynamo/"
+            quietly "$python" -m pip download --only-binary=:all: --python-version "$suite_python" --no-cache-dir \
+                --dest "$root/packages" numpy 'pydantic<=2.13.5'
+            quietly env -i PATH=/usr/sbin:/usr/bin:/bin chroot "$root" bash -ec 'cd /packages
+                python3 -m venv /opt/dynamo/venv
+                /opt/dynamo/venv/bin/pip install --no-cache-dir --no-index ./*.whl
+                /opt/dynamo/venv/bin/pip install --no-cache-dir --no-index --no-deps dynamo/*.whl'
+            cp -R "$repository/fixtures/torch_stand_in/torch" "$root"/opt/dynamo/venv/lib/python3*/site-packages/
+            rm -r "$root/packages"
+            tar -C "$root" --exclude=./dev --exclude='./var/cache/apt/archives/*.deb' \
+                --exclude='./var/lib/apt/lists/*' -cf "$archive.part" .
+            mv "$archive.part" "$archive"
+        )
+    fi
+    printf '%s\n' "$archive"
+}
+
+docker_engine() {
+    need 'command -v docker && command -v dockerd' docker.io
+    command -v dockerd
 }
 
 case "${1:-} $#" in
@@ -284,7 +298,9 @@ case "${1:-} $#" in
     'tool 3') tool "$2" "$3" ;;
     'libfabric 1') libfabric ;;
     'debian13 1') debian13 ;;
+    'image 1') image ;;
+    'dockerd 1') docker_engine ;;
     'python 1') pip_python ;;
-    '--help 1' | '-h 1' | 'help 1') usage ;;
-    *) usage >&2; exit 2 ;;
+    '--help 1' | '-h 1' | 'help 1') usage_text ;;
+    *) usage ;;
 esac

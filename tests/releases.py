@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs nixl-retrofit on the released Dynamos, and drives their real module with a recording stand-in for NIXL.
+"""Runs nixl-retrofit on released Dynamos, and drives their real module with a stand-in for NIXL that records calls.
 
 usage: tests/releases.py test [--all] [--jobs N] PROGRAM   one release of each distinct source; --all: every stable
                                                            release and the newest pre-release
@@ -42,7 +42,7 @@ DISTRIBUTION = "ai-dynamo-runtime"
 MODULE = "dynamo/nixl_connect/__init__.py"
 FIRST = (0, 4, 0)
 
-# What the patched module must choose under each value of NIXL_BACKEND, and the names it must warn about.
+# NIXL_BACKEND, the backends that the patched module must choose, and the names that it must warn about.
 CHOICES = [
     (None, ["UCX"], []),
     ("", ["UCX"], []),
@@ -56,7 +56,7 @@ CHOICES = [
     ("BOGUS,LIBFABRIC", ["LIBFABRIC"], ["BOGUS"]),
 ]
 
-# Runs in a fresh process: imports the real module, creates its agent the way that module does, reports as JSON.
+# Runs in a process of its own: imports the real module, creates its agent as that module does, prints JSON.
 DRIVER = r"""
 import asyncio, json, logging, os, sys
 
@@ -94,12 +94,12 @@ print(json.dumps(seen))
 """
 
 
-# Compiles a file as an import does, and leaves nothing behind.
+# Compiles a file as an import does, without writing bytecode.
 COMPILER = "import sys; compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec')"
 
 
 class Wrong(Exception):
-    """A release did not behave; the message says how."""
+    """What is wrong with a release."""
 
 
 def say(text: str) -> None:
@@ -150,7 +150,7 @@ class RemoteFile(io.RawIOBase):
         self._context = ssl.create_default_context(cafile=certificates)
         self._url = url
         self._position = 0
-        # The end of a wheel is its table of contents: one request for it, and no other one to learn the size.
+        # The end of a wheel is its table of contents. This request also tells the size.
         self._tail, whole = self._fetch("bytes=-262144")
         self._size = whole
 
@@ -191,7 +191,7 @@ class RemoteFile(io.RawIOBase):
 
 
 def wheel_url(version: str) -> str:
-    """Where pip, as it is configured here, would download that release from."""
+    """The URL from which pip, as configured, would download that release."""
     with tempfile.TemporaryDirectory() as nowhere:
         report = pip(
             "install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:",
@@ -214,7 +214,7 @@ def open_wheel(version: str) -> zipfile.ZipFile:
 
 
 def miniature(version: str) -> pathlib.Path:
-    """The release in miniature, downloaded once: a folder that is complete or is not there."""
+    """The folder with the release in miniature, downloaded once. It is never incomplete."""
     folder = LAB / "releases" / version
     if folder.is_dir():
         return folder
@@ -229,7 +229,7 @@ def miniature(version: str) -> pathlib.Path:
         try:
             beside.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was faster
+            if not folder.is_dir():  # otherwise another process made it
                 raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -248,9 +248,9 @@ class Release:
     calls: list[int]
     """The lines of the calls to rewrite."""
     without_nixl: str
-    """What importing the module does without NIXL: `imports`, or the name of the exception."""
+    """`imports`, or the exception that importing the module raises without NIXL."""
     ci: bool
-    """Whether CI tests this one, for all releases with the same source."""
+    """Whether CI tests this release on behalf of all with the same source."""
 
 
 def sha256(data: bytes) -> str:
@@ -323,7 +323,7 @@ def drive(python: str, tree: pathlib.Path, value: str | None, with_nixl: bool = 
         raise Wrong(f"driving the module failed: {done.stderr[-1500:]}")
     seen = json.loads(done.stdout)
     if "file" in seen and pathlib.Path(seen["file"]) != tree / MODULE:
-        raise Wrong(f"another module was driven: {seen['file']}")
+        raise Wrong(f"imported the wrong module: {seen['file']}")
     return seen
 
 
@@ -365,7 +365,7 @@ def check_without_nixl(python: str, tree: pathlib.Path, before: dict) -> None:
 
 
 def interpreters() -> dict[str, str]:
-    """Python 3.10 to 3.13, as far as they are at hand."""
+    """The installed ones of Python 3.10 to 3.13."""
     roots = [pathlib.Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     roots += [pathlib.Path("/usr/bin"), pathlib.Path("/usr/local/bin")]
     pyenv = shutil.which("pyenv")
@@ -476,17 +476,17 @@ def chosen_releases(everything: bool, python: str) -> list[Release]:
         return [release for release in table if release.ci]
     unlisted = set(stable_versions()) - {release.version for release in table}
     if unlisted:
-        say(f"releases: not in the table, and so not tested: {', '.join(sorted(unlisted))}")
+        say(f"releases: not tested, because the table lacks them: {', '.join(sorted(unlisted))}")
     version = nightly_version()
     return table + [describe(version, miniature(version), python)]
 
 
 def test(program: str, everything: bool, jobs: int) -> int:
-    program = shutil.which(program) or sys.exit(f"releases: no program at {program}")
+    program = shutil.which(program) or sys.exit(f"releases: {program} is missing or not executable")
     program = os.path.abspath(program)
     python, pythons = lab_python(), interpreters()
     if not pythons:
-        sys.exit("releases: no Python 3.10 to 3.13 found to compile the patched files with")
+        sys.exit("releases: no Python 3.10 to 3.13 found; one is needed to compile the patched files")
     print("compiled with " + ", ".join(f"Python {version} ({path})" for version, path in pythons.items()))
     releases = chosen_releases(everything, python)
     passed = failed = 0
@@ -509,7 +509,7 @@ def fetch(version: str, folder: str) -> int:
     listed = {release.version: release.sha256 for release in read_table()}
     digest = sha256((stored / MODULE).read_bytes())
     if listed.get(version, digest) != digest:
-        sys.exit(f"releases: {version} has SHA-256 {digest}, and the table says {listed[version]}")
+        sys.exit(f"releases: {version} has SHA-256 {digest}, but the table has {listed[version]}")
     shutil.copytree(stored, folder, dirs_exist_ok=True)
     return 0
 

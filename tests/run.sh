@@ -1,19 +1,18 @@
 #!/usr/bin/env bash
-# Passes all tests; what is missing is installed by root with apt-get, and named otherwise. Nothing is skipped.
+# Runs all tests. Root installs missing Debian packages; other users are told what is missing. Nothing is skipped.
 # usage: tests/run.sh [--all-releases] [STAGE]...
-#   --all-releases   every stable Dynamo release and the newest nightly, in place of one of each distinct source
+#   --all-releases   test every stable Dynamo release and the newest nightly, not one release of each distinct source
 #   STAGE            only these: format lint build tests releases quickstart docker benchmark bandwidth
-set -euo pipefail
-shopt -s inherit_errexit
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=tests/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 stages='format lint build tests releases quickstart docker benchmark bandwidth'
 releases=()
 chosen=()
 for argument in "$@"; do
     case " $stages --all-releases " in
         *" $argument "*) ;;
-        *) sed -n '/^# usage:/,/^set/{/^set/d; s/^# //p}' "$0" >&2; exit 2 ;;
+        *) usage ;;
     esac
     if [ "$argument" = --all-releases ]; then releases=(--all); else chosen+=("$argument"); fi
 done
@@ -23,25 +22,21 @@ logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 passed=0 failed=0 skipped=0
 broken=()
-export CARGO_TERM_COLOR=never CARGO_TARGET_DIR=$PWD/target
-program=target/release/nixl-retrofit
-
-need() {
-    command -v "$1" >/dev/null && return
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        printf '%s is missing: install it, then run this again\n' "$1"
-        return 1
-    fi
-    apt-get update >/dev/null && apt-get install -y --no-install-recommends "$1" >/dev/null
-}
+export CARGO_TERM_COLOR=never CARGO_TARGET_DIR=$repository/target
 
 format() { cargo fmt --check; }
-lint() { cargo clippy --locked --all-targets -- -D warnings; }
+lint() {
+    need 'command -v shellcheck' shellcheck
+    shellcheck -x tests/*.sh .ci/run
+    cargo clippy --locked --all-targets -- -D warnings
+}
 build() { cargo build --locked --release; }
 
-# The tests run the program as Cargo builds it for tests: that compiles in a fraction of the time.
+# With the debug build, which compiles in a fraction of the time.
 tests() {
-    need git && need patch && cargo test --locked --no-fail-fast
+    need 'command -v git' git
+    need 'command -v patch' patch
+    cargo test --locked --no-fail-fast -- --skip dockerfile_example # the docker stage runs that one
 }
 
 releases() {
@@ -51,15 +46,15 @@ releases() {
 }
 
 quickstart() { tests/quickstart.sh; }
-docker() { tests/docker.sh; }
-# The claim is 1.8, which the script by itself holds the program to. Here it guards against getting slower: on a machine
-# that does other things too, a sixth up or down is nothing unusual.
+docker() { cargo test --locked --test docker -- --ignored --nocapture; }
+# Run alone, the script requires the documented ratio of 1.8. Here the limit only catches regressions: on a machine with
+# other load, the ratio varies by a sixth.
 benchmark() { BENCHMARK_RATIO=1.5 tests/benchmark.sh; }
-# As with the benchmark: the script by itself holds the engines to 0.95.
+# Likewise; run alone, the script requires 0.95.
 bandwidth() { BANDWIDTH_RATIO=0.7 tests/bandwidth.sh; }
 
-# Adds up the closing lines in a stage's output, those of cargo test and the plain ones; a stage without any is one
-# test of its own, and one that ended badly without counting a failure has failed once.
+# Adds up the closing lines of cargo test and of scripts. A stage without any counts as one test; a stage that failed
+# without a counted failure counts as one failure.
 count() {
     local log=$1 status=$2 ok bad ignored counted
     read -r ok bad ignored counted < <(awk '
@@ -74,8 +69,8 @@ count() {
     passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + ignored))
 }
 
-# A stage in a shell of its own, where an error ends it. Its output is marked at the left: the closing lines in it
-# are not this script's.
+# Runs a stage in a subshell that the first error ends. `|` marks its output, so that its closing lines are not taken for
+# those of this script.
 stage() {
     local name=$1 status=0 started=$SECONDS
     printf '\n=== %s\n' "$name"
@@ -93,7 +88,7 @@ stage() {
 }
 
 for name in "${chosen[@]}"; do
-    # What follows the build would test an old program.
+    # Without a build, the later stages would test an old program.
     stage "$name"
     [ "$name" != build ] || [[ " ${broken[*]} " != *' build '* ]] || break
 done

@@ -18,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
@@ -191,6 +191,8 @@ impl End {
     /// Once the connection is made and the target hangs.
     fn wait_until_half_way(&self) {
         self.wait_for_log("smoke UCX: transferring");
+        // That is the initiator's stage; the target begins its own a moment later.
+        std::thread::sleep(Duration::from_millis(500));
         assert_eq!(self.processes().len(), 2, "a supervisor and a worker");
     }
 

@@ -1,52 +1,35 @@
 #!/usr/bin/env bash
-# Smokes of each kind one after the other: none may fail, hang, or leave a process, a file or shared memory behind.
-# Needs root, for a network namespace, and target/release/nixl-retrofit.
+# Runs many smokes of each kind. None may fail, hang, or leave a process, a file or shared memory behind.
+# Needs root for namespaces, and target/release/nixl-retrofit.
 # usage: tests/soak.sh [COUNT [KIND]...]
-#   COUNT   of each kind (200)
+#   COUNT   runs of each kind [200]
 #   KIND    only these: nixl-ucx nixl-libfabric native-ucx native-libfabric two-machines
-set -euo pipefail
-shopt -s inherit_errexit
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-program=$PWD/target/release/nixl-retrofit
+# shellcheck source=tests/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 all='nixl-ucx nixl-libfabric native-ucx native-libfabric two-machines'
-fail() { printf 'soak: %s\n' "$*" >&2; exit 1; }
-usage() { sed -n '/^# usage:/,/^set/{/^set/d; s/^# //p}' "$0" >&2; exit 2; }
 
 count=${1:-200}
 [[ $count =~ ^[1-9][0-9]*$ ]] || usage
 kinds=("${@:2}")
 [ ${#kinds[@]} != 0 ] || read -ra kinds <<<"$all"
 for kind in "${kinds[@]}"; do [[ " $all " == *" $kind "* ]] || usage; done
-[ -x "$program" ] || fail 'target/release/nixl-retrofit is missing: cargo build --release --locked'
-[ "$(id -u)" = 0 ] || fail 'a network namespace of its own needs root: run this as root'
-if [ -z "${SOAK_NAMESPACE:-}" ]; then
-    environment=$(tests/lab.sh env 1.5.0 none)
-    libfabric=$(tests/lab.sh libfabric)
-    export environment libfabric SOAK_NAMESPACE=yes
-    exec unshare --net "$0" "$count" "${kinds[@]}"
-fi
+need_program
+environment=$(tests/lab.sh env 1.5.0 none)
+libfabric=$(tests/lab.sh libfabric)
+isolate "$count" "${kinds[@]}"
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-ip link set lo up
-ip link add v0 type veth peer name v1
-ip addr add 10.9.0.1/24 dev v0
-ip link set v0 up
-ip link set v1 up
-for _ in $(seq 50); do
-    ip -oneline link show v0 | grep -q 'state UP' && break
-    sleep 0.1
-done
-# What a smoke starts carries this in its environment, and has its temporary files here.
+# Every process of a smoke inherits these, so leavings can find it and its temporary files.
 export SOAK_MARK=soak-$$ TMPDIR=$scratch/temporary
 mkdir "$TMPDIR"
 
-# Files, shared memory segments and our processes, but for this script's.
+# Lists files, shared memory segments and processes of smokes.
 leavings() {
     ls -A /dev/shm "$TMPDIR"
     awk '{ print $2 }' /proc/sysvipc/shm
-    # Processes end while this looks.
+    # A process may end in the meantime.
     { grep -lsz "^SOAK_MARK=$SOAK_MARK\$" /proc/[0-9]*/environ || true; } | while read -r file; do
         tr '\0' ' ' 2>/dev/null <"${file%environ}cmdline" | grep nixl-retrofit || true
     done

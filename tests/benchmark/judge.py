@@ -1,4 +1,4 @@
-"""Reads hyperfine's results and the peak memory, prints the table, writes it as Markdown; fails when a limit is broken.
+"""Prints hyperfine's results and the peak memory as a table, writes it as Markdown, and fails if a limit is exceeded.
 
 usage: judge.py HYPERFINE_JSON MEMORY_TSV MARKDOWN
 """

@@ -1,6 +1,6 @@
 """The same edit as a LibCST transformer.
 
-usage: libcst_rewrite.py [--write] FILE    without --write the result is made and thrown away
+usage: libcst_rewrite.py [--write] FILE    without --write the result is discarded
 """
 
 import sys

@@ -144,7 +144,7 @@ pub(crate) fn with_default_interrupt(command: &Command) -> Command {
     wrapped
 }
 
-/// What tests/lab.sh prints: one path. What is missing is made.
+/// The path that `tests/lab.sh` prints; it makes what is missing.
 pub(crate) fn lab(arguments: &[&str]) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab.sh");
     let output = Command::new("bash").arg(script).args(arguments).output().expect("bash starts");
