@@ -80,7 +80,8 @@ fn find(targets: Targets, program: &str) -> Result<Vec<(Environment, Module)>> {
 fn environments(targets: Targets, program: &str) -> Result<Vec<Environment>> {
     if targets.named.is_empty() {
         let what = format!("`{}`", module::MODULE);
-        let default = target::default_environment(program, &what, targets.variables, Environment::has_module)?;
+        let has_module = |environment: &Environment| environment.has_module().then_some(());
+        let (default, ()) = target::default_environment(program, &what, targets.variables, has_module)?;
         return Ok(vec![default]);
     }
     targets.named.iter().map(|target| target::resolve(target, program, targets.variables)).collect()

@@ -559,7 +559,7 @@ fn offer(stream: &mut TcpStream) {
 #[test]
 fn a_peer_with_the_token_that_talks_nonsense_is_reported() {
     for (nonsense, words) in [
-        (&[0xff; 64][..], "exceeds the limit of 16384 bytes"),
+        (&[0xff; 64][..], "a message of 4294967295 bytes exceeds the limit of"),
         (&[2, 0, 0, 0, b'{', b'}'], "expected map"),
         (b"", "close"),
     ] {

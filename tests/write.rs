@@ -140,7 +140,7 @@ fn a_file_named_twice_is_written_once() {
     let site = site_packages();
     let file = site.path().join(SOURCE);
     for command in [&["apply", "--smoke=off"][..], &["revert"]] {
-        let mut targets: Vec<&std::ffi::OsStr> = command.iter().map(|argument| argument.as_ref()).collect();
+        let mut targets: Vec<&std::ffi::OsStr> = command.iter().map(std::convert::AsRef::as_ref).collect();
         targets.extend([site.path().as_os_str(), file.as_os_str()]);
         let (status, document) = run_json(targets);
         assert_eq!(status, 0, "{document}");

@@ -10,6 +10,7 @@ use crate::exit_status::ExitStatus;
 use crate::patching;
 use crate::report::Report;
 use crate::report::file::FileStatus;
+use crate::smoke::series::{self, Series};
 
 /// Patches the targets, then proves them.
 pub(super) fn run(args: &ApplyArgs, process: &Process) -> Result<ExitStatus> {
@@ -54,9 +55,15 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
     }
     console.show_files(report)?;
     let required = args.smoke == SmokeWhen::Require;
+    let backends = series::backends(&options, &rule, &process.variables);
     let runs = environments.iter().map(|environment| {
-        let place = transfer::place(environment, process);
-        transfer::run(&place, &options, &rule, required, console, report)
+        match Series::plan(&transfer::place(environment, process), &options, &backends) {
+            Ok(series) => transfer::run(&series, required, console, report),
+            Err(reason) => {
+                report.add_smoke(series::not_made(&backends, reason, required));
+                if required { ExitStatus::Findings } else { ExitStatus::Success }
+            }
+        }
     });
     Ok(runs.max().unwrap_or(ExitStatus::Success))
 }

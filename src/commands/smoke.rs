@@ -1,16 +1,18 @@
 //! `smoke`: the transfer alone.
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use super::console::Console;
 use super::process::Process;
 use super::transfer;
 use crate::choice::rule::Rule;
 use crate::cli::SmokeArgs;
-use crate::environment::python::target;
+use crate::environment::python::target::{self, Environment};
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
-use crate::smoke::{series, two_machines};
+use crate::smoke::meeting::token::TOKEN_VARIABLE;
+use crate::smoke::series::{self, Series};
+use crate::smoke::two_machines;
 
 /// Runs the transfer with the environment's NIXL.
 pub(super) fn run(args: &SmokeArgs, process: &Process) -> Result<ExitStatus> {
@@ -22,20 +24,21 @@ pub(super) fn run(args: &SmokeArgs, process: &Process) -> Result<ExitStatus> {
 
 fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Report) -> Result<ExitStatus> {
     let options = args.transfer.options()?;
-    let environment = match &args.target {
-        Some(target) => target::resolve(target, "", &process.variables)?,
-        None => target::default_environment("", "NIXL", &process.variables, |environment| {
-            series::usable(&transfer::place(environment, process), &options).is_ok()
-        })?,
-    };
-    let place = transfer::place(&environment, process);
+    let backends = series::backends(&options, &Rule::default(), &process.variables);
+    let plan = |environment: &Environment| Series::plan(&transfer::place(environment, process), &options, &backends);
     // A transfer that cannot be tried at all is an error, not a failed transfer.
-    series::usable(&place, &options).map_err(|reason| anyhow!("{reason}"))?;
-    let Some(end) = args.machines.end() else {
-        return Ok(transfer::run(&place, &options, &Rule::default(), true, console, report));
+    let series = match &args.target {
+        Some(target) => plan(&target::resolve(target, "", &process.variables)?)?,
+        None => target::default_environment("", "NIXL", &process.variables, |found| plan(found).ok())?.1,
     };
-    let token_file = args.machines.token_file.as_deref();
+    let Some(end) = args.machines.end() else {
+        return Ok(transfer::run(&series, true, console, report));
+    };
+    let token = two_machines::TokenSource {
+        file: args.machines.token_file.as_deref(),
+        variable: process.variables.get(TOKEN_VARIABLE),
+    };
     let add = &mut |smoke| report.add_smoke(smoke);
-    let passed = two_machines::run(&place, &options, &end, token_file, console, add)?;
+    let passed = two_machines::run(series, &options, &end, token, console, add)?;
     Ok(if passed { ExitStatus::Success } else { ExitStatus::Findings })
 }

@@ -328,13 +328,13 @@ fn unknown_agent(call: &ExprCall, callee: &[Meaning]) -> Option<Shape> {
 }
 
 fn unclear_arguments(call: &ExprCall) -> Option<String> {
-    if call.args.iter().any(|argument| argument.is_starred_expr()) {
+    if call.args.iter().any(rustpython_ast::Expr::is_starred_expr) {
         return Some("its arguments are unpacked from a sequence (`*`)".into());
     }
     if call.keywords.iter().any(|keyword| keyword.arg.is_none()) {
         return Some("its arguments are unpacked from a mapping (`**`)".into());
     }
-    if call.args.iter().any(|argument| argument.is_generator_exp_expr()) {
+    if call.args.iter().any(rustpython_ast::Expr::is_generator_exp_expr) {
         return Some("its argument is a generator expression".into());
     }
     None

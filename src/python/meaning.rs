@@ -126,7 +126,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
                 found.extend(modules);
             }
             Expr::IfExp(node) => {
-                [&node.body, &node.orelse].into_iter().for_each(|e| self.collect(same(e), depth - 1, seen, found))
+                [&node.body, &node.orelse].into_iter().for_each(|e| self.collect(same(e), depth - 1, seen, found));
             }
             Expr::BoolOp(node) => node.values.iter().for_each(|e| self.collect(same(e), depth - 1, seen, found)),
             Expr::NamedExpr(node) => self.collect(same(&node.value), depth - 1, seen, found),
@@ -153,7 +153,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
     ) {
         match self.bindings.look_up(name, scope, position, path) {
             Some((_, bindings)) => {
-                bindings.into_iter().for_each(|binding| self.binding(name, binding, depth, seen, found))
+                bindings.into_iter().for_each(|binding| self.binding(name, binding, depth, seen, found));
             }
             None => found.push(self.star_imported(name)),
         }
@@ -180,7 +180,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
             Value::Element(expression, number) => self.element(placed(expression), number, depth - 1, seen, found),
             Value::Class => found.push(Meaning::Other),
             Value::Parameter => {
-                found.push(Meaning::Unknown(format!("`{name}` is a parameter, so its value comes from the caller")))
+                found.push(Meaning::Unknown(format!("`{name}` is a parameter, so its value comes from the caller")));
             }
             Value::Opaque(how) => found.push(Meaning::Unknown(format!("`{name}` is {how}"))),
         }

@@ -60,7 +60,7 @@ pub(crate) enum FileStatus {
     NothingToPatch,
     /// The original again.
     Reverted,
-    /// It could not be dealt with.
+    /// It cannot be processed.
     Failed,
 }
 

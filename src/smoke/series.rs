@@ -72,6 +72,8 @@ pub(crate) fn backends(options: &TransferOptions, rule: &Rule, variables: &Varia
 pub(crate) struct Series {
     /// In order.
     pub plans: Vec<Plan>,
+    /// The initiator's backends, which the plans try alone and together.
+    pub backends: Vec<Backend>,
     /// Whether a transfer whose library cannot be loaded may be skipped: host memory, and a NIXL without a C API.
     may_skip: bool,
 }
@@ -109,7 +111,7 @@ impl Series {
         };
         let plan = |trial: Trial| template.with_pair(trial.pair, options.engine, trial.principal);
         let plans = trials(backends, &options.peer_backends).into_iter().map(plan).collect();
-        Ok(Series { plans, may_skip })
+        Ok(Series { plans, backends: backends.to_vec(), may_skip })
     }
 
     /// Makes each transfer with `make`; `report` gets each result. Returns whether none failed.
@@ -175,7 +177,7 @@ pub(crate) struct Impossible {
 ///
 /// # Errors
 /// If no NIXL is installed, or it lacks the C API that the options need.
-pub(crate) fn usable(place: &Place, options: &TransferOptions) -> Result<NixlInstallation, Impossible> {
+fn usable(place: &Place, options: &TransferOptions) -> Result<NixlInstallation, Impossible> {
     let found = nixl::find(&place.import_path).into_iter().next();
     let Some(nixl) = found else {
         let searched: Vec<String> = place.import_path.iter().map(|folder| folder.display().to_string()).collect();

@@ -1,21 +1,21 @@
 //! One end of the transfers between two machines: finds its peer, agrees with it, and runs what they agree on.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 
 use super::meeting::address::Address;
 use super::meeting::connect::connect;
 use super::meeting::connection::Connection;
 use super::meeting::listen::Listener;
 use super::meeting::terms::{self, Given};
-use super::meeting::token::{TOKEN_VARIABLE, Token};
+use super::meeting::token::Token;
 use super::plan::Plan;
 use super::plan::options::TransferOptions;
-use super::series::{self, Place, Series};
+use super::series::{self, Series};
 use super::transfer;
 use crate::choice::backend::{self, Backend};
-use crate::choice::rule::Rule;
 use crate::report::smoke::{Failure, Smoke};
 use crate::report::stage::Stage;
 
@@ -26,6 +26,15 @@ pub enum End {
     Listen(Address),
     /// The initiator, which connects to this address.
     Connect(Address),
+}
+
+/// Where the shared secret is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokenSource<'a> {
+    /// The file that the user named; it counts before the variable.
+    pub file: Option<&'a Path>,
+    /// The value of `NIXL_RETROFIT_TOKEN`.
+    pub variable: Option<&'a OsStr>,
 }
 
 /// Where a run tells its user what it does.
@@ -44,23 +53,20 @@ pub(crate) trait Observer {
 /// # Errors
 /// If this end cannot even try: no token where one is needed, or an address that it cannot use.
 pub(crate) fn run(
-    place: &Place,
+    series: Series,
     options: &TransferOptions,
     end: &End,
-    token_file: Option<&Path>,
+    token: TokenSource<'_>,
     observer: &dyn Observer,
     report: &mut dyn FnMut(Smoke),
 ) -> Result<bool> {
     if matches!(end, End::Listen(_)) && !options.peer_backends.is_empty() {
         bail!("the connecting end chooses `--peer-backend`\nhelp: name this end's backends with `--backend`");
     }
-    let variable = place.variables.get(TOKEN_VARIABLE).map(Into::into);
-    let (token, warning) = Token::find(token_file, variable)?;
+    let (token, warning) = Token::find(token.file, token.variable.map(Into::into))?;
     if let Some(warning) = warning {
         observer.log(&format!("warning: {warning}"));
     }
-    let backends = series::backends(options, &Rule::default(), &place.variables);
-    let series = Series::plan(place, options, &backends).map_err(|reason| anyhow!("{reason}"))?;
     let peer = meet(end, token.as_ref(), options, observer)?;
     observer.done();
     let agreed = peer.and_then(|mut connection| {
@@ -74,7 +80,7 @@ pub(crate) fn run(
         Err(failure) => {
             // A listening end without `--backend` takes what the connecting one offers: it has no backends to report.
             let named = matches!(end, End::Connect(_)) || !options.backends.is_empty();
-            report(not_begun(if named { &backends } else { &[] }, failure));
+            report(not_begun(if named { &series.backends } else { &[] }, failure));
             Ok(false)
         }
     }

@@ -338,7 +338,7 @@ pub(crate) fn flatten(node: &syn::ItemUse) -> Vec<Used> {
                 line: node.ident.span().start().line,
             }),
             UseTree::Glob(node) => {
-                used.push(Used { path: before.to_vec(), name: None, line: node.star_token.spans[0].start().line })
+                used.push(Used { path: before.to_vec(), name: None, line: node.star_token.spans[0].start().line });
             }
             UseTree::Group(node) => node.items.iter().for_each(|tree| walk(tree, before, used)),
         }

@@ -142,7 +142,7 @@ mod tests {
     use crate::environment::elf::shared_library::WantedVersion;
 
     fn strings(list: &[&str]) -> Vec<String> {
-        list.iter().map(|text| text.to_string()).collect()
+        list.iter().map(std::string::ToString::to_string).collect()
     }
 
     #[test]

@@ -117,16 +117,17 @@ fn python_of(folder: &Path) -> Option<PathBuf> {
 }
 
 /// The environment for a run without TARGET: the first of `$VIRTUAL_ENV`, the `python3` on PATH and `/opt/dynamo/venv`
-/// that is `wanted`. `what` is what the wanted one has, for messages; `program` is as for [`resolve`].
+/// in which `wanted` finds what it looks for, and what that is. `what` names it in messages; `program` is as for
+/// [`resolve`].
 ///
 /// # Errors
 /// When there is none; the message lists what was searched.
-pub(crate) fn default_environment(
+pub(crate) fn default_environment<T>(
     program: &str,
     what: &str,
     variables: &Variables,
-    wanted: impl Fn(&Environment) -> bool,
-) -> Result<Environment> {
+    wanted: impl Fn(&Environment) -> Option<T>,
+) -> Result<(Environment, T)> {
     let mut searched = Vec::new();
     for DefaultPlace { name, path, absence } in default_places(variables) {
         let Some(path) = path else {
@@ -134,8 +135,10 @@ pub(crate) fn default_environment(
             continue;
         };
         let outcome = match resolve(&path, program, variables) {
-            Ok(environment) if wanted(&environment) => return Ok(environment),
-            Ok(environment) => format!("no {what} in {}", list(&environment.folders(), ", ")),
+            Ok(environment) => match wanted(&environment) {
+                Some(found) => return Ok((environment, found)),
+                None => format!("no {what} in {}", list(&environment.folders(), ", ")),
+            },
             Err(error) => format!("{error:#}"),
         };
         searched.push(format!("{name} ({}): {outcome}", path.display()));

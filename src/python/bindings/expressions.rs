@@ -36,11 +36,11 @@ impl<'a> Bindings<'a> {
     }
 
     fn unpack(&mut self, targets: &'a [Expr], value: Option<&'a Expr>, position: TextOffset, how: &'static str) {
-        let starred = targets.iter().any(|target| target.is_starred_expr());
+        let starred = targets.iter().any(rustpython_ast::Expr::is_starred_expr);
         for (number, target) in targets.iter().enumerate() {
             match (target, value) {
                 (Expr::Name(name), Some(value)) if !starred => {
-                    self.bind(&name.id, Value::Element(value, number), position)
+                    self.bind(&name.id, Value::Element(value, number), position);
                 }
                 _ => self.target(target, None, position, how),
             }
@@ -59,7 +59,7 @@ impl<'a> Bindings<'a> {
                 node.rest.iter().for_each(|name| self.bind(name, matched, position));
             }
             Pattern::MatchClass(node) => {
-                node.patterns.iter().chain(&node.kwd_patterns).for_each(|inner| self.pattern(inner))
+                node.patterns.iter().chain(&node.kwd_patterns).for_each(|inner| self.pattern(inner));
             }
             Pattern::MatchStar(node) => node.name.iter().for_each(|name| self.bind(name, matched, position)),
             Pattern::MatchAs(node) => {
@@ -101,7 +101,7 @@ impl<'a> Bindings<'a> {
             scope = parent;
         }
         self.within(scope, |inner| {
-            inner.branch(position, 0, false, None, |inner| inner.target(target, Some(value), position, ""))
+            inner.branch(position, 0, false, None, |inner| inner.target(target, Some(value), position, ""));
         });
     }
 

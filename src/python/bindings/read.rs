@@ -126,10 +126,10 @@ impl<'a> Bindings<'a> {
             Stmt::Import(node) => self.import(node, after),
             Stmt::ImportFrom(node) => self.import_from(node, after),
             Stmt::Global(node) => {
-                self.scopes[self.scope].globals.extend(node.names.iter().map(|name| name.as_str()));
+                self.scopes[self.scope].globals.extend(node.names.iter().map(rustpython_ast::Identifier::as_str));
             }
             Stmt::Nonlocal(node) => {
-                self.scopes[self.scope].nonlocals.extend(node.names.iter().map(|name| name.as_str()));
+                self.scopes[self.scope].nonlocals.extend(node.names.iter().map(rustpython_ast::Identifier::as_str));
             }
             Stmt::Expr(node) => self.expression(&node.value),
             Stmt::Pass(_) | Stmt::Break(_) | Stmt::Continue(_) => {}
@@ -280,7 +280,7 @@ impl<'a> Bindings<'a> {
         for (number, ExceptHandler::ExceptHandler(handler)) in handlers.iter().enumerate() {
             self.branch(at, number + 1, false, None, |inner| {
                 handler.type_.iter().for_each(|kind| inner.expression(kind));
-                let name = handler.name.as_ref().map(|name| name.as_str());
+                let name = handler.name.as_ref().map(rustpython_ast::Identifier::as_str);
                 name.into_iter().for_each(|name| inner.bind(name, Value::Opaque("an exception"), start(handler)));
                 inner.body(&handler.body);
             });

@@ -8,7 +8,7 @@
 //! **Order of copies.** `cuMemcpyHtoD` from pageable memory may return before the bytes are in place (CUDA Driver API, "API
 //! synchronization behavior"), and a network card does not wait for a stream: `cuCtxSynchronize` follows each copy. A copy to
 //! the host that starts after a notification sees what was written before it. The comparison relies on these copies.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "calls of a foreign library, and the memory that it reads and writes")]
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ops::Range;

@@ -1,5 +1,5 @@
 //! What loading any of the libraries has in common.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "calls of a foreign library, and the memory that it reads and writes")]
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 //!
 //! The declarations follow the documentation in NIXL's `wrapper.h`. Agents and backends are never destroyed: destructors of
 //! vendor libraries may hang, and the process ends right after the transfer.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "calls of a foreign library, and the memory that it reads and writes")]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;

@@ -2,7 +2,7 @@
 //!
 //! GPU memory is filled and compared in a host copy of the same length, which `upload` and `download` move. For host
 //! memory both do nothing.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "calls of a foreign library, and the memory that it reads and writes")]
 
 use std::alloc::Layout;
 use std::ops::Range;

@@ -96,7 +96,7 @@ mod tests {
     fn advice(words: &str, efa: Option<bool>, interfaces: &[&str]) -> Option<String> {
         let machine = || Machine {
             devices: FabricDevices::with_efa(efa),
-            interfaces: interfaces.iter().map(|name| name.to_string()).collect(),
+            interfaces: interfaces.iter().map(std::string::ToString::to_string).collect(),
         };
         advise_on(&plan(Backend::Libfabric), &[words.to_string()], &machine)
     }

@@ -87,7 +87,7 @@ impl Libraries {
         if !self.first.is_empty() || !self.needs.outside.is_empty() {
             let own = present.non_empty(LIBRARY_PATH).map(OsStr::to_owned);
             let folders = self.first.iter().map(|folder| folder.as_os_str().to_owned()).chain(own);
-            changes.push((LIBRARY_PATH, join(folders.chain(self.needs.outside.iter().map(|folder| folder.into())))));
+            changes.push((LIBRARY_PATH, join(folders.chain(self.needs.outside.iter().map(std::convert::Into::into)))));
         }
         if let Some(library) = &self.preload {
             let own = present.non_empty(PRELOAD).map(OsStr::to_owned);

@@ -134,7 +134,7 @@ I1123 01:56:10.059839   12929 libfabric_rail_manager.cpp:232] Successfully creat
     fn statement(fabric: &str, transports: &[&str]) -> Statement {
         Statement {
             fabric: Some(Fabrics::from(fabric.to_string())),
-            transports: transports.iter().map(|text| text.to_string()).collect(),
+            transports: transports.iter().map(std::string::ToString::to_string).collect(),
         }
     }
 

@@ -275,7 +275,7 @@ mod tests {
     }
 
     fn words(list: &[&str]) -> Vec<String> {
-        list.iter().map(|word| word.to_string()).collect()
+        list.iter().map(std::string::ToString::to_string).collect()
     }
 
     #[test]

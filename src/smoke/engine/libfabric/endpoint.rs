@@ -1,5 +1,5 @@
 //! An endpoint with its domain, completion queue and address vector, and the memory that is registered with it.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "calls of a foreign library, and the memory that it reads and writes")]
 
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};

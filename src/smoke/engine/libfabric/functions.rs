@@ -1,5 +1,5 @@
 //! The functions that libfabric exports, and its error numbers in words.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "calls of a foreign library, and the memory that it reads and writes")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 

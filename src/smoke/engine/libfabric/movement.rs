@@ -1,5 +1,5 @@
 //! One transfer: its writes or reads, then its notification.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "calls of a foreign library, and the memory that it reads and writes")]
 
 use std::ffi::c_void;
 use std::ptr;

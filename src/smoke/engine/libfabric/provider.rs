@@ -1,5 +1,5 @@
 //! Which provider carries the bytes.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "calls of a foreign library, and the memory that it reads and writes")]
 
 use std::ptr;
 

@@ -1,5 +1,5 @@
 //! UCX's worker with an endpoint to one other worker, and the memory that is registered with it.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "calls of a foreign library, and the memory that it reads and writes")]
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::mem::ManuallyDrop;
