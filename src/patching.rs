@@ -20,7 +20,6 @@ use crate::environment::python::target::{self, Environment};
 use crate::environment::variables::Variables;
 use crate::python::{helper_check, patch};
 use crate::report::file::{FileReport, FileStatus};
-use crate::source::diff;
 
 /// The TARGET that means standard input.
 const STANDARD_INPUT: &str = "-";
@@ -170,10 +169,11 @@ pub(crate) fn revert(targets: Targets) -> Result<Vec<FileReport>> {
 
 fn plan_revert(environment: Environment, module: Module, directory: &Path) -> Result<Planned> {
     let content = read(&module.path)?;
-    let original = patch::revert(&content).map_err(|error| located(&module.path, &error))?;
+    let reverted =
+        patch::revert(&diff_path(&module.path, directory), &content).map_err(|error| located(&module.path, &error))?;
     let mut report = file_report(&module, FileStatus::Reverted, &environment);
-    report.diff = diff::unified(&diff_path(&module.path, directory), &content, &original);
-    Ok(Planned { module, environment, content, changed: Some(original), report })
+    report.diff = reverted.diff;
+    Ok(Planned { module, environment, content, changed: Some(reverted.original), report })
 }
 
 /// All of standard input.
@@ -203,7 +203,9 @@ pub(crate) fn plan_text(content: &[u8], rule: &Rule) -> Result<(FileReport, Opti
 /// # Errors
 /// When this program did not patch it, or it was edited since.
 pub(crate) fn revert_text(content: &[u8]) -> Result<Vec<u8>> {
-    patch::revert(content).map_err(|error| located(Path::new(STANDARD_INPUT_NAME), &error))
+    let path = Path::new(STANDARD_INPUT_NAME);
+    let reverted = patch::revert(path, content).map_err(|error| located(path, &error))?;
+    Ok(reverted.original)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -311,8 +311,8 @@ fn what_is_left_is_left_and_explained() {
             "env-aware",
             "env-aware",
         ),
-        ("import nixl._api as n\nn.nixl_agent(*a)\n", "nothing-to-patch", "unclear"),
-        ("import nixl._api as n\ndef f(c):\n    return n.nixl_agent('a', c)\n", "nothing-to-patch", "unclear"),
+        ("import nixl._api as n\nn.nixl_agent(*a)\n", "unresolved", "unclear"),
+        ("import nixl._api as n\ndef f(c):\n    return n.nixl_agent('a', c)\n", "unresolved", "unclear"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("m.py");

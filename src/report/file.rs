@@ -56,7 +56,9 @@ pub(crate) enum FileStatus {
     EnvAware,
     /// Its callers choose their backends.
     Configured,
-    /// It creates no agent in a way that could be rewritten.
+    /// A call in it that may create an agent cannot be judged; the site says why.
+    Unresolved,
+    /// It creates no agent.
     NothingToPatch,
     /// The original again.
     Reverted,
@@ -81,6 +83,8 @@ pub(crate) struct SiteReport {
     pub variable: Option<String>,
     /// The shape in words.
     pub reason: String,
+    /// How the file itself chooses, where it reads an environment variable.
+    pub choice: Option<ChoiceReport>,
 }
 
 /// How a call chooses the agent's backends.
@@ -97,6 +101,47 @@ pub(crate) enum SiteShape {
     EnvAware,
     /// In a way that cannot be told from the file.
     Unclear,
+    /// Through a parameter.
+    Parameter,
+    /// Through a parameter's default.
+    DefaultArgument,
+    /// Through an attribute of an object.
+    Attribute,
+    /// Through a class attribute.
+    ClassAttribute,
+    /// Through a subclass.
+    Subclass,
+    /// Through `functools.partial`.
+    Partial,
+    /// Through a container.
+    Collection,
+    /// Through a loop variable.
+    LoopVariable,
+    /// Through a `with` statement.
+    With,
+    /// Through `getattr`.
+    Getattr,
+    /// Through a name in a string.
+    DynamicImport,
+    /// By what a function does with the class or with a configuration.
+    PassedOn,
+    /// By what a caller does with the class.
+    Returned,
+}
+
+/// How a file chooses by an environment variable, as far as it shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct ChoiceReport {
+    /// The variable's name, where it is a constant.
+    pub variable: Option<String>,
+    /// Whether the value is split into several names.
+    pub list: bool,
+    /// What an unset variable means, where it is a constant.
+    pub default: Option<String>,
+    /// The names that the value is compared with.
+    pub allowed: Vec<String>,
+    /// A name that the read uses and nothing binds.
+    pub unbound: Option<String>,
 }
 
 /// What is done with a call.

@@ -2,6 +2,28 @@
 
 use super::offset::TextOffset;
 
+/// Where the lines of a text begin, for many positions in it.
+#[derive(Debug)]
+pub(crate) struct LineIndex<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> LineIndex<'a> {
+    /// The lines of a text.
+    pub(crate) fn new(text: &'a str) -> Self {
+        let starts = memchr::memchr_iter(b'\n', text.as_bytes()).map(|newline| newline + 1);
+        LineIndex { text, starts: std::iter::once(0).chain(starts).collect() }
+    }
+
+    /// Line and column (characters) of an offset, both from 1.
+    pub(crate) fn position(&self, offset: TextOffset) -> (usize, usize) {
+        let line = self.starts.partition_point(|start| *start <= offset.0);
+        let before = &self.text.as_bytes()[self.starts[line - 1]..offset.0];
+        (line, String::from_utf8_lossy(before).chars().count() + 1)
+    }
+}
+
 /// Line and column (characters) of an offset, both from 1.
 pub(crate) fn position(text: &str, offset: TextOffset) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.0];

@@ -27,6 +27,7 @@ fn status(page: &mut Page, file: &FileReport) {
         FileStatus::AlreadyPatched => ("already patched:", GOOD),
         FileStatus::EnvAware => ("unchanged, reads the environment already:", GOOD),
         FileStatus::Configured => ("unchanged, chooses its own backends:", WARNING),
+        FileStatus::Unresolved => ("unchanged, a call cannot be judged:", WARNING),
         FileStatus::NothingToPatch => ("nothing to patch:", WARNING),
         FileStatus::Reverted => ("reverted:", GOOD),
         FileStatus::Failed => ("failed:", BAD),
@@ -93,7 +94,16 @@ mod tests {
 
     fn call(shape: SiteShape, action: Action, reason: &str) -> SiteReport {
         let function = Some("__init__".into());
-        SiteReport { line: 623, column: 22, function, shape, action, variable: None, reason: reason.into() }
+        SiteReport {
+            line: 623,
+            column: 22,
+            function,
+            shape,
+            action,
+            variable: None,
+            reason: reason.into(),
+            choice: None,
+        }
     }
 
     #[test]
@@ -114,6 +124,7 @@ mod tests {
             FileReport { sites: bare(Action::Done), ..file(AlreadyPatched) },
             FileReport { distribution: Some("ai-dynamo-runtime".into()), ..file(EnvAware) },
             FileReport { sites: vec![own], notes: vec!["a note".into()], ..file(Configured) },
+            file(Unresolved),
             file(NothingToPatch),
             FileReport { diff: DIFF.into(), details: vec!["only with -v".into()], ..file(Reverted) },
             FileReport { notes: vec!["on standard error".into()], ..file(Failed) },
