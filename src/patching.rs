@@ -18,6 +18,7 @@ use crate::environment::python::install::{self, StagedChange};
 use crate::environment::python::module::{self, Module};
 use crate::environment::python::target::{self, Environment};
 use crate::environment::variables::Variables;
+use crate::python::nixl_default::{self, NixlDefault};
 use crate::python::{helper_check, patch};
 use crate::report::file::{FileReport, FileStatus};
 
@@ -25,6 +26,9 @@ use crate::report::file::{FileReport, FileStatus};
 const STANDARD_INPUT: &str = "-";
 /// What standard input is called in reports and diffs.
 const STANDARD_INPUT_NAME: &str = "<stdin>";
+
+/// The default backend of every release of NIXL.
+const NIXL_DEFAULT: &str = "UCX";
 
 /// The targets of a run, and what they are resolved with.
 #[derive(Clone, Copy)]
@@ -115,9 +119,35 @@ fn plan_rewrite(mut environment: Environment, module: Module, rule: &Rule, direc
     report.notes = plan.notes;
     report.diff = plan.diff;
     if plan.patched.is_some() {
+        report.notes.extend(replaced_defaults(&environment, rule));
         report.details.extend(check_helper(&mut environment, rule)?);
     }
     Ok(Planned { module, environment, content, changed: plan.patched, report })
+}
+
+/// Says where the installed NIXL's own default is not the one that the patched code will use instead.
+fn replaced_defaults(environment: &Environment, rule: &Rule) -> Vec<String> {
+    let sources = module::nixl_sources(&environment.import_path);
+    sources.iter().filter_map(|path| replaced_default(path, rule)).collect()
+}
+
+fn replaced_default(path: &Path, rule: &Rule) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let (path, default, variable) = (path.display(), rule.default, &rule.variable);
+    let becomes = format!("the patched code uses `{default}` where `{variable}` is unset");
+    match nixl_default::of(&text)? {
+        NixlDefault::Names(names) if names == [NIXL_DEFAULT] || names == [default.name()] => None,
+        NixlDefault::Names(names) => {
+            let keep = match names.as_slice() {
+                [one] => format!("; pass `--default-backend {one}` to keep it"),
+                _ => String::new(),
+            };
+            Some(format!("warning: `{path}` has the default backend `{}`; {becomes}{keep}", names.join(",")))
+        }
+        NixlDefault::Computed(source) => {
+            Some(format!("warning: `{path}` computes its default backend, `{source}`; {becomes}"))
+        }
+    }
 }
 
 /// Checks what the inserted helper returned in the environment's own interpreter. Returns a message for `-v`.

@@ -10,6 +10,9 @@ pub(crate) const MODULE: &str = "dynamo.nixl_connect";
 /// Its source, relative to a folder of the import path. `dynamo` is a namespace package of several distributions.
 pub(crate) const SOURCE: &str = "dynamo/nixl_connect/__init__.py";
 
+/// The packages with NIXL's Python binding; `nixl` itself is one of the others in releases since 0.7.1.
+const NIXL_PACKAGES: [&str; 5] = ["nixl", "nixl_cu12", "nixl_cu13", "nixl_cu14", "nixl_rocm"];
+
 /// A source file, and the distribution that installed it.
 #[derive(Clone, Debug)]
 pub(crate) struct Module {
@@ -79,6 +82,12 @@ pub(crate) fn shadowed(import_path: &[ImportFolder], used: &Module) -> Vec<PathB
 pub(crate) fn owner_of_missing(import_path: &[ImportFolder]) -> Option<Distribution> {
     let mut sites = import_path.iter().map(|folder| folder.path.as_path());
     sites.find_map(|site| distribution::owners(&[site], &site.join(SOURCE), site).into_iter().next())
+}
+
+/// The sources of NIXL's Python binding on an import path: of the packages `nixl`, `nixl_cu12`, …
+pub(crate) fn nixl_sources(import_path: &[ImportFolder]) -> Vec<PathBuf> {
+    let of_folder = |folder: &ImportFolder| NIXL_PACKAGES.map(|package| folder.path.join(package).join("_api.py"));
+    import_path.iter().flat_map(of_folder).filter(|path| path.is_file()).collect()
 }
 
 fn locate(folder: &ImportFolder) -> Option<Located<'_>> {

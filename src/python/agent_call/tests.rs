@@ -196,7 +196,7 @@ fn what_may_lead_to_an_agent_is_named() {
         ("globals()['nixl_agent']('x')", SiteShape::Collection),
         ("from elsewhere import nixl_agent as other\nimport elsewhere\nelsewhere.nixl_agent('x')", SiteShape::Unclear),
         ("with opened() as api:\n    api.nixl_agent('x')", SiteShape::Attribute),
-        ("for nixl_agent in kinds():\n    nixl_agent('x')", SiteShape::Unclear),
+        ("for nixl_agent in kinds():\n    nixl_agent('x')", SiteShape::LoopVariable),
         (
             "from elsewhere import Wrapper\nfrom nixl._api import nixl_agent_config\nWrapper('x', nixl_agent_config())",
             SiteShape::PassedOn,
