@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_default_is_read_from_the_signature_or_the_body() {
-        let names = |names: &[&str]| Some(NixlDefault::Names(names.iter().map(|name| name.to_string()).collect()));
+        let names = |names: &[&str]| Some(NixlDefault::Names(names.iter().map(ToString::to_string).collect()));
         assert_eq!(with("backends: list[str] = [\"UCX\"]", "backends"), names(&["UCX"]));
         assert_eq!(with("backends=['LIBFABRIC', 'UCX']", "backends"), names(&["LIBFABRIC", "UCX"]));
         assert_eq!(with("backends=None", "['LIBFABRIC']"), names(&["LIBFABRIC"]));
