@@ -129,6 +129,9 @@ impl<'a> Finder<'_, 'a> {
         callee: &[Meaning],
         modules: Vec<String>,
     ) -> (Shape, Vec<CallEdit>) {
+        if call.args.is_empty() && call.keywords.is_empty() {
+            return (Shape::Unclear("it raises TypeError: no argument names the agent".into()), Vec::new());
+        }
         if let Some(reason) = unclear_arguments(call) {
             return (Shape::Unclear(reason), Vec::new());
         }
@@ -496,6 +499,7 @@ mod tests {
             ("x = {n: nixl_agent(n) for n in names}", "bare"),
             ("x = list(nixl_agent(n) for n in names)", "bare"),
             ("x = f'{nixl_agent(n)}'", "bare"),
+            ("nixl_agent()", "unclear"),
             ("nixl_agent(*args)", "unclear"),
             ("nixl_agent('a', **options)", "unclear"),
             ("nixl_agent('a', instantiate_all=True)", "configured"),
