@@ -16,7 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::choice::rule::Rule;
 use crate::environment::python::install::{self, StagedChange};
 use crate::environment::python::module::{self, Module};
-use crate::environment::python::target::{self, Environment};
+use crate::environment::python::target::{self, Environment, Execution};
 use crate::environment::variables::Variables;
 use crate::python::nixl_default::{self, NixlDefault};
 use crate::python::{helper_check, patch};
@@ -39,6 +39,8 @@ pub(crate) struct Targets<'a> {
     pub variables: &'a Variables,
     /// The process's current directory; empty where it has none.
     pub directory: &'a Path,
+    /// Whether no interpreter may be started.
+    pub no_exec: bool,
 }
 
 /// A module, and what is to be done with it.
@@ -81,13 +83,14 @@ fn find(targets: Targets, program: &str) -> Result<Vec<(Environment, Module)>> {
 }
 
 fn environments(targets: Targets, program: &str) -> Result<Vec<Environment>> {
+    let execution = if targets.no_exec { Execution::Never } else { Execution::Start(program) };
     if targets.named.is_empty() {
         let what = format!("`{}`", module::MODULE);
         let has_module = |environment: &Environment| environment.has_module().then_some(());
-        let (default, ()) = target::default_environment(program, &what, targets.variables, has_module)?;
+        let (default, ()) = target::default_environment(execution, &what, targets.variables, has_module)?;
         return Ok(vec![default]);
     }
-    targets.named.iter().map(|target| target::resolve(target, program, targets.variables)).collect()
+    targets.named.iter().map(|target| target::resolve(target, execution, targets.variables)).collect()
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {
@@ -152,6 +155,9 @@ fn replaced_default(path: &Path, rule: &Rule) -> Option<String> {
 
 /// Checks what the inserted helper returned in the environment's own interpreter. Returns a message for `-v`.
 fn check_helper(environment: &mut Environment, rule: &Rule) -> Result<Option<String>> {
+    if let Some(python) = &environment.not_started {
+        return Ok(Some(format!("did not check the inserted helper: `--no-exec` forbids {}", python.display())));
+    }
     let Some(interpreter) = &mut environment.interpreter else { return Ok(None) };
     let output = interpreter.output()?;
     let python = format!("{} (Python {})", interpreter.executable.display(), interpreter.version);

@@ -87,6 +87,7 @@ fn every_value_of_the_variable_means_what_the_contract_says() {
         (Some("BOGUS"), "['UCX']", 1),
         (Some("BOGUS,LIBFABRIC"), "['LIBFABRIC']", 1),
         (Some(",,"), "['UCX']", 0),
+        (Some("\tlibfabric\r\n,\u{b}UCX\u{c}"), "['LIBFABRIC', 'UCX']", 0),
     ] {
         let (found, log) = room.run(value, "module.Connection('a')\nmodule.Connection('b')");
         assert_eq!(found, format!("[{chosen}, {chosen}]"), "{value:?}");
@@ -95,6 +96,15 @@ fn every_value_of_the_variable_means_what_the_contract_says() {
         assert_eq!(log.matches("WARNING").count(), warnings, "{value:?}: {log}");
         let warning = "WARNING module NIXL Connect: Unknown backend 'BOGUS' in NIXL_BACKEND is ignored; supported: UCX, LIBFABRIC\n";
         assert_eq!(log.matches(warning).count(), warnings, "{log}");
+    }
+}
+
+#[test]
+fn letters_and_blanks_that_only_look_like_ascii_name_no_backend() {
+    let room = Room::new(&rewritten(&fs::read(fixture("site-packages").join(SOURCE)).unwrap(), &[]));
+    for value in ["l\u{131}bfabric", "L\u{130}BFABRIC", "\u{a0}LIBFABRIC", "LIBFABRIC\u{3000}", "\u{1c}LIBFABRIC"] {
+        let (found, log) = room.run(Some(value), "module.Connection('a')");
+        assert_eq!((found.as_str(), log.matches("WARNING").count()), ("[['UCX']]", 1), "{value:?}: {log}");
     }
 }
 

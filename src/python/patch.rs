@@ -1,6 +1,5 @@
 //! One file: what it is now, and what it would become.
 
-use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use rustpython_parser::ast::Stmt;
@@ -19,6 +18,13 @@ use crate::source::diff;
 use crate::source::marker::Marker;
 use crate::source::offset::TextOffset;
 use crate::threads;
+
+/// Dropping a tree takes a tenth of the time that parsing took, and the program ends soon.
+#[cfg(not(fuzzing))]
+type Leaked<T> = std::mem::ManuallyDrop<T>;
+/// A fuzz target does not end soon.
+#[cfg(fuzzing)]
+type Leaked<T> = Box<T>;
 
 /// The version that a new marker carries.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -138,7 +144,7 @@ fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
         return Ok(None);
     }
     let source = SourceText::decode(bytes)?;
-    let module = ManuallyDrop::new(parse(source.text())?);
+    let module = Leaked::new(parse(source.text())?);
     let markers = Marker::all(source.text().as_bytes()).into_iter();
     let mut own = markers.filter(|(at, _)| is_between_statements(&module, TextOffset(*at))).map(|(_, marker)| marker);
     let Some(first) = own.next() else { return Ok(None) };
@@ -158,8 +164,7 @@ fn is_between_statements(module: &[Stmt], offset: TextOffset) -> bool {
 
 fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> Result<Plan, PatchError> {
     let source = SourceText::decode(bytes)?;
-    // Leaked: dropping a tree takes a tenth of the time that parsing took, and the program ends soon.
-    let module = ManuallyDrop::new(parse(source.text())?);
+    let module = Leaked::new(parse(source.text())?);
     let sites = agent_call::find(source.text(), &module)?;
     let reports = sites.iter().map(report).collect();
     if sites.iter().all(|site| site.edits.is_empty()) {
