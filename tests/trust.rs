@@ -110,6 +110,74 @@ fn the_same_module_is_found_without_the_interpreter() {
     assert!(document["files"][0]["path"].as_str().unwrap().starts_with(&*user.path().to_string_lossy()), "{document}");
 }
 
+/// The folders that an error names as searched.
+fn searched(document: &Value) -> Vec<String> {
+    let error = document["error"].as_str().unwrap();
+    error.lines().filter_map(|line| line.strip_prefix("  ")).map(str::to_string).collect()
+}
+
+#[test]
+fn a_configuration_without_the_key_includes_the_systems_packages() {
+    let (environment, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    empty_virtual_environment(environment.path());
+    let configuration = environment.path().join("pyvenv.cfg");
+    let text = fs::read_to_string(&configuration).unwrap();
+    let without_key: Vec<&str> = text.lines().filter(|line| !line.starts_with("include-system")).collect();
+    fs::write(&configuration, without_key.join("\n")).unwrap();
+    let folders = searched(&asked_and_not(environment.path(), empty.path()));
+    let script = "import sys; print(*(path for path in sys.path if path.endswith('-packages')), sep='\\n')";
+    let own = std::process::Command::new(environment.path().join("bin/python3"))
+        .args(["-c", script])
+        .env("PYTHONUSERBASE", empty.path())
+        .output()
+        .unwrap();
+    assert_eq!(folders, stdout(&own).lines().collect::<Vec<_>>());
+    assert!(folders.len() > 1);
+}
+
+#[test]
+fn an_interpreter_behind_a_link_is_followed() {
+    let (room, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let link = room.path().join("bin/python3");
+    fs::create_dir(room.path().join("bin")).unwrap();
+    symlink(fs::canonicalize(real_python()).unwrap(), &link).unwrap();
+    for option in ["--symlinks", "--copies"] {
+        let folder = room.path().join(option);
+        let mut make = std::process::Command::new(&link);
+        make.args(["-m", "venv", "--without-pip", "--system-site-packages", option]).arg(&folder);
+        assert!(make.status().unwrap().success());
+        assert!(fs::read_to_string(folder.join("pyvenv.cfg")).unwrap().contains(&*room.path().to_string_lossy()));
+        assert!(searched(&asked_and_not(&folder, empty.path())).len() > 1);
+    }
+}
+
+#[test]
+fn an_interpreter_without_its_library_is_an_error() {
+    // Its own answer is compiled in. On Debian, `/lib` is a link into the prefix `/usr`.
+    let folder = tempfile::tempdir().unwrap();
+    let target = fs::canonicalize("/usr/bin/python3").unwrap_or_else(|_| real_python().into());
+    let copy = folder.path().join(target.file_name().unwrap());
+    fs::copy(&target, &copy).unwrap();
+    let output = run(["check".as_ref(), "--no-exec".as_ref(), copy.as_os_str()]);
+    assert_eq!(status(&output), 2);
+    assert!(stderr(&output).contains("has its standard library"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_empty_variable_disables_no_user_site() {
+    let user = tempfile::tempdir().unwrap();
+    let version = python(&["-c", "import sys; print('python%d.%d' % sys.version_info[:2])"]);
+    copy_tree(&fixture("site-packages"), &user.path().join("lib").join(version.trim()).join("site-packages"));
+    for (value, expected) in [("", 1), ("1", 2)] {
+        for options in [&[][..], &["--no-exec"]] {
+            let mut command = program();
+            command.arg("check").args(options).arg(real_python()).env("PYTHONUSERBASE", user.path());
+            let output = command.env("PYTHONNOUSERSITE", value).output().unwrap();
+            assert_eq!(status(&output), expected, "{value:?} {options:?}: {}", stderr(&output));
+        }
+    }
+}
+
 #[test]
 fn without_the_interpreter_the_helper_is_not_checked() {
     let (environment, site) = virtual_environment();
@@ -161,20 +229,21 @@ fn several_libraries_are_named_where_nothing_chooses_one() {
     fs::create_dir(root.join("bin")).unwrap();
     fs::copy("/bin/true", root.join("bin/python3")).unwrap();
     let check = |configuration: &str| {
-        fs::write(root.join("pyvenv.cfg"), configuration).unwrap();
+        let alone = "include-system-site-packages = false\nhome = /nonexistent\n";
+        fs::write(root.join("pyvenv.cfg"), format!("{alone}{configuration}")).unwrap();
         run(["check".as_ref(), "--no-exec".as_ref(), root.as_os_str()])
     };
-    let output = check("home = /nonexistent\n");
+    let output = check("");
     let text = stderr(&output);
     assert_eq!(status(&output), 2);
     assert!(text.contains("has `python3.11`, `python3.12`\nhelp: "), "{text}");
     for key in ["version", "version_info"] {
-        let output = check(&format!("home = /nonexistent\n{key} = 3.12.4.final.0\n"));
+        let output = check(&format!("{key} = 3.12.4.final.0\n"));
         assert!(stdout(&output).contains("python3.12"), "{}{}", stdout(&output), stderr(&output));
     }
     fs::rename(root.join("bin/python3"), root.join("bin/python3.11")).unwrap();
     symlink("python3.11", root.join("bin/python3")).unwrap();
-    assert!(stdout(&check("home = /nonexistent\n")).contains("python3.11"));
+    assert!(stdout(&check("")).contains("python3.11"));
 }
 
 #[test]
@@ -196,6 +265,17 @@ fn files_and_package_folders_start_no_interpreter() {
                 .output()
                 .unwrap();
             assert!(status(&output) < 2, "{target}: {}", stderr(&output));
+        }
+    }
+    // Packages without Dynamo, by the folder's name and as `pip install --target` makes it.
+    let folders = tempfile::tempdir().unwrap();
+    let named = folders.path().join("site-packages");
+    let target = folders.path().join("target");
+    fs::create_dir_all(target.join("nixl-1.5.0.dist-info")).unwrap();
+    for folder in [named, target] {
+        trap.set(&folder.join("bin/python3"));
+        for command in ["check", "revert", "smoke"] {
+            assert_eq!(status(&run([command.as_ref(), folder.as_os_str()])), 2);
         }
     }
     trap.assert_unsprung();

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
 use thiserror::Error;
 
 /// The read size: a pipe's capacity.
 const CHUNK: usize = 64 << 10;
+/// How often to look whether the program has ended, where nothing wakes this process when it does.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What a program may take for all that it does.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +43,8 @@ pub(super) enum NoAnswer {
 /// A running program that leads a process group of its own. Dropping it kills the group.
 pub(super) struct Bounded {
     child: Child,
-    ended: OwnedFd,
+    /// Readable once it has ended (pidfd_open(2)); None on kernels before 5.3 and where a seccomp profile forbids it.
+    ended: Option<OwnedFd>,
     has_ended: bool,
     deadline: Instant,
     limits: Limits,
@@ -64,7 +67,7 @@ impl Bounded {
         let deadline = Instant::now() + limits.time;
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()?;
-        let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).inspect_err(|_| drop(end(&mut child)))?;
+        let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).ok();
         let output = Stream::new(child.stdout.take().map(OwnedFd::from));
         let errors = Stream::new(child.stderr.take().map(OwnedFd::from));
         Ok(Bounded { child, ended, has_ended: false, deadline, limits, output, errors })
@@ -116,11 +119,20 @@ impl Bounded {
 
     /// Waits until there is something to read or the program has ended; whether it has.
     fn wait(&self) -> Result<bool, NoAnswer> {
-        let mut ready = vec![PollFd::new(&self.ended, PollFlags::IN)];
-        ready.extend([&self.output, &self.errors].into_iter().filter_map(Stream::poll));
-        match retry_on_intr(|| poll(&mut ready, Some(&until(self.deadline)))).map_err(io::Error::from)? {
-            0 => Err(NoAnswer::Time(self.limits.time)),
-            _ => Ok(!ready[0].revents().is_empty()),
+        let pipes = [&self.output, &self.errors].into_iter().filter_map(Stream::poll);
+        let mut ready: Vec<PollFd> =
+            pipes.chain(self.ended.as_ref().map(|ended| PollFd::new(ended, PollFlags::IN))).collect();
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let limit = if self.ended.is_some() { left } else { left.min(LOOK) };
+            let count = retry_on_intr(|| poll(&mut ready, Some(&timespec(limit)))).map_err(io::Error::from)?;
+            let has_ended = has_ended(&self.child)?;
+            if has_ended || count > 0 {
+                return Ok(has_ended);
+            }
+            if left.is_zero() {
+                return Err(NoAnswer::Time(self.limits.time));
+            }
         }
     }
 }
@@ -163,9 +175,14 @@ fn is_ready(pipe: &impl AsFd) -> io::Result<bool> {
     Ok(retry_on_intr(|| poll(&mut ready, Some(&Timespec::default())))? > 0)
 }
 
-fn until(deadline: Instant) -> Timespec {
-    let left = deadline.saturating_duration_since(Instant::now());
-    Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
+fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() }
+}
+
+/// Whether a program has ended. It stays to be waited for, so that its number is no other's.
+fn has_ended(child: &Child) -> io::Result<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(retry_on_intr(|| waitid(WaitId::Pid(Pid::from_child(child)), options))?.is_some())
 }
 
 /// Kills the program's group, then waits for the program: until then, its number is the group's and no other's.
@@ -183,10 +200,23 @@ mod tests {
         Bounded::start(Command::new("sh").args(["-c", script]), limits).unwrap()
     }
 
+    /// What a script's end is, which is the same where `pidfd_open` does not work.
     fn outcome(script: &str) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), NoAnswer> {
-        let started = Instant::now();
-        let outcome = shell(script, Limits { time: Duration::from_millis(700), bytes: 200_000 }).finish();
-        assert!(started.elapsed() < Duration::from_secs(10), "{script}: {:?}", started.elapsed());
+        let [mut outcome, without] = [true, false].map(|has_descriptor| {
+            let started = Instant::now();
+            let mut program = shell(script, Limits { time: Duration::from_millis(700), bytes: 200_000 });
+            program.ended = program.ended.take().filter(|_| has_descriptor);
+            let outcome = program.finish();
+            assert!(started.elapsed() < Duration::from_secs(10), "{script}: {:?}", started.elapsed());
+            outcome
+        });
+        match (&mut outcome, without) {
+            (Ok((status, output, errors)), Ok((other, more, _))) => {
+                assert_eq!((*status, output.len(), errors.len()), (other, more.len(), errors.len()), "{script}");
+            }
+            (Err(error), Err(other)) => assert_eq!(error.to_string(), other.to_string(), "{script}"),
+            (outcome, without) => panic!("{script}: {outcome:?}, {without:?}"),
+        }
         outcome
     }
 

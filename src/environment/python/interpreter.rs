@@ -34,13 +34,13 @@ for candidate in (os.path.dirname(executable), os.path.dirname(os.path.dirname(e
         with open(configuration, encoding="utf-8") as lines:
             pairs = [line.partition("=") for line in lines]
         values = {key.strip().lower(): value.strip().lower() for key, _, value in pairs}
-        system = values.get("include-system-site-packages") == "true"
+        system = values.get("include-system-site-packages", "true") == "true"
         break
 version = "python%d.%d" % sys.version_info[:2]
 if venv:
     for lib in sorted({"lib", getattr(sys, "platlibdir", "lib")}):
         folders.append(os.path.join(venv, lib, version, "site-packages"))
-if system and "PYTHONNOUSERSITE" not in os.environ:
+if system and not os.environ.get("PYTHONNOUSERSITE"):
     folders.append(site.getusersitepackages())
 if system:
     folders += site.getsitepackages([sys.base_prefix, sys.base_exec_prefix])

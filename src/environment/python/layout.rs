@@ -43,13 +43,13 @@ fn site_folders(command: &Path, variables: &Variables) -> Result<Vec<PathBuf>> {
     }
     let name = resolved.as_deref().and_then(library_name);
     let Some(environment) = VirtualEnvironment::of(&executable) else {
-        let program = resolved.ok_or_else(|| anyhow!("`{}` does not exist", executable.display()))?;
-        return Ok(Installation::above(&program, name.as_slice())?.folders(variables));
+        let folder = folder_of(&executable).ok_or_else(|| anyhow!("`{}` does not exist", executable.display()))?;
+        return Ok(Installation::above(&folder, name.as_slice())?.folders(variables));
     };
     let names: Vec<String> = name.into_iter().chain(environment.library_name()).collect();
     let mut folders = environment.folders(&names)?;
     if environment.has_system_packages {
-        folders.extend(environment.installation(resolved.as_deref(), &names)?.folders(variables));
+        folders.extend(environment.installation(&executable, &names)?.folders(variables));
     }
     Ok(folders)
 }
@@ -107,8 +107,9 @@ impl VirtualEnvironment {
             home: value("home").map(PathBuf::from),
             // `version`: Python and virtualenv; `version_info`: virtualenv and uv.
             version: value("version").or_else(|| value("version_info")).and_then(version_of).map(str::to_string),
+            // `site` takes a missing key for true.
             has_system_packages: value("include-system-site-packages")
-                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
+                .is_none_or(|value| value.eq_ignore_ascii_case("true")),
         })
     }
 
@@ -128,16 +129,25 @@ impl VirtualEnvironment {
         Ok(folders)
     }
 
-    /// The installation that it was made with.
-    fn installation(&self, program: Option<&Path>, names: &[String]) -> Result<Installation> {
-        let home = self.home.as_deref().and_then(|home| fs::canonicalize(home).ok());
-        match (home, program) {
-            // Any file's name will do: the search begins at its folder.
-            (Some(home), _) => Installation::above(&home.join("python"), names),
-            (None, Some(program)) => Installation::above(program, names),
-            (None, None) => bail!("`{}` names no interpreter that exists", self.folder.join("pyvenv.cfg").display()),
-        }
+    /// The installation that it was made with. In `home`, the interpreter may be a link to one elsewhere.
+    fn installation(&self, executable: &Path, names: &[String]) -> Result<Installation> {
+        let home = self.home.as_deref();
+        let starts = [
+            home.and_then(|home| folder_of(&home.join("python3"))),
+            home.and_then(|home| fs::canonicalize(home).ok()),
+            folder_of(executable),
+        ];
+        let mut found = starts.iter().flatten().map(|start| Installation::above(start, names));
+        let Some(first) = found.next() else {
+            bail!("`{}` names no interpreter that exists", self.folder.join("pyvenv.cfg").display());
+        };
+        first.or_else(|reason| found.find_map(Result::ok).ok_or(reason))
     }
+}
+
+/// The folder of a program, without links.
+fn folder_of(program: &Path) -> Option<PathBuf> {
+    Some(fs::canonicalize(program).ok()?.parent()?.to_path_buf())
 }
 
 /// An installed Python.
@@ -148,9 +158,10 @@ struct Installation {
 }
 
 impl Installation {
-    /// The first one above the program: one of these names, or any where there is no name.
-    fn above(program: &Path, names: &[String]) -> Result<Installation> {
-        for prefix in program.ancestors().skip(1) {
+    /// The first one from the interpreter's folder up: one of these names, or any where there is no name.
+    fn above(folder: &Path, names: &[String]) -> Result<Installation> {
+        // Python does not search the root folder, whose `lib` may be a link to that of another prefix.
+        for prefix in folder.ancestors().filter(|prefix| prefix.parent().is_some()) {
             let mut present = libraries(prefix, "os.py");
             present.retain(|name| names.is_empty() || names.contains(name));
             if let Some(name) = choose(prefix, &present, names)? {
@@ -158,7 +169,7 @@ impl Installation {
             }
         }
         let name = names.first().map_or("python3.*", String::as_str);
-        bail!("no folder above `{}` has its standard library (`lib/{name}/os.py`)", program.display())
+        bail!("no folder above `{}` has its standard library (`lib/{name}/os.py`)", folder.display())
     }
 
     /// What its `site` adds, some of it missing.
@@ -180,7 +191,7 @@ impl Installation {
 
 /// The user's own packages, as `site.getuserbase` finds them; None where they are disabled.
 fn user_base(variables: &Variables) -> Option<PathBuf> {
-    if variables.get("PYTHONNOUSERSITE").is_some() {
+    if variables.non_empty("PYTHONNOUSERSITE").is_some() {
         return None;
     }
     let home = || Some(variables.non_empty("HOME").map(PathBuf::from).or_else(env::home_dir)?.join(".local"));

@@ -119,11 +119,20 @@ fn resolve_folder(folder: &Path, execution: Execution, variables: &Variables) ->
     if let Some(path) = packages.iter().find(|path| path.exists()) {
         return Ok(Environment::of_file(path, "in the folder named on the command line", variables));
     }
-    // Last: a package may bring a `bin/python3` of its own.
+    // A package may bring a `bin/python3` of its own, which is none of an environment's.
+    if is_site_packages(folder) {
+        return Ok(Environment::of_folder(folder, variables));
+    }
     if let Some(python) = python_of(folder) {
         return Environment::of_interpreter(&python, execution, variables);
     }
     Ok(Environment::of_folder(folder, variables))
+}
+
+/// Whether a folder is where packages are installed: by its name, or as `pip install --target` makes one.
+fn is_site_packages(folder: &Path) -> bool {
+    let named = ["site-packages", "dist-packages"].iter().any(|name| folder.ends_with(name));
+    named || !site_packages::files_ending(folder, ".dist-info").is_empty()
 }
 
 /// The interpreter of a virtual environment or another prefix (`/usr`, a conda environment).
