@@ -44,6 +44,8 @@ pub(crate) struct Plan {
     pub diff: Vec<u8>,
     /// What else a user should know, one sentence each.
     pub notes: Vec<String>,
+    /// Whether the file is patched already and as this tool wrote it.
+    pub intact: bool,
 }
 
 /// Why a file cannot be processed.
@@ -174,6 +176,7 @@ fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> 
             patched: None,
             diff: Vec::new(),
             notes: Vec::new(),
+            intact: false,
         });
     }
     let original = Original { source: &source, module: &module, sites: &sites };
@@ -186,7 +189,14 @@ fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> 
     };
     let (proof, diff) = threads::join(diff, || rewrite.prove(&original));
     proof?;
-    Ok(Plan { status: FileStatus::WouldPatch, sites: reports, patched: Some(rewrite.bytes), diff, notes: Vec::new() })
+    Ok(Plan {
+        status: FileStatus::WouldPatch,
+        sites: reports,
+        patched: Some(rewrite.bytes),
+        diff,
+        notes: Vec::new(),
+        intact: false,
+    })
 }
 
 /// A file that carries a marker and is unedited: it changes only where the inserted code does. A new version of
@@ -195,6 +205,7 @@ fn replan(present: Present, original: &[u8], marker: &Marker, rule: &Rule) -> Re
     let mut plan = plan_original(original, present, rule, &marker.version)?;
     if plan.patched.as_deref() == Some(present.bytes) {
         plan.status = FileStatus::AlreadyPatched;
+        plan.intact = true;
         plan.patched = None;
         plan.sites.iter_mut().filter(|site| site.action == Action::Rewrite).for_each(|site| site.action = Action::Done);
         return Ok(plan);

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct FileReport {
     /// Where it is, as it was found.
+    #[serde(serialize_with = "path_as_text")]
     pub path: PathBuf,
     /// The distribution that installed it.
     pub distribution: Option<String>,
@@ -60,6 +61,8 @@ pub(crate) enum FileStatus {
     Unresolved,
     /// It creates no agent.
     NothingToPatch,
+    /// A run was stopped before it finished: the module is patched, and its RECORD is not updated.
+    Unfinished,
     /// The original again.
     Reverted,
     /// It cannot be processed.
@@ -154,6 +157,19 @@ pub(crate) enum Action {
     Done,
     /// It is left as it is.
     Leave,
+}
+
+/// A path that is not UTF-8 has replacement characters.
+pub(crate) fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// As [`path_as_text`], or null.
+pub(crate) fn path_or_null<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => path_as_text(path, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn as_text<S: Serializer>(diff: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

@@ -83,7 +83,8 @@ impl Environment {
 
     fn of_file(path: &Path, found_by: &str, variables: &Variables) -> Self {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        let import_path = distribution::site_packages_of(&absolute).map(site_packages::expand).unwrap_or_default();
+        let site = distribution::site_packages_of(&absolute).ok().flatten();
+        let import_path = site.map(site_packages::expand).unwrap_or_default();
         Environment { named: Some(Module::of_file(path, found_by)), ..Environment::new(path, import_path, variables) }
     }
 }

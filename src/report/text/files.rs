@@ -28,7 +28,9 @@ fn status(page: &mut Page, file: &FileReport) {
         FileStatus::EnvAware => ("unchanged, reads the environment already:", GOOD),
         FileStatus::Configured => ("unchanged, chooses its own backends:", WARNING),
         FileStatus::Unresolved => ("unchanged, a call cannot be judged:", WARNING),
+        FileStatus::NothingToPatch if !file.notes.is_empty() => ("unchanged:", GOOD),
         FileStatus::NothingToPatch => ("nothing to patch:", WARNING),
+        FileStatus::Unfinished => ("unfinished:", BAD),
         FileStatus::Reverted => ("reverted:", GOOD),
         FileStatus::Failed => ("failed:", BAD),
     };
@@ -36,7 +38,7 @@ fn status(page: &mut Page, file: &FileReport) {
     for call in &file.sites {
         page.line(format_args!("  {}", site(call, file.status)));
     }
-    if file.sites.is_empty() && file.status == FileStatus::NothingToPatch {
+    if file.sites.is_empty() && file.notes.is_empty() && file.status == FileStatus::NothingToPatch {
         page.line(format_args!("  no call in this file creates a NIXL agent"));
     }
 }
@@ -125,7 +127,9 @@ mod tests {
             FileReport { distribution: Some("ai-dynamo-runtime".into()), ..file(EnvAware) },
             FileReport { sites: vec![own], notes: vec!["a note".into()], ..file(Configured) },
             file(Unresolved),
+            FileReport { notes: vec!["a run was stopped".into()], ..file(Unfinished) },
             file(NothingToPatch),
+            FileReport { notes: vec!["nothing to revert".into()], ..file(NothingToPatch) },
             FileReport { diff: DIFF.into(), details: vec!["only with -v".into()], ..file(Reverted) },
             FileReport { notes: vec!["on standard error".into()], ..file(Failed) },
         ];
