@@ -24,7 +24,9 @@ SEED = 8
 SAMPLE = 40
 ROUNDS_SHORT, ROUNDS_FULL = 3, 20
 # The calls that change what is on disk: the short form, too, kills the run before each of them.
-CHANGING = ("rename", "unlink", "fsync", "fdatasync", "write", "pwrite64", "link", "ftruncate", "fchmod", "fchown", "fsetxattr")
+CHANGING = (
+    "rename", "unlink", "fsync", "fdatasync", "write", "pwrite64", "link", "ftruncate", "fchmod", "fchown", "fsetxattr",
+)  # fmt: skip
 # What the closing table counts besides scenarios.KINDS.
 INJECTIONS, MISSED = "injections", "injections that met no call, because the runs were not alike"
 ROUNDS, WRONG_ROUNDS = f"rounds of {together.AT_ONCE} runs at once", "rounds with something wrong"
@@ -77,7 +79,7 @@ def stop(scenario: scenarios.Scenario, tracer: Tracer, folder: pathlib.Path, ful
     missed = sum(not met for _, met in judged)
     bad = [(fault, verdict) for fault, (verdict, _) in zip(faults, judged) if any(verdict.kinds().values())]
     took = time.monotonic() - began
-    print(f"{scenario.name}: {len(calls)} calls, {len(faults)} injections in {took:.0f} s, {len(bad)} with something wrong")
+    print(f"{scenario.name}: {len(calls)} calls, {len(faults)} injections, {len(bad)} went wrong; {took:.0f} s")
     counts = collections.Counter({INJECTIONS: len(faults), MISSED: missed})
     counts.update({PASSED: len(faults) - len(bad), FAILED: len(bad) + (missed != 0)})
     for kind, title in scenarios.KINDS.items():

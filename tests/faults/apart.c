@@ -1,5 +1,5 @@
-/* Preloaded under strace, which counts the calls of each thread by itself: `inject=openat:when=3` stops the third openat
- * of whichever thread gets there first, and that would be the loader's. Here every later thread begins with COUNT calls
+/* Preloaded under strace, which counts each thread's calls by itself: `inject=openat:when=3` stops the third openat of
+ * whichever thread gets there first, and that would be the loader's. Here every later thread begins with COUNT calls
  * that fail, so that its own calls have numbers above those of the main thread.
  *
  * APART: the numbers of the system calls, with commas between. */
