@@ -43,7 +43,7 @@ pub(crate) fn rewrite(original: &Original, rule: &Rule, version: &str) -> Rewrit
         original.sites.iter().flat_map(|site| &site.edits).map(|edit| insertion(edit, &names, &mut classes)).collect();
     in_text.sort();
     in_text.dedup();
-    let mut in_bytes: Vec<_> = in_text.iter().map(|insertion| source.byte_insertion(insertion)).collect();
+    let mut in_bytes = source.byte_insertions(&in_text);
 
     let place = helper_place(source.text(), original.module, original.sites);
     let spans_of_calls: Vec<_> = in_bytes.iter().map(Insertion::span).collect();
@@ -52,7 +52,7 @@ pub(crate) fn rewrite(original: &Original, rule: &Rule, version: &str) -> Rewrit
     let helper = Insertion::new(place.offset, helper_content(source, &place, rule, &names, &classes, marker));
 
     let before = in_text.partition_point(|insertion| insertion.offset <= helper.offset);
-    in_bytes.insert(before, source.byte_insertion(&helper));
+    in_bytes.splice(before..before, source.byte_insertions(std::slice::from_ref(&helper)));
     in_text.insert(before, helper);
     let spans = in_text.iter().map(Insertion::span).collect();
     let (text, bytes) = (edit::insert(source.text(), &in_text), edit::insert(source.bytes(), &in_bytes));
