@@ -127,11 +127,11 @@ fn helper_place(text: &str, module: &[Stmt], sites: &[Site]) -> Place {
         .enumerate()
         .take_while(|(number, statement)| is_preamble(statement, *number) && end(*statement) <= first_edit);
     let Some((last, statement)) = preamble.last() else {
-        let first = module.first().map_or(TextOffset(text.len()), first_offset);
+        let first = module.first().map_or(TextOffset(text.len()), |first| first_offset(text, first));
         return Place { offset: line_start(text, first), after_text: false, before_statement: true };
     };
     let line_end = line_end(text, end(statement));
-    match module.get(last + 1).map(first_offset) {
+    match module.get(last + 1).map(|next| first_offset(text, next)) {
         // `import os; x = 1`: a function cannot be defined on that line, so split it.
         Some(next) if next < line_end => Place { offset: next, after_text: true, before_statement: true },
         _ => Place { offset: line_end, after_text: !text[..line_end.0].ends_with('\n'), before_statement: false },
