@@ -46,7 +46,7 @@ pub(crate) fn rewrite(original: &Original, rule: &Rule, version: &str) -> Rewrit
         original.sites.iter().flat_map(|site| &site.edits).map(|edit| insertion(edit, &names, &mut classes)).collect();
     in_text.sort();
     in_text.dedup();
-    let mut in_bytes: Vec<_> = in_text.iter().map(|insertion| source.byte_insertion(insertion)).collect();
+    let mut in_bytes = source.byte_insertions(&in_text);
 
     let place = helper_place(source.text(), original.module, original.sites);
     let spans_of_calls: Vec<_> = in_bytes.iter().map(Insertion::span).collect();
@@ -55,7 +55,7 @@ pub(crate) fn rewrite(original: &Original, rule: &Rule, version: &str) -> Rewrit
     let helper = Insertion::new(place.offset, helper_content(source, &place, rule, &names, &classes, marker));
 
     let before = in_text.partition_point(|insertion| insertion.offset <= helper.offset);
-    in_bytes.insert(before, source.byte_insertion(&helper));
+    in_bytes.splice(before..before, source.byte_insertions(std::slice::from_ref(&helper)));
     in_text.insert(before, helper);
     let spans = in_text.iter().map(Insertion::span).collect();
     let inserted = in_bytes.iter().map(Insertion::span).collect();
@@ -136,11 +136,11 @@ fn helper_place(text: &str, module: &[Stmt], sites: &[Site]) -> Place {
         .enumerate()
         .take_while(|(number, statement)| is_preamble(statement, *number) && end(*statement) <= first_edit);
     let Some((last, statement)) = preamble.last() else {
-        let first = module.first().map_or(TextOffset(text.len()), first_offset);
+        let first = module.first().map_or(TextOffset(text.len()), |first| first_offset(text, first));
         return Place { offset: line_start(text, first), after_text: false, before_statement: true };
     };
     let line_end = line_end(text, end(statement));
-    match module.get(last + 1).map(first_offset) {
+    match module.get(last + 1).map(|next| first_offset(text, next)) {
         // `import os; x = 1`: a function cannot be defined on that line, so split it.
         Some(next) if next < line_end => Place { offset: next, after_text: true, before_statement: true },
         _ => Place { offset: line_end, after_text: !text[..line_end.0].ends_with('\n'), before_statement: false },

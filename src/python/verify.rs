@@ -92,8 +92,8 @@ fn region(text: &str, module: &[Stmt], offset: TextOffset) -> Region {
     let line_end_of = |statement: &Stmt| line_end(text, end(statement));
     let first = module.partition_point(|statement| line_end_of(statement) <= offset);
     let mut region = Region { start: line_start(text, offset), end: line_end(text, offset), statements: first..first };
-    while let Some(statement) = module.get(region.statements.end).filter(|next| first_offset(next) < region.end) {
-        region.start = region.start.min(line_start(text, first_offset(statement)));
+    while let Some(statement) = module.get(region.statements.end).filter(|next| first_offset(text, next) < region.end) {
+        region.start = region.start.min(line_start(text, first_offset(text, statement)));
         region.end = region.end.max(line_end_of(statement));
         region.statements.end += 1;
     }
