@@ -12,7 +12,9 @@ pub(crate) struct LineIndex<'a> {
 impl<'a> LineIndex<'a> {
     /// The lines of a text.
     pub(crate) fn new(text: &'a str) -> Self {
-        let starts = memchr::memchr_iter(b'\n', text.as_bytes()).map(|newline| newline + 1);
+        let bytes = text.as_bytes();
+        let ends = memchr::memchr2_iter(b'\n', b'\r', bytes);
+        let starts = ends.filter(|at| bytes[*at] == b'\n' || bytes.get(at + 1) != Some(&b'\n')).map(|end| end + 1);
         LineIndex { text, starts: std::iter::once(0).chain(starts).collect() }
     }
 
@@ -53,6 +55,8 @@ mod tests {
         let text = "a\nb\r\nc\rd";
         let lines: Vec<_> = [0, 2, 5, 7].map(|at| position(text, TextOffset(at))).into();
         assert_eq!(lines, [(1, 1), (2, 1), (3, 1), (4, 1)]);
+        let index = LineIndex::new(text);
+        assert_eq!([0, 2, 5, 7].map(|at| index.position(TextOffset(at))), lines[..]);
         let ends: Vec<_> = [0, 2, 5, 7].map(|at| line_end(text, TextOffset(at)).0).into();
         assert_eq!(ends, [2, 5, 7, 8]);
         let starts: Vec<_> = [1, 3, 6, 8].map(|at| line_start(text, TextOffset(at)).0).into();
