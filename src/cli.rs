@@ -30,7 +30,8 @@ Examples:
 
 Exit status:
   0  nothing is wrong
-  1  check would change a file, or the transfer failed
+  1  check would change a file or found an unfinished change; or files were changed and
+     something after that failed, such as the transfer
   2  the run could not start or finish its work, and changed nothing";
 
 const TARGET_HELP: &str = "A file, a package or site-packages folder, a virtual environment, a Python interpreter, or `-` \
