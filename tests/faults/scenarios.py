@@ -13,6 +13,7 @@ import tree
 from injection import Call, Tracer
 
 APPLY = ["apply", "--smoke", "off", "-q"]
+REVERT = ["revert", "-q"]
 OTHER = ["--env-var", "OTHER_BACKEND"]
 
 
@@ -26,7 +27,9 @@ class Scenario:
     # What makes the tree that it starts from out of the original; empty for the original itself.
     before: list[list[str]]
     # The options of `apply` and `check` afterwards.
-    options: list[str]
+    options: list[str] = dataclasses.field(default_factory=list)
+    # Whether RECORD is still the original's: what a run leaves that is killed between the module and RECORD.
+    unfinished: bool = False
 
     start: pathlib.Path = pathlib.Path()
     started_from: dict[str, tree.Entry] = dataclasses.field(default_factory=dict)
@@ -62,10 +65,26 @@ class Scenario:
             succeed(program, arguments, self.start)
         if self.before:
             tree.compile_modules(self.start)
+        if self.unfinished:
+            (self.start / tree.RECORD).write_bytes(self.original[tree.RECORD].content)
         self.started_from = tree.see(self.start)
         tree.clone(self.start, patched)
         succeed(program, [*APPLY, *self.options, *self.targets], patched)
         self.patched = tree.see(patched)
+        self._require_patched()
+
+    def _require_patched(self) -> None:
+        """What the other trees are compared with: nothing but the modules, RECORD and the modules' bytecode changed, and
+        of these only the content."""
+        may = {*self.modules, tree.RECORD}
+        changed = [path for path in tree.difference(self.original, self.patched) if not path.endswith(".pyc")]
+        wrong = tree.disagreements(self.patched) + [path for path in changed if path not in may]
+        for path in set(changed) & may:
+            before, after = self.original[path], self.patched.get(path)
+            if after is None or dataclasses.replace(after, content=before.content) != before:
+                wrong.append(path)
+        if wrong:
+            raise injection.Failure(f"nixl-retrofit {' '.join(APPLY)}: wrong without a fault: {', '.join(sorted(wrong))}")
 
     def has(self, seen: dict[str, tree.Entry], goal: dict[str, tree.Entry]) -> bool:
         """Whether its modules and RECORD are the goal's."""
@@ -77,13 +96,16 @@ def succeed(program: pathlib.Path, arguments: list[str], folder: pathlib.Path) -
 
 
 def scenarios() -> list[Scenario]:
-    both = list(tree.MODULES)
+    one, both = [tree.SITE], list(tree.MODULES)
+    patched = [[*APPLY, *one]]
     return [
-        Scenario("apply", APPLY, [tree.SITE], [], []),
-        Scenario("revert", ["revert", "-q"], [tree.SITE], [[*APPLY, tree.SITE]], []),
-        Scenario("apply, other options", [*APPLY, *OTHER], [tree.SITE], [[*APPLY, tree.SITE]], OTHER),
-        Scenario("apply, two targets", APPLY, both, [], []),
-        Scenario("revert, two targets", ["revert", "-q"], both, [[*APPLY, *both]], []),
+        Scenario("apply", APPLY, one, []),
+        Scenario("revert", REVERT, one, patched),
+        Scenario("apply, other options", [*APPLY, *OTHER], one, patched, OTHER),
+        Scenario("apply, two targets", APPLY, both, []),
+        Scenario("revert, two targets", REVERT, both, [[*APPLY, *both]]),
+        Scenario("apply, unfinished", APPLY, one, patched, unfinished=True),
+        Scenario("revert, unfinished", REVERT, one, patched, unfinished=True),
     ]
 
 
@@ -189,7 +211,7 @@ class Judge:
             following = Verdict()
             self._check(following, seen, root, folder / "check")
             self._finish(following, root, folder / "apply", [*APPLY, *self.scenario.options], self.scenario.patched)
-            self._finish(following, root, folder / "revert", ["revert", "-q"], self.scenario.original)
+            self._finish(following, root, folder / "revert", REVERT, self.scenario.original)
             self.known[state] = following
         for kind, found in following.kinds().items():
             getattr(verdict, kind).extend(found)
