@@ -2,11 +2,11 @@
 # Runs all tests. Root installs missing Debian packages; other users are told what is missing. Nothing is skipped.
 # usage: tests/run.sh [--all-releases] [STAGE]...
 #   --all-releases   test every stable Dynamo release and the newest nightly, not one release of each distinct source
-#   STAGE            only these: format lint build tests releases quickstart docker benchmark bandwidth
+#   STAGE            only these: format lint build tests faults releases quickstart docker benchmark bandwidth
 
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-stages='format lint build tests releases quickstart docker benchmark bandwidth'
+stages='format lint build tests faults releases quickstart docker benchmark bandwidth'
 releases=()
 chosen=()
 for argument in "$@"; do
@@ -38,6 +38,9 @@ tests() {
     need 'command -v patch' patch
     cargo test --locked --no-fail-fast -- --skip dockerfile_example # the docker stage runs that one
 }
+
+# A sample; tests/faults.sh --full takes a quarter of an hour.
+faults() { tests/faults.sh; }
 
 releases() {
     local python
