@@ -34,16 +34,19 @@ Exit status:
   2  the run could not start or finish its work, and changed nothing";
 
 const TARGET_HELP: &str = "A file, a package or site-packages folder, a virtual environment, a Python interpreter, or `-` \
-(standard input to standard output) [default: the first of $VIRTUAL_ENV, the python3 on PATH and /opt/dynamo/venv that has \
-Dynamo]";
+(standard input to standard output) [default: the first of $VIRTUAL_ENV, the python3 on PATH (absolute entries only) and \
+/opt/dynamo/venv that has Dynamo]";
 
 const SMOKE_TARGET_HELP: &str = "A virtual environment, a Python interpreter, a site-packages folder, or a file in one \
-[default: the first of $VIRTUAL_ENV, the python3 on PATH and /opt/dynamo/venv that has NIXL]";
+[default: the first of $VIRTUAL_ENV, the python3 on PATH (absolute entries only) and /opt/dynamo/venv that has NIXL]";
 
 /// Make an installed NVIDIA Dynamo honour NIXL_BACKEND, and prove with a real transfer that the backend works
 #[derive(Debug, Parser)]
 #[command(name = "nixl-retrofit", version, after_help = EXAMPLES, max_term_width = 110, disable_help_subcommand = true)]
 pub struct Cli {
+    /// Start no interpreter of a target: read its import path from its files, and do not check the inserted helper in it
+    #[arg(long, global = true, display_order = 900)]
+    pub no_exec: bool,
     /// The subcommand.
     #[command(subcommand)]
     pub command: Command,

@@ -9,6 +9,8 @@ mod cli;
 mod commands;
 mod environment;
 mod exit_status;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod patching;
 mod python;
 mod report;

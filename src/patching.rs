@@ -1,8 +1,8 @@
 //! What `apply`, `check` and `revert` share.
 //!
-//! 1. Each TARGET becomes an environment, and each environment yields its module: [`find`].
+//! 1. Each TARGET becomes an environment, and each environment yields its module; other runs are locked out: [`find`].
 //! 2. Each module becomes a planned file, with its new bytes and its report: [`plan`], and within [`revert`].
-//! 3. The planned files are committed: every new file is on disk before the first one replaces an old one: [`commit`].
+//! 3. The planned files are committed as one transaction: [`commit`].
 //!
 //! A source on standard input is planned like a file, and the result goes to standard output: [`plan_text`] and
 //! [`revert_text`].
@@ -10,22 +10,32 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::choice::rule::Rule;
-use crate::environment::python::install::{self, StagedChange};
+use crate::environment::python::bytecode;
+use crate::environment::python::distribution::Distribution;
+use crate::environment::python::install::{self, Direction, Failure, Transaction};
 use crate::environment::python::module::{self, Module};
-use crate::environment::python::target::{self, Environment};
+use crate::environment::python::record::Record;
+use crate::environment::python::target::{self, Environment, Execution};
 use crate::environment::variables::Variables;
-use crate::python::{helper_check, patch};
+use crate::python::helper_check;
+use crate::python::nixl_default::{self, NixlDefault};
+use crate::python::patch::{self, PatchError};
 use crate::report::file::{FileReport, FileStatus};
-use crate::source::diff;
+use crate::source::lock::{self, Lock};
+use crate::source::{regular, replace};
 
 /// The TARGET that means standard input.
 const STANDARD_INPUT: &str = "-";
 /// What standard input is called in reports and diffs.
 const STANDARD_INPUT_NAME: &str = "<stdin>";
+
+/// The default backend of every release of NIXL.
+const NIXL_DEFAULT: &str = "UCX";
 
 /// The targets of a run, and what they are resolved with.
 #[derive(Clone, Copy)]
@@ -36,17 +46,47 @@ pub(crate) struct Targets<'a> {
     pub variables: &'a Variables,
     /// The process's current directory; empty where it has none.
     pub directory: &'a Path,
+    /// Whether no interpreter may be started.
+    pub no_exec: bool,
+}
+
+/// What a run does with the files that it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It reads them.
+    Look,
+    /// It changes them.
+    Change,
+}
+
+/// The files of a run, and the locks that keep other runs from them.
+pub(crate) struct Work {
+    files: Vec<Planned>,
+    _locks: Vec<Lock>,
+}
+
+impl Work {
+    /// What the user is told about the files, where nothing is changed.
+    pub(crate) fn reports(self) -> Vec<FileReport> {
+        self.files.into_iter().map(|planned| planned.report).collect()
+    }
 }
 
 /// A module, and what is to be done with it.
-pub(crate) struct Planned {
-    module: Module,
-    environment: Environment,
+struct Planned {
+    found: Found,
     content: Vec<u8>,
     /// Its new bytes; None when it stays as it is.
     changed: Option<Vec<u8>>,
-    /// What the user is told about it.
-    pub report: FileReport,
+    report: FileReport,
+}
+
+/// A module that was found.
+struct Found {
+    environment: Environment,
+    module: Module,
+    /// The distributions whose RECORD lists it.
+    owners: Vec<Distribution>,
 }
 
 /// Whether the TARGET is standard input.
@@ -61,30 +101,71 @@ pub(crate) fn is_standard_input(targets: &[PathBuf]) -> Result<bool> {
     Ok(named)
 }
 
-/// Finds the module of every TARGET; a file that several TARGETs lead to once. Interpreters of the environments run
-/// `program` in the background.
+/// Finds the module of every TARGET, a file that several TARGETs lead to once, and locks the folders that hold them and
+/// their RECORDs. Interpreters of the environments run `program` in the background.
+///
+/// Runs take the locks in the same order, so that none waits for another one that waits for it: first all modules' folders
+/// by their names, then all RECORDs'. What is read, is read under the lock.
 ///
 /// # Errors
-/// When a TARGET does not exist or has no module, or there is no TARGET and no default environment.
-fn find(targets: Targets, program: &str) -> Result<Vec<(Environment, Module)>> {
-    let mut found: Vec<(Environment, Module)> = Vec::new();
+/// When a TARGET does not exist or has no module, there is no TARGET and no default environment, a RECORD cannot be read,
+/// or another run does not finish.
+fn find(targets: Targets, program: &str, purpose: Purpose) -> Result<(Vec<Found>, Vec<Lock>)> {
+    let mut modules: Vec<(Environment, Module)> = Vec::new();
     for environment in environments(targets, program)? {
         let module = target::require_module(&environment)?;
-        if !found.iter().any(|(_, known)| same_file(&known.path, &module.path)) {
-            found.push((environment, module));
+        if !modules.iter().any(|(_, known)| same_file(&known.path, &module.path)) {
+            modules.push((environment, module));
         }
     }
-    Ok(found)
+    let deadline = Instant::now() + lock::PATIENCE;
+    let folders = modules.iter().map(|(_, module)| replace::real_folder(&module.path)).collect::<Result<Vec<_>>>()?;
+    let mut locks = lock_all(folders, purpose, deadline)?;
+    let mut found = Vec::new();
+    for (environment, module) in modules {
+        let owners = module.owners()?;
+        found.push(Found { environment, module, owners });
+    }
+    let records = || found.iter().flat_map(|found| &found.owners).map(|owner| replace::real_folder(&owner.record.path));
+    locks.extend(lock_all(records().collect::<Result<Vec<_>>>()?, purpose, deadline)?);
+    for Found { environment, module, owners } in &mut found {
+        for owner in owners {
+            owner.record = Record::read(&owner.record.path)?;
+        }
+        if purpose == Purpose::Change {
+            // Guarded by the lock of the module's folder.
+            let folders = bytecode::folders(&module.path, environment.cache_prefix.as_deref());
+            folders.iter().for_each(|folder| replace::remove_left_over(folder));
+        }
+    }
+    Ok((found, locks))
+}
+
+fn lock_all(mut folders: Vec<PathBuf>, purpose: Purpose, deadline: Instant) -> Result<Vec<Lock>> {
+    folders.sort();
+    folders.dedup();
+    let mut locks = Vec::new();
+    for folder in folders {
+        match purpose {
+            Purpose::Look => locks.extend(lock::shared(&folder, deadline)?),
+            Purpose::Change => {
+                locks.push(lock::exclusive(&folder, deadline)?);
+                replace::remove_left_over(&folder);
+            }
+        }
+    }
+    Ok(locks)
 }
 
 fn environments(targets: Targets, program: &str) -> Result<Vec<Environment>> {
+    let execution = if targets.no_exec { Execution::Never } else { Execution::Start(program) };
     if targets.named.is_empty() {
         let what = format!("`{}`", module::MODULE);
         let has_module = |environment: &Environment| environment.has_module().then_some(());
-        let (default, ()) = target::default_environment(program, &what, targets.variables, has_module)?;
+        let (default, ()) = target::default_environment(execution, &what, targets.variables, has_module)?;
         return Ok(vec![default]);
     }
-    targets.named.iter().map(|target| target::resolve(target, program, targets.variables)).collect()
+    targets.named.iter().map(|target| target::resolve(target, execution, targets.variables)).collect()
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {
@@ -96,33 +177,73 @@ fn same_file(one: &Path, other: &Path) -> bool {
 ///
 /// # Errors
 /// The first TARGET that cannot be processed: then nothing may be written.
-pub(crate) fn plan(targets: Targets, rule: &Rule, failures: &mut Vec<FileReport>) -> Result<Vec<Planned>> {
-    let mut planned = Vec::new();
-    for (environment, module) in find(targets, &helper_check::program(rule))? {
-        let path = module.path.clone();
-        let file = plan_rewrite(environment, module, rule, targets.directory)
+pub(crate) fn plan(targets: Targets, rule: &Rule, purpose: Purpose, failures: &mut Vec<FileReport>) -> Result<Work> {
+    let (found, locks) = find(targets, &helper_check::program(rule), purpose)?;
+    let mut files = Vec::new();
+    for found in found {
+        let path = found.module.path.clone();
+        let file = plan_rewrite(found, rule, targets.directory, purpose)
             .inspect_err(|error| failures.push(failed(&path, error)))?;
-        planned.push(file);
+        files.push(file);
     }
-    Ok(planned)
+    Ok(Work { files, _locks: locks })
 }
 
-fn plan_rewrite(mut environment: Environment, module: Module, rule: &Rule, directory: &Path) -> Result<Planned> {
-    let content = read(&module.path)?;
-    let plan = patch::plan(&diff_path(&module.path, directory), &content, rule)
-        .map_err(|error| located(&module.path, &error))?;
-    let mut report = file_report(&module, plan.status, &environment);
+fn plan_rewrite(mut found: Found, rule: &Rule, directory: &Path, purpose: Purpose) -> Result<Planned> {
+    let path = &found.module.path;
+    let content = regular::read(path)?;
+    let plan = patch::plan(&diff_path(path, directory), &content, rule).map_err(|error| located(path, &error))?;
+    let mut report = file_report(&found, plan.status);
     report.sites = plan.sites;
     report.notes = plan.notes;
     report.diff = plan.diff;
     if plan.patched.is_some() {
-        report.details.extend(check_helper(&mut environment, rule)?);
+        report.notes.extend(replaced_defaults(&found.environment, rule));
+        report.details.extend(check_helper(&mut found.environment, rule)?);
+    } else if plan.intact && !install::records_agree(&found.owners, &content) {
+        report.notes.push(match purpose {
+            Purpose::Look => {
+                "a run was stopped before it updated RECORD; `apply` finishes it, `revert` undoes it".into()
+            }
+            Purpose::Change => "finished what a stopped run left: RECORD".into(),
+        });
+        if purpose == Purpose::Look {
+            report.status = FileStatus::Unfinished;
+        }
     }
-    Ok(Planned { module, environment, content, changed: plan.patched, report })
+    Ok(Planned { found, content, changed: plan.patched, report })
+}
+
+/// Says where the installed NIXL's own default is not the one that the patched code will use instead.
+fn replaced_defaults(environment: &Environment, rule: &Rule) -> Vec<String> {
+    let sources = module::nixl_sources(&environment.import_path);
+    sources.iter().filter_map(|path| replaced_default(path, rule)).collect()
+}
+
+fn replaced_default(path: &Path, rule: &Rule) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let (path, default, variable) = (path.display(), rule.default, &rule.variable);
+    let becomes = format!("the patched code uses `{default}` where `{variable}` is unset");
+    match nixl_default::of(&text)? {
+        NixlDefault::Names(names) if names == [NIXL_DEFAULT] || names == [default.name()] => None,
+        NixlDefault::Names(names) => {
+            let keep = match names.as_slice() {
+                [one] => format!("; pass `--default-backend {one}` to keep it"),
+                _ => String::new(),
+            };
+            Some(format!("warning: `{path}` has the default backend `{}`; {becomes}{keep}", names.join(",")))
+        }
+        NixlDefault::Computed(source) => {
+            Some(format!("warning: `{path}` computes its default backend, `{source}`; {becomes}"))
+        }
+    }
 }
 
 /// Checks what the inserted helper returned in the environment's own interpreter. Returns a message for `-v`.
 fn check_helper(environment: &mut Environment, rule: &Rule) -> Result<Option<String>> {
+    if let Some(python) = &environment.not_started {
+        return Ok(Some(format!("did not check the inserted helper: `--no-exec` forbids {}", python.display())));
+    }
     let Some(interpreter) = &mut environment.interpreter else { return Ok(None) };
     let output = interpreter.output()?;
     let python = format!("{} (Python {})", interpreter.executable.display(), interpreter.version);
@@ -131,49 +252,89 @@ fn check_helper(environment: &mut Environment, rule: &Rule) -> Result<Option<Str
     Ok(Some(format!("checked the inserted helper with {values} values of the variable, isolated, in {python}")))
 }
 
-/// Writes what was planned. Returns the reports, and the environments for a smoke transfer.
+/// Writes what was planned, all of it or nothing. Adds the reports to `reports`; returns the environments for a smoke
+/// transfer.
 ///
 /// # Errors
-/// When a file cannot be written or replaced.
-pub(crate) fn commit(planned: Vec<Planned>) -> Result<Vec<(FileReport, Environment)>> {
-    let staged = planned.iter().map(stage).collect::<Result<Vec<StagedChange>>>()?;
-    let mut committed = Vec::new();
-    for (change, planned) in staged.into_iter().zip(planned) {
-        let Planned { environment, mut report, .. } = planned;
-        report.details.extend(change.commit(environment.cache_prefix.as_deref())?);
-        if report.status == FileStatus::WouldPatch {
-            report.status = FileStatus::Patched;
+/// When a file cannot be written or replaced. Then `reports` says which files are changed all the same.
+pub(crate) fn commit(work: Work, reports: &mut Vec<FileReport>) -> Result<Vec<Environment>> {
+    change(work, Direction::Forward, reports)
+}
+
+fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Result<Vec<Environment>> {
+    let mut transaction = Transaction::default();
+    let mut files = work.files;
+    for planned in &mut files {
+        let details = stage(&mut transaction, planned)?;
+        planned.report.details.extend(details);
+    }
+    let outcome = transaction.commit(direction);
+    let mut environments = Vec::new();
+    for planned in files {
+        let changed = outcome.is_ok() && planned.changed.is_some();
+        let stuck = matches!(outcome, Err(Failure::Some { .. }));
+        if changed || stuck {
+            reports.push(changed_report(&planned, direction, stuck));
+        } else if outcome.is_ok() {
+            reports.push(planned.report);
         }
-        committed.push((report, environment));
+        environments.push(planned.found.environment);
     }
-    Ok(committed)
+    outcome?;
+    Ok(environments)
 }
 
-fn stage(planned: &Planned) -> Result<StagedChange> {
+fn stage(transaction: &mut Transaction, planned: &Planned) -> Result<Vec<String>> {
+    let Found { environment, module, owners } = &planned.found;
+    let prefix = environment.cache_prefix.as_deref();
     match (&planned.changed, planned.report.status) {
-        (Some(changed), _) => install::stage(&planned.module, &planned.content, changed),
-        (None, FileStatus::AlreadyPatched) => install::stage_repair(&planned.module, &planned.content),
-        (None, _) => Ok(StagedChange::nothing()),
+        (Some(changed), _) => transaction.add(&module.path, owners, (&planned.content, changed), prefix),
+        (None, FileStatus::AlreadyPatched) => transaction.add_rest(&module.path, owners, &planned.content, prefix),
+        (None, _) => Ok(Vec::new()),
     }
 }
 
-/// Restores the original of every TARGET.
+/// The report of a file after a change; where that got stuck, of what the file is now.
+fn changed_report(planned: &Planned, direction: Direction, stuck: bool) -> FileReport {
+    let done = if direction == Direction::Forward { FileStatus::Patched } else { FileStatus::Reverted };
+    if !stuck {
+        return FileReport { status: done, ..planned.report.clone() };
+    }
+    let now = regular::read(&planned.found.module.path).ok();
+    let status = match now.as_ref() == planned.changed.as_ref() {
+        true if direction == Direction::Forward => FileStatus::Unfinished,
+        true => FileStatus::Reverted,
+        false => FileStatus::Failed,
+    };
+    FileReport { status, diff: Vec::new(), ..planned.report.clone() }
+}
+
+/// Restores the original of every TARGET; one that is not patched stays as it is. Adds the reports to `reports`.
 ///
 /// # Errors
-/// When this program did not patch a file, a file was edited since, or one cannot be replaced.
-pub(crate) fn revert(targets: Targets) -> Result<Vec<FileReport>> {
-    let found = find(targets, "")?.into_iter();
-    let planned = found.map(|(environment, module)| plan_revert(environment, module, targets.directory));
-    let reverted = commit(planned.collect::<Result<_>>()?)?;
-    Ok(reverted.into_iter().map(|(report, _)| report).collect())
+/// When a file was edited since it was patched, or one cannot be replaced.
+pub(crate) fn revert(targets: Targets, reports: &mut Vec<FileReport>) -> Result<()> {
+    let (found, locks) = find(targets, "", Purpose::Change)?;
+    let files = found.into_iter().map(|found| plan_revert(found, targets.directory)).collect::<Result<_>>()?;
+    change(Work { files, _locks: locks }, Direction::Back, reports)?;
+    Ok(())
 }
 
-fn plan_revert(environment: Environment, module: Module, directory: &Path) -> Result<Planned> {
-    let content = read(&module.path)?;
-    let original = patch::revert(&content).map_err(|error| located(&module.path, &error))?;
-    let mut report = file_report(&module, FileStatus::Reverted, &environment);
-    report.diff = diff::unified(&diff_path(&module.path, directory), &content, &original);
-    Ok(Planned { module, environment, content, changed: Some(original), report })
+fn plan_revert(found: Found, directory: &Path) -> Result<Planned> {
+    let path = &found.module.path;
+    let content = regular::read(path)?;
+    let (changed, report) = match patch::revert(&diff_path(path, directory), &content) {
+        Ok(reverted) => {
+            let report = FileReport { diff: reverted.diff, ..file_report(&found, FileStatus::Reverted) };
+            (Some(reverted.original), report)
+        }
+        Err(error @ PatchError::NotPatched) => {
+            let report = file_report(&found, FileStatus::NothingToPatch);
+            (None, FileReport { notes: vec![error.to_string()], ..report })
+        }
+        Err(error) => return Err(located(path, &error)),
+    };
+    Ok(Planned { found, content, changed, report })
 }
 
 /// All of standard input.
@@ -198,19 +359,17 @@ pub(crate) fn plan_text(content: &[u8], rule: &Rule) -> Result<(FileReport, Opti
     Ok((report, plan.patched))
 }
 
-/// The original of a patched source that is not a file.
+/// The original of a source that is not a file; itself where it is not patched.
 ///
 /// # Errors
-/// When this program did not patch it, or it was edited since.
+/// When it was edited since it was patched.
 pub(crate) fn revert_text(content: &[u8]) -> Result<Vec<u8>> {
-    patch::revert(content).map_err(|error| located(Path::new(STANDARD_INPUT_NAME), &error))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    if path.is_dir() {
-        bail!("{}: is a directory; expected the module's source", path.display());
+    let path = Path::new(STANDARD_INPUT_NAME);
+    match patch::revert(path, content) {
+        Ok(reverted) => Ok(reverted.original),
+        Err(PatchError::NotPatched) => Ok(content.to_vec()),
+        Err(error) => Err(located(path, &error)),
     }
-    fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))
 }
 
 /// An error about a file's content, after the file's path.
@@ -221,9 +380,10 @@ fn located(path: &Path, error: &patch::PatchError) -> anyhow::Error {
 }
 
 /// A module's report before its content is known.
-fn file_report(module: &Module, status: FileStatus, environment: &Environment) -> FileReport {
-    let (distribution, distribution_version) = module.distribution.clone().unzip();
-    let mut details = vec![format!("found: {}", module.found_by)];
+fn file_report(found: &Found, status: FileStatus) -> FileReport {
+    let Found { environment, module, owners } = found;
+    let (distribution, distribution_version) = module.distribution(owners).unzip();
+    let mut details = vec![format!("found: {}", module.found_by(owners))];
     let shadowed = module::shadowed(&environment.import_path, module);
     details.extend(shadowed.iter().map(|path| format!("shadowed copy, left unchanged: {}", path.display())));
     FileReport { distribution, distribution_version, details, ..FileReport::new(&module.path, status) }

@@ -53,7 +53,7 @@ fn the_inserted_helper_is_run_by_the_environments_interpreter() {
     let (environment, _) = virtual_environment();
     let output = run(["check".as_ref(), "-v".as_ref(), environment.path().as_os_str()]);
     let text = stdout(&output);
-    assert!(text.contains("checked the inserted helper with 9 values") && text.contains("isolated"), "{text}");
+    assert!(text.contains("checked the inserted helper with 14 values") && text.contains("isolated"), "{text}");
 }
 
 #[test]

@@ -54,6 +54,11 @@ CHOICES = [
     (" UCX , UCX", ["UCX"], []),
     ("BOGUS", ["UCX"], ["BOGUS"]),
     ("BOGUS,LIBFABRIC", ["LIBFABRIC"], ["BOGUS"]),
+    ("\tLIBFABRIC\r\n\v\f", ["LIBFABRIC"], []),
+    # Python's upper() makes ASCII letters of some others, and its strip() removes more blanks than ASCII has.
+    ("l\u0131bfabric", ["UCX"], ["l\u0131bfabric"]),
+    ("\xa0LIBFABRIC", ["UCX"], ["\xa0LIBFABRIC"]),
+    ("\x1cLIBFABRIC", ["UCX"], ["\x1cLIBFABRIC"]),
 ]
 
 # Runs in a process of its own: imports the real module, creates its agent as that module does, prints JSON.

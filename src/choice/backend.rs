@@ -37,9 +37,15 @@ impl FromStr for Backend {
     fn from_str(text: &str) -> Result<Self, String> {
         Backend::ALL
             .into_iter()
-            .find(|backend| backend.name().eq_ignore_ascii_case(text.trim()))
+            .find(|backend| backend.name().eq_ignore_ascii_case(trim(text)))
             .ok_or_else(|| format!("unknown backend; supported: {}", list(&Backend::ALL)))
     }
+}
+
+/// A name without the blanks around it. Those are ASCII's: the inserted helper does the same, and where Python's `strip`
+/// and Rust's `trim` differ, in U+001C for example, both agree here.
+pub(crate) fn trim(name: &str) -> &str {
+    name.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}'])
 }
 
 /// The backends without duplicates, in order of first appearance.

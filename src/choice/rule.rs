@@ -45,7 +45,7 @@ impl Rule {
     /// The choice for a value of the variable; `None` when it is unset.
     pub fn choose(&self, value: Option<&str>) -> Choice {
         let mut choice = Choice { backends: Vec::new(), unknown: Vec::new() };
-        let names = value.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
+        let names = value.unwrap_or_default().split(',').map(backend::trim).filter(|name| !name.is_empty());
         for name in names {
             match name.parse::<Backend>() {
                 Ok(backend) if self.allowed.contains(&backend) => choice.backends.push(backend),
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_variable_is_read_as_the_contract_says() {
-        let cases: [(Option<&str>, &[Backend]); 9] = [
+        let cases: [(Option<&str>, &[Backend]); 10] = [
             (None, &[Ucx]),
             (Some("  "), &[Ucx]),
             (Some("UCX"), &[Ucx]),
@@ -138,12 +138,21 @@ mod tests {
             (Some(" UCX , UCX"), &[Ucx]),
             (Some("BOGUS"), &[Ucx]),
             (Some("BOGUS,LIBFABRIC"), &[Libfabric]),
+            (Some("\tlibfabric\r\n,\u{b}UCX\u{c}"), &[Libfabric, Ucx]),
         ];
         for (value, expected) in cases {
             assert_eq!(Rule::default().choose(value).backends, expected, "{value:?}");
         }
         let narrow = Rule { allowed: vec![Ucx], ..Rule::default() };
         assert_eq!(narrow.choose(Some("BOGUS,LIBFABRIC")).unknown, ["BOGUS", "LIBFABRIC"]);
+    }
+
+    #[test]
+    fn letters_and_blanks_that_only_look_like_ascii_name_no_backend() {
+        for value in ["l\u{131}bfabric", "L\u{130}BFABRIC", "\u{a0}LIBFABRIC", "LIBFABRIC\u{3000}", "\u{1c}LIBFABRIC"] {
+            let choice = Rule::default().choose(Some(value));
+            assert_eq!((choice.backends.as_slice(), choice.unknown.as_slice()), (&[Ucx][..], &[value.into()][..]));
+        }
     }
 
     #[test]

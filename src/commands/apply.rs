@@ -7,7 +7,7 @@ use super::process::Process;
 use super::transfer;
 use crate::cli::{ApplyArgs, OutputFormat, SmokeWhen};
 use crate::exit_status::ExitStatus;
-use crate::patching;
+use crate::patching::{self, Purpose};
 use crate::report::Report;
 use crate::report::file::FileStatus;
 use crate::smoke::series::{self, Series};
@@ -46,10 +46,9 @@ fn standard_input(args: &ApplyArgs, console: &Console, report: &mut Report) -> R
 
 fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Report) -> Result<ExitStatus> {
     let rule = args.patch.rule()?;
-    let planned = patching::plan(process.targets(&args.targets), &rule, &mut report.files)?;
+    let planned = patching::plan(process.targets(&args.targets), &rule, Purpose::Change, &mut report.files)?;
     let options = args.transfer.options()?;
-    let (files, environments): (Vec<_>, Vec<_>) = patching::commit(planned)?.into_iter().unzip();
-    report.files.extend(files);
+    let environments = patching::commit(planned, &mut report.files)?;
     if args.smoke == SmokeWhen::Off {
         return Ok(ExitStatus::Success);
     }

@@ -6,7 +6,7 @@ use super::console::Console;
 use super::process::Process;
 use crate::cli::CheckArgs;
 use crate::exit_status::ExitStatus;
-use crate::patching;
+use crate::patching::{self, Purpose};
 use crate::report::Report;
 
 /// Shows the diff and writes nothing.
@@ -21,8 +21,8 @@ fn check(args: &CheckArgs, process: &Process, report: &mut Report) -> Result<Exi
     if patching::is_standard_input(&args.targets)? {
         report.files.push(patching::plan_text(&patching::read_standard_input()?, &rule)?.0);
     } else {
-        let planned = patching::plan(process.targets(&args.targets), &rule, &mut report.files)?;
-        report.files.extend(planned.into_iter().map(|planned| planned.report));
+        let planned = patching::plan(process.targets(&args.targets), &rule, Purpose::Look, &mut report.files)?;
+        report.files.extend(planned.reports());
     }
     Ok(if report.has_changes() { ExitStatus::Findings } else { ExitStatus::Success })
 }

@@ -66,7 +66,8 @@ impl<'a> Console<'a> {
             Err(error) if changed => {
                 // The error of the run may have been this one.
                 if report.error.is_none() {
-                    message::error(&error);
+                    let context = "the files are changed, but the report cannot be written to standard output";
+                    message::error(&error.context(context));
                 }
                 Ok(worst)
             }

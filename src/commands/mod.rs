@@ -25,7 +25,7 @@ use process::Process;
 
 /// Runs the program; returns its exit status, unless it ends the process with `exit`.
 pub(crate) fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
-    let process = Process::current();
+    let process = Process::current(cli.no_exec);
     if let Some(output) = cli.output() {
         color::set(output.color, &process.variables);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::environment::variables::Variables;
 use crate::patching::Targets;
 
-/// This process's program and environment variables.
+/// This process's program and environment variables, and what it may not do.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     /// The program's file, which a smoke transfer starts once more for each worker.
@@ -16,22 +16,25 @@ pub(super) struct Process {
     pub variables: Arc<Variables>,
     /// The current directory; empty where it was removed.
     pub directory: PathBuf,
+    /// Whether `--no-exec` forbids to start an interpreter.
+    pub no_exec: bool,
 }
 
 impl Process {
     /// Reads them.
-    pub(super) fn current() -> Process {
+    pub(super) fn current(no_exec: bool) -> Process {
         // The kernel keeps a replaced program under this name (proc(5)).
         let replaced = || PathBuf::from("/proc/self/exe");
         Process {
             program: env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(replaced),
             variables: Arc::new(Variables::of_process()),
             directory: env::current_dir().unwrap_or_default(),
+            no_exec,
         }
     }
 
     /// The targets that the command line names.
     pub(super) fn targets<'a>(&'a self, named: &'a [PathBuf]) -> Targets<'a> {
-        Targets { named, variables: &self.variables, directory: &self.directory }
+        Targets { named, variables: &self.variables, directory: &self.directory, no_exec: self.no_exec }
     }
 }

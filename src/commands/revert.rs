@@ -18,7 +18,7 @@ pub(super) fn run(args: &RevertArgs, process: &Process) -> Result<ExitStatus> {
         if stdin {
             console.source(&patching::revert_text(&patching::read_standard_input()?)?)?;
         } else {
-            report.files = patching::revert(process.targets(&args.targets))?;
+            patching::revert(process.targets(&args.targets), &mut report.files)?;
         }
         Ok(ExitStatus::Success)
     });

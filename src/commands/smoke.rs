@@ -7,7 +7,7 @@ use super::process::Process;
 use super::transfer;
 use crate::choice::rule::Rule;
 use crate::cli::SmokeArgs;
-use crate::environment::python::target::{self, Environment};
+use crate::environment::python::target::{self, Environment, Execution};
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
 use crate::smoke::meeting::token::TOKEN_VARIABLE;
@@ -26,10 +26,11 @@ fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Re
     let options = args.transfer.options()?;
     let backends = series::backends(&options, &Rule::default(), &process.variables);
     let plan = |environment: &Environment| Series::plan(&transfer::place(environment, process), &options, &backends);
+    let execution = if process.no_exec { Execution::Never } else { Execution::Start("") };
     // A transfer that cannot be tried at all is an error, not a failed transfer.
     let series = match &args.target {
-        Some(target) => plan(&target::resolve(target, "", &process.variables)?)?,
-        None => target::default_environment("", "NIXL", &process.variables, |found| plan(found).ok())?.1,
+        Some(target) => plan(&target::resolve(target, execution, &process.variables)?)?,
+        None => target::default_environment(execution, "NIXL", &process.variables, |found| plan(found).ok())?.1,
     };
     let Some(end) = args.machines.end() else {
         return Ok(transfer::run(&series, true, console, report));

@@ -1,135 +1,284 @@
-//! Reads of environment variables, and the expressions that depend on them.
+//! Reads of environment variables, and what is made of the value before it is a list of backends.
 
-use rustc_hash::FxHashSet;
-use rustpython_parser::ast::Expr;
+use rustc_hash::FxHashMap;
+use rustpython_parser::ast::{CmpOp, Constant, Expr, ExprCall, ExprCompare};
 
-use super::bindings::{PathId, Placed, ScopeId, Value};
-use super::meaning::{DEPTH, Meaning, Resolver, constant_text};
-use super::span::{end, start};
+use super::bindings::{Origin, PathId, ScopeId, Value, VersionId};
+use super::meaning::{Meaning, Node, Resolver};
 use super::walk;
-use crate::source::offset::TextOffset;
 
-/// The expressions already visited, so that circular names end.
-type Seen = FxHashSet<(TextOffset, TextOffset)>;
+/// The longest chain of expressions that is followed.
+const DEPTH: usize = 200;
+/// How many names of backends are kept.
+const NAMES: usize = 16;
 
-/// A read of an environment variable.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A choice by an environment variable, as far as the file shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct EnvironmentRead {
     /// The variable's name, where it is a constant.
     pub variable: Option<String>,
+    /// Whether the value is taken as a list: it is split.
+    pub list: bool,
+    /// What an unset variable means, where it is a constant.
+    pub default: Option<String>,
+    /// The names that the value is compared with.
+    pub allowed: Vec<String>,
+    /// A name that the read uses and nothing binds: it raises NameError.
+    pub unbound: Option<String>,
 }
 
-impl<'a> Resolver<'_, 'a> {
-    /// The first read of an environment variable in an expression, in what its names were assigned from, or in the
-    /// conditions of those assignments: hand patches spread over several statements.
-    pub(crate) fn environment_read(&self, placed: Placed<'a, Expr>) -> Option<EnvironmentRead> {
-        self.read_in(placed, DEPTH, &mut Seen::default())
-    }
+/// Finds reads of environment variables behind expressions.
+#[derive(Debug, Default)]
+pub(crate) struct Environment {
+    /// None while one is followed, so that circular names end.
+    of_version: FxHashMap<VersionId, Option<EnvironmentRead>>,
+    of_function: FxHashMap<ScopeId, Option<EnvironmentRead>>,
+    depth: usize,
+}
 
-    /// The first read in the conditions around a place, innermost first.
-    pub(crate) fn environment_test(&self, scope: ScopeId, path: PathId) -> Option<EnvironmentRead> {
-        self.bindings.tests(path).find_map(|test| self.environment_read(Placed { node: test, scope, path }))
-    }
-
-    fn read_in(&self, placed: Placed<'a, Expr>, depth: usize, seen: &mut Seen) -> Option<EnvironmentRead> {
-        if depth == 0 || !seen.insert((start(placed.node), end(placed.node))) {
+impl Environment {
+    /// The first read in an expression, in what its names were assigned from, or in the conditions between several
+    /// assignments: hand patches spread over several statements.
+    pub(crate) fn read<'a>(
+        &mut self,
+        resolver: &mut Resolver<'_, 'a>,
+        expression: &'a Expr,
+    ) -> Option<EnvironmentRead> {
+        if self.depth >= DEPTH {
             return None;
         }
-        if let Some(read) = self.read_here(placed) {
-            return Some(read);
-        }
-        if let Some(read) = self.read_in_source(placed, depth, seen) {
-            return Some(read);
-        }
-        let mut read = None;
-        let mut look = |child: &'a Expr| {
-            if read.is_none() {
-                read = self.read_in(Placed { node: child, ..placed }, depth - 1, seen);
-            }
-        };
-        comprehension_parts(placed.node).into_iter().for_each(&mut look);
-        walk::children(placed.node, &mut look);
+        self.depth += 1;
+        let read = self.follow(resolver, expression);
+        self.depth -= 1;
         read
     }
 
-    /// `os.environ[…]`, `os.environ.get(…)`, `os.getenv(…)`.
-    fn read_here(&self, placed: Placed<'a, Expr>) -> Option<EnvironmentRead> {
-        let environ = |node: &'a Expr| self.is_member(Placed { node, ..placed }, "os", &["environ", "environb"]);
-        let key = match placed.node {
-            Expr::Subscript(node) if environ(&node.value) => node.slice.as_ref(),
-            Expr::Compare(node) if node.comparators.iter().any(environ) => node.left.as_ref(),
-            Expr::Call(call) => {
-                let getenv =
-                    self.is_member(Placed { node: call.func.as_ref(), ..placed }, "os", &["getenv", "getenvb"]);
-                let method = call.func.as_attribute_expr().is_some_and(|attribute| environ(&attribute.value));
-                if !getenv && !method {
-                    return None;
-                }
-                match call.args.first().or_else(|| call.keywords.first().map(|keyword| &keyword.value)) {
-                    Some(key) => key,
-                    None => return Some(EnvironmentRead { variable: None }),
-                }
+    /// The first read in the conditions around a place, innermost first, and its statement.
+    pub(crate) fn test_around<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, path: PathId) -> Option<EnvironmentRead> {
+        let bindings = resolver.bindings;
+        let branchings = bindings.paths(path).map(|(_, path)| path.branching);
+        branchings.flat_map(|id| &bindings.branching(id).tests).find_map(|test| self.read(resolver, test))
+    }
+
+    fn follow<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<EnvironmentRead> {
+        if let Some(read) = self.here(resolver, expression) {
+            return Some(read);
+        }
+        let read = match expression {
+            Expr::Name(_) => {
+                return resolver.bindings.load(expression).and_then(|version| self.version(resolver, version));
             }
-            _ => return None,
+            Expr::Attribute(_) => self.attribute(resolver, expression),
+            Expr::Call(call) => self.called(resolver, call),
+            _ => None,
         };
-        let meanings = self.meanings(Placed { node: key, ..placed });
-        let constant = meanings
+        let mut read = read.or_else(|| self.inside(resolver, expression))?;
+        self.describe(resolver, expression, &mut read);
+        Some(read)
+    }
+
+    fn inside<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<EnvironmentRead> {
+        let mut read = None;
+        let mut look = |child: &'a Expr| {
+            if read.is_none() {
+                read = self.read(resolver, child);
+            }
+        };
+        walk::comprehension_parts(expression).into_iter().for_each(&mut look);
+        walk::children(expression, &mut look);
+        read
+    }
+
+    /// `os.environ[…]`, `os.environ.get(…)`, `os.getenv(…)`, `… in os.environ`.
+    fn here<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<EnvironmentRead> {
+        match expression {
+            Expr::Subscript(node) => {
+                let unbound = is_environ(resolver, &node.value)?;
+                Some(named(resolver, Some(&node.slice), None, unbound))
+            }
+            Expr::Compare(node) => {
+                let unbound = node.comparators.iter().find_map(|it| is_environ(resolver, it))?;
+                Some(named(resolver, Some(&node.left), None, unbound))
+            }
+            Expr::Call(call) => {
+                let getenv = is_os(resolver, &call.func, &["getenv", "getenvb"]);
+                let method = call.func.as_attribute_expr().and_then(|attribute| is_environ(resolver, &attribute.value));
+                let unbound = getenv.or(method)?;
+                let keyword =
+                    |name: &str| call.keywords.iter().find(|it| it.arg.as_deref() == Some(name)).map(|it| &it.value);
+                let (key, default) =
+                    (call.args.first().or_else(|| keyword("key")), call.args.get(1).or_else(|| keyword("default")));
+                Some(named(resolver, key, default, unbound))
+            }
+            _ => None,
+        }
+    }
+
+    fn attribute<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<EnvironmentRead> {
+        let attribute = expression.as_attribute_expr()?;
+        let bindings = resolver.bindings;
+        let symbol = bindings.attribute_symbol(attribute)?;
+        let owners = resolver.meanings(&attribute.value);
+        let class = resolver.list(owners).iter().find_map(|owner| match owner {
+            Meaning::Instance(class) | Meaning::Class(class) => Some(*class),
+            _ => None,
+        });
+        let Some(class) = class else {
+            return bindings.attributes_named(symbol).iter().find_map(|version| self.version(resolver, *version));
+        };
+        let (of_class, of_instances) = bindings.class_variables(class, symbol);
+        let versions =
+            of_instances.into_iter().chain(of_class).flat_map(|variable| &bindings.variable(variable).bindings);
+        versions.copied().find_map(|version| self.version(resolver, version))
+    }
+
+    /// A read in what a function of this file returns.
+    fn called<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, call: &'a ExprCall) -> Option<EnvironmentRead> {
+        let callees = resolver.meanings(&call.func);
+        let functions: Vec<ScopeId> = resolver
+            .list(callees)
             .iter()
-            .find_map(|meaning| if let Meaning::Plain(plain) = meaning { constant_text(plain.node) } else { None });
-        Some(EnvironmentRead { variable: constant.map(str::to_string) })
+            .filter_map(|it| if let Meaning::Function(function) = it { Some(*function) } else { None })
+            .collect();
+        functions.into_iter().find_map(|function| self.function(resolver, function))
     }
 
-    fn is_member(&self, placed: Placed<'a, Expr>, wanted_module: &str, wanted: &[&str]) -> bool {
-        let is = |m: &Meaning| matches!(m, Meaning::Member { module, name } if module == wanted_module && wanted.contains(&name.as_str()));
-        matches!(placed.node, Expr::Name(_) | Expr::Attribute(_)) && self.meanings(placed).iter().any(is)
+    fn function<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, scope: ScopeId) -> Option<EnvironmentRead> {
+        if let Some(known) = self.of_function.get(&scope) {
+            return known.clone();
+        }
+        self.of_function.insert(scope, None);
+        let bindings = resolver.bindings;
+        let returns = || bindings.scope(scope).function.iter().flat_map(|function| &function.returns);
+        let read = returns().filter_map(|returned| returned.value).find_map(|value| self.read(resolver, value));
+        // A constant that is returned under a condition.
+        let read = read.or_else(|| returns().find_map(|returned| self.test_around(resolver, returned.path)));
+        self.of_function.insert(scope, read.clone());
+        read
     }
 
-    /// A read in what a name or an attribute was assigned from, or in a local function that is called.
-    fn read_in_source(&self, placed: Placed<'a, Expr>, depth: usize, seen: &mut Seen) -> Option<EnvironmentRead> {
-        let bindings = match placed.node {
-            Expr::Name(name) => self.bindings.look_up(&name.id, placed.scope, start(placed.node), placed.path)?.1,
-            Expr::Attribute(attribute) => {
-                let owner = attribute.value.as_name_expr()?;
-                self.attribute_bindings(placed, &owner.id, &attribute.attr)?
-            }
-            Expr::Call(call) => {
-                let functions =
-                    self.local_functions(Placed { node: call, scope: placed.scope, path: placed.path }, depth);
-                return functions.into_iter().find_map(|function| self.read_in_function(function, depth, seen));
-            }
-            _ => return None,
-        };
-        bindings.into_iter().find_map(|binding| {
-            let place = |node| Placed { node, scope: binding.scope, path: binding.path };
-            let value = match binding.value {
-                Value::Expression(expression) | Value::Element(expression, _) => {
-                    self.read_in(place(expression), depth - 1, seen)
+    fn version<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, version: VersionId) -> Option<EnvironmentRead> {
+        if let Some(known) = self.of_version.get(&version) {
+            return known.clone();
+        }
+        if self.depth >= DEPTH {
+            return None;
+        }
+        self.of_version.insert(version, None);
+        self.depth += 1;
+        let read = self.origin(resolver, version);
+        self.depth -= 1;
+        self.of_version.insert(version, read.clone());
+        read
+    }
+
+    fn origin<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, version: VersionId) -> Option<EnvironmentRead> {
+        let bindings = resolver.bindings;
+        let variable = bindings.version(version).variable;
+        match &bindings.version(version).origin {
+            Origin::Bound(
+                Value::Expression(value) | Value::Element(value, _) | Value::Iteration(value) | Value::Context(value),
+            ) => self.read(resolver, value),
+            Origin::Unbound | Origin::Bound(_) => None,
+            Origin::Join(join) => {
+                let versions = join.arms.iter().map(|(_, arm)| *arm).chain(join.before);
+                let from_arms = versions.into_iter().find_map(|it| self.version(resolver, it));
+                let tests = &bindings.branching(join.branching).tests;
+                let from_tests = tests.iter().find_map(|test| self.read(resolver, test));
+                let allowed = from_tests.as_ref().map(|read| read.allowed.clone()).unwrap_or_default();
+                let mut read = from_arms.or(from_tests)?;
+                if read.allowed.is_empty() {
+                    read.allowed = allowed;
                 }
-                _ => None,
-            };
-            let tested =
-                || self.bindings.tests(binding.path).find_map(|test| self.read_in(place(test), depth - 1, seen));
-            // A condition counts for assignments under it, but not for imports.
-            value.or_else(|| matches!(binding.value, Value::Expression(_)).then(tested).flatten())
-        })
+                Some(read)
+            }
+            Origin::Span { before, from, to } => {
+                let bound = bindings.bound_between(variable, *from, *to);
+                bound.iter().chain([before]).find_map(|version| self.version(resolver, *version))
+            }
+        }
     }
 
-    fn read_in_function(&self, function: ScopeId, depth: usize, seen: &mut Seen) -> Option<EnvironmentRead> {
-        let inside = |placed: &&Placed<'a, Expr>| self.bindings.is_inside(placed.scope, function);
-        let returned =
-            self.bindings.returns.iter().filter(inside).find_map(|value| self.read_in(*value, depth - 1, seen));
-        returned.or_else(|| self.bindings.uses.iter().filter(inside).find_map(|used| self.read_here(*used)))
+    /// Adds what an expression does with the value.
+    fn describe<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr, read: &mut EnvironmentRead) {
+        match expression {
+            Expr::Call(call) => {
+                let method = call.func.as_attribute_expr().map(|attribute| attribute.attr.as_str());
+                read.list |= matches!(method, Some("split" | "rsplit"));
+            }
+            Expr::BoolOp(node) => {
+                if let Some(default) = node.values.last().and_then(|last| resolver.constant(last)) {
+                    read.default.get_or_insert_with(|| default.to_string());
+                }
+            }
+            Expr::Compare(node) if read.allowed.is_empty() => read.allowed = compared(resolver, node),
+            _ => {}
+        }
     }
 }
 
-/// The iterables and results of a comprehension; its variables are not traced.
-fn comprehension_parts(expression: &Expr) -> Vec<&Expr> {
-    let (generators, results): (_, Vec<&Expr>) = match expression {
-        Expr::ListComp(node) => (&node.generators, vec![&node.elt]),
-        Expr::SetComp(node) => (&node.generators, vec![&node.elt]),
-        Expr::GeneratorExp(node) => (&node.generators, vec![&node.elt]),
-        Expr::DictComp(node) => (&node.generators, vec![&node.key, &node.value]),
-        _ => return Vec::new(),
+/// The names that a value is compared with.
+fn compared<'a>(resolver: &mut Resolver<'_, 'a>, node: &'a ExprCompare) -> Vec<String> {
+    let wanted = [CmpOp::In, CmpOp::NotIn, CmpOp::Eq, CmpOp::NotEq];
+    let mut names: Vec<String> = Vec::new();
+    for (_, comparator) in node.ops.iter().zip(&node.comparators).filter(|(op, _)| wanted.contains(op)) {
+        if let Some(name) = resolver.constant(comparator) {
+            names.push(name.to_string());
+            continue;
+        }
+        let items: &'a [Expr] = match comparator {
+            Expr::Set(node) => &node.elts,
+            _ => {
+                let found = resolver.meanings(comparator);
+                match resolver.list(found) {
+                    [Meaning::Sequence(Node(Expr::Tuple(node)))] => &node.elts,
+                    [Meaning::Sequence(Node(Expr::List(node)))] => &node.elts,
+                    _ => &[],
+                }
+            }
+        };
+        names.extend(items.iter().filter_map(|item| resolver.constant(item)).map(str::to_string).take(NAMES));
+    }
+    names
+}
+
+/// Whether an expression is `os.environ`, and the name in it that nothing binds.
+fn is_environ<'a>(resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<Option<&'a str>> {
+    is_os(resolver, expression, &["environ", "environb"])
+}
+
+fn is_os<'a>(resolver: &mut Resolver<'_, 'a>, expression: &'a Expr, names: &[&str]) -> Option<Option<&'a str>> {
+    if !matches!(expression, Expr::Name(_) | Expr::Attribute(_)) {
+        return None;
+    }
+    let found = resolver.meanings(expression);
+    if resolver.list(found).iter().any(|meaning| resolver.is_member(meaning, "os", names)) {
+        return Some(None);
+    }
+    let attribute = expression.as_attribute_expr().filter(|attribute| names.contains(&attribute.attr.as_str()))?;
+    let owner = attribute.value.as_name_expr().filter(|name| matches!(name.id.as_str(), "os" | "_os"))?;
+    let bound = resolver.bindings.load(&attribute.value).is_some() || !resolver.bindings.star_imports.is_empty();
+    (!bound).then_some(Some(owner.id.as_str()))
+}
+
+fn named<'a>(
+    resolver: &Resolver<'_, 'a>,
+    key: Option<&'a Expr>,
+    default: Option<&'a Expr>,
+    unbound: Option<&str>,
+) -> EnvironmentRead {
+    let bytes = |expression: &Expr| match expression.as_constant_expr().map(|constant| &constant.value) {
+        Some(Constant::Bytes(bytes)) => String::from_utf8(bytes.clone()).ok(),
+        _ => None,
     };
-    generators.iter().map(|generator| &generator.iter).chain(results).collect()
+    let text = |expression: Option<&'a Expr>| {
+        let expression = expression?;
+        resolver.constant(expression).map(str::to_string).or_else(|| bytes(expression))
+    };
+    EnvironmentRead {
+        variable: text(key),
+        default: text(default),
+        unbound: unbound.map(str::to_string),
+        ..EnvironmentRead::default()
+    }
 }

@@ -73,8 +73,8 @@ pub(crate) fn backends_function(name: &str, rule: &Rule) -> String {
     value = os.environ.get("{variable}")
     chosen, unknown = [], []
     for backend in (value or "").split(","):
-        backend = backend.strip()
-        if backend.upper() in allowed:
+        backend = backend.strip(" \t\n\r\v\f")
+        if backend.isascii() and backend.upper() in allowed:
             if backend.upper() not in chosen:
                 chosen.append(backend.upper())
         elif backend:

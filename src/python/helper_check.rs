@@ -10,7 +10,7 @@ use crate::choice::rule::Rule;
 const REJECTED: &str = "ValueError";
 
 /// The values that are tried; None is an unset variable.
-const VALUES: [Option<&str>; 9] = [
+const VALUES: [Option<&str>; 14] = [
     None,
     Some(""),
     Some("UCX"),
@@ -20,6 +20,12 @@ const VALUES: [Option<&str>; 9] = [
     Some(" UCX , UCX"),
     Some("BOGUS"),
     Some("BOGUS,LIBFABRIC"),
+    Some("\tLIBFABRIC\r\n\u{b}\u{c}"),
+    // Python's `upper` makes ASCII letters of some others, and its `strip` and Rust's `trim` remove different blanks.
+    Some("l\u{131}bfabric"),
+    Some("\u{a0}LIBFABRIC"),
+    Some("LIBFABRIC\u{3000}"),
+    Some("\u{1c}LIBFABRIC"),
 ];
 
 /// The helper does not do what its rule says.
@@ -36,16 +42,15 @@ pub(crate) struct WrongHelper {
 pub(crate) fn program(rule: &Rule) -> String {
     let function = helper::backends_function("backends", rule);
     let variable = rule.variable.as_str();
-    let values: Vec<String> =
-        VALUES.iter().map(|value| value.map_or("None".to_string(), |value| format!("\"{value}\""))).collect();
+    let values = VALUES.map(|value| value.map_or("None".to_string(), bytes_literal));
     format!(
         r#"{function}
 import logging, os
 logging.disable(logging.CRITICAL)
 for value in ({values},):
-    os.environ.pop("{variable}", None)
+    os.environb.pop(b"{variable}", None)
     if value is not None:
-        os.environ["{variable}"] = value
+        os.environb[b"{variable}"] = value
     try:
         print(",".join(backends()))
     except ValueError:
@@ -53,6 +58,11 @@ for value in ({values},):
 "#,
         values = values.join(", ")
     )
+}
+
+/// Bytes, because not every locale's encoding has every letter of the values.
+fn bytes_literal(value: &str) -> String {
+    format!("b\"{}\"", value.as_bytes().escape_ascii())
 }
 
 /// Compares the program's output with what `rule` chooses.
@@ -66,7 +76,8 @@ pub(crate) fn compare(output: &str, rule: &Rule) -> Result<(), WrongHelper> {
         let found = lines.next().unwrap_or("nothing");
         if found != expected {
             let variable = &rule.variable;
-            let setting = value.map_or(format!("unset `{variable}`"), |value| format!("`{variable}={value}`"));
+            let setting =
+                value.map_or(format!("unset `{variable}`"), |value| format!("`{variable}={}`", value.escape_debug()));
             return Err(WrongHelper { setting, found: found.into(), expected });
         }
     }

@@ -1,23 +1,35 @@
 //! One file: what it is now, and what it would become.
 
-use std::mem::ManuallyDrop;
 use std::path::Path;
 
+use rustpython_parser::ast::Stmt;
 use thiserror::Error;
 
-use super::agent_call::{self, Shape, Site};
+use super::agent_call::{self, FindError, Shape, Site};
 use super::encoding::{DecodeError, SourceText};
+use super::environment_read::EnvironmentRead;
 use super::rewrite::{self, Original};
+use super::span::{end, first_offset};
 use super::syntax::{SyntaxError, parse};
 use super::verify::Mismatch;
 use crate::choice::rule::Rule;
-use crate::report::file::{Action, FileStatus, SiteReport, SiteShape};
+use crate::report::file::{Action, ChoiceReport, FileStatus, SiteReport, SiteShape};
 use crate::source::diff;
 use crate::source::marker::Marker;
+use crate::source::offset::TextOffset;
 use crate::threads;
+
+/// Dropping a tree takes a tenth of the time that parsing took, and the program ends soon.
+#[cfg(not(fuzzing))]
+type Leaked<T> = std::mem::ManuallyDrop<T>;
+/// A fuzz target does not end soon.
+#[cfg(fuzzing)]
+type Leaked<T> = Box<T>;
 
 /// The version that a new marker carries.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The largest source, in bytes.
+const LARGEST: usize = 1 << 30;
 
 /// What `apply` does with a file.
 #[derive(Debug)]
@@ -32,6 +44,8 @@ pub(crate) struct Plan {
     pub diff: Vec<u8>,
     /// What else a user should know, one sentence each.
     pub notes: Vec<String>,
+    /// Whether the file is patched already and as this tool wrote it.
+    pub intact: bool,
 }
 
 /// Why a file cannot be processed.
@@ -43,6 +57,15 @@ pub(crate) enum PatchError {
     /// Its text is not Python.
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
+    /// It is larger than any source.
+    #[error("{bytes} bytes; a Python source of more than 1 GiB is not analysed")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// Its calls cannot be listed.
+    #[error(transparent)]
+    Find(#[from] FindError),
     /// It was edited after nixl-retrofit patched it.
     #[error(
         "edited since nixl-retrofit {version} patched it: {what}; nothing was changed\n\
@@ -74,30 +97,77 @@ struct Present<'a> {
 /// # Errors
 /// Where the file is not understood, or was edited after it was patched and would have to change again.
 pub(crate) fn plan(path: &Path, bytes: &[u8], rule: &Rule) -> Result<Plan, PatchError> {
+    if bytes.len() > LARGEST {
+        return Err(PatchError::TooLarge { bytes: bytes.len() });
+    }
     let present = Present { path, bytes };
-    let Some(marker) = Marker::find(bytes) else { return plan_original(bytes, present, rule, VERSION) };
-    match marker.original(bytes) {
-        Some(original) => replan(present, &original, &marker, rule),
-        None => plan_edited(present, &marker, rule),
+    match own_marker(bytes)? {
+        None => plan_original(bytes, present, rule, VERSION),
+        Some(Own { marker, original: Some(original) }) => replan(present, &original, &marker, rule),
+        Some(Own { marker, original: None }) => plan_edited(present, &marker, rule),
     }
 }
 
-/// The original bytes of a file that this tool patched.
+/// A file with its original bytes again.
+#[derive(Debug)]
+pub(crate) struct Reverted {
+    /// The original bytes.
+    pub original: Vec<u8>,
+    /// The change as a unified diff.
+    pub diff: Vec<u8>,
+}
+
+/// The original of a file that this tool patched. `path` is for the diff.
 ///
 /// # Errors
 /// Where it is not patched, or was edited since.
-pub(crate) fn revert(bytes: &[u8]) -> Result<Vec<u8>, PatchError> {
-    let marker = Marker::find(bytes).ok_or(PatchError::NotPatched)?;
+pub(crate) fn revert(path: &Path, bytes: &[u8]) -> Result<Reverted, PatchError> {
+    let Own { marker, original } = own_marker(bytes)?.ok_or(PatchError::NotPatched)?;
     let edited =
         PatchError::EditedSince { version: marker.version.clone(), what: "the original bytes cannot be restored" };
-    marker.original(bytes).ok_or(edited)
+    let original = original.ok_or(edited)?;
+    let diff = diff::of_removal(path, bytes, &original, &marker.inserted);
+    Ok(Reverted { original, diff })
+}
+
+/// The marker of a patched file.
+struct Own {
+    marker: Marker,
+    /// None where the file was edited since.
+    original: Option<Vec<u8>>,
+}
+
+/// The file's own marker: a comment of the module's own level, not part of a string or of a statement.
+///
+/// # Errors
+/// Where something looks like a marker, and the file is not understood.
+fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
+    if Marker::all(bytes).is_empty() {
+        return Ok(None);
+    }
+    let source = SourceText::decode(bytes)?;
+    let module = Leaked::new(parse(source.text())?);
+    let markers = Marker::all(source.text().as_bytes()).into_iter();
+    let mut own = markers.filter(|(at, _)| is_between_statements(&module, TextOffset(*at))).map(|(_, marker)| marker);
+    let Some(first) = own.next() else { return Ok(None) };
+    let restored = |marker: &Marker| marker.original(bytes);
+    let intact = std::iter::once(first.clone()).chain(own).find_map(|marker| Some((restored(&marker)?, marker)));
+    Ok(Some(match intact {
+        Some((original, marker)) => Own { marker, original: Some(original) },
+        None => Own { marker: first, original: None },
+    }))
+}
+
+/// Whether an offset lies outside of every statement of the module's own level.
+fn is_between_statements(module: &[Stmt], offset: TextOffset) -> bool {
+    let after = module.partition_point(|statement| first_offset(statement) <= offset);
+    after.checked_sub(1).is_none_or(|last| end(&module[last]) <= offset)
 }
 
 fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> Result<Plan, PatchError> {
     let source = SourceText::decode(bytes)?;
-    // Leaked: dropping a tree takes a tenth of the time that parsing took, and the program ends soon.
-    let module = ManuallyDrop::new(parse(source.text())?);
-    let sites = agent_call::find(source.text(), &module);
+    let module = Leaked::new(parse(source.text())?);
+    let sites = agent_call::find(source.text(), &module)?;
     let reports = sites.iter().map(report).collect();
     if sites.iter().all(|site| site.edits.is_empty()) {
         return Ok(Plan {
@@ -106,14 +176,27 @@ fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> 
             patched: None,
             diff: Vec::new(),
             notes: Vec::new(),
+            intact: false,
         });
     }
     let original = Original { source: &source, module: &module, sites: &sites };
     let rewrite = rewrite::rewrite(&original, rule, version);
-    let diff = || diff::unified(present.path, present.bytes, &rewrite.bytes);
+    let diff = || {
+        if present.bytes == bytes {
+            return diff::of_insertions(present.path, bytes, &rewrite.bytes, &rewrite.inserted);
+        }
+        diff::unified(present.path, present.bytes, &rewrite.bytes)
+    };
     let (proof, diff) = threads::join(diff, || rewrite.prove(&original));
     proof?;
-    Ok(Plan { status: FileStatus::WouldPatch, sites: reports, patched: Some(rewrite.bytes), diff, notes: Vec::new() })
+    Ok(Plan {
+        status: FileStatus::WouldPatch,
+        sites: reports,
+        patched: Some(rewrite.bytes),
+        diff,
+        notes: Vec::new(),
+        intact: false,
+    })
 }
 
 /// A file that carries a marker and is unedited: it changes only where the inserted code does. A new version of
@@ -122,6 +205,7 @@ fn replan(present: Present, original: &[u8], marker: &Marker, rule: &Rule) -> Re
     let mut plan = plan_original(original, present, rule, &marker.version)?;
     if plan.patched.as_deref() == Some(present.bytes) {
         plan.status = FileStatus::AlreadyPatched;
+        plan.intact = true;
         plan.patched = None;
         plan.sites.iter_mut().filter(|site| site.action == Action::Rewrite).for_each(|site| site.action = Action::Done);
         return Ok(plan);
@@ -148,7 +232,10 @@ fn plan_edited(present: Present, marker: &Marker, rule: &Rule) -> Result<Plan, P
 
 fn untouched(sites: &[Site]) -> FileStatus {
     let any = |wanted: fn(&Shape) -> bool| sites.iter().any(|site| wanted(&site.shape));
-    if any(|shape| matches!(shape, Shape::EnvironmentAware(_))) {
+    if any(|shape| matches!(shape, Shape::Unresolved(..))) {
+        return FileStatus::Unresolved;
+    }
+    if any(|shape| matches!(shape, Shape::EnvironmentAware(..))) {
         return FileStatus::EnvAware;
     }
     if any(|shape| matches!(shape, Shape::Configured(_))) {
@@ -158,22 +245,17 @@ fn untouched(sites: &[Site]) -> FileStatus {
 }
 
 fn report(site: &Site) -> SiteReport {
-    let (shape, variable, reason) = match &site.shape {
-        Shape::Bare => (SiteShape::Bare, None, "no configuration, so NIXL uses its default backend".to_string()),
+    let (shape, reason) = match &site.shape {
+        Shape::Bare => (SiteShape::Bare, "no configuration, so NIXL uses its default backend".to_string()),
         Shape::ConfigurationWithoutBackends => {
             let reason = "a configuration without backends, so NIXL uses its default backend";
-            (SiteShape::ConfigWithoutBackends, None, reason.into())
+            (SiteShape::ConfigWithoutBackends, reason.into())
         }
-        Shape::Configured(how) => (SiteShape::Configured, None, format!("chooses its own backends: {how}")),
-        Shape::EnvironmentAware(read) => {
-            let reason = match &read.variable {
-                Some(name) => format!("reads the environment variable `{name}`"),
-                None => "reads an environment variable whose name is not a constant".into(),
-            };
-            (SiteShape::EnvAware, read.variable.clone(), reason)
-        }
-        Shape::Unclear(reason) => (SiteShape::Unclear, None, reason.clone()),
+        Shape::Configured(how) => (SiteShape::Configured, format!("chooses its own backends: {how}")),
+        Shape::EnvironmentAware(read, how) => (SiteShape::EnvAware, environment_aware(read, how.as_deref())),
+        Shape::Unresolved(shape, reason) => (*shape, reason.clone()),
     };
+    let choice = if let Shape::EnvironmentAware(read, _) = &site.shape { Some(choice(read)) } else { None };
     let action = if site.edits.is_empty() { Action::Leave } else { Action::Rewrite };
     SiteReport {
         line: site.line,
@@ -181,7 +263,40 @@ fn report(site: &Site) -> SiteReport {
         function: site.function.clone(),
         shape,
         action,
-        variable,
+        variable: choice.as_ref().and_then(|choice| choice.variable.clone()),
         reason,
+        choice,
+    }
+}
+
+/// What is known of a patch made by hand, in words.
+fn environment_aware(read: &EnvironmentRead, how: Option<&str>) -> String {
+    let mut words = match &read.variable {
+        Some(name) => format!("reads the environment variable `{name}`"),
+        None => "reads an environment variable whose name is not a constant".into(),
+    };
+    words.push_str(if read.list { " as a list" } else { " as one name" });
+    if let Some(default) = &read.default {
+        words.push_str(&format!(", default `{default}`"));
+    }
+    if !read.allowed.is_empty() {
+        words.push_str(&format!(", compared with `{}`", read.allowed.join("`, `")));
+    }
+    if let Some(how) = how {
+        words.push_str(&format!("; {how}"));
+    }
+    if let Some(name) = &read.unbound {
+        words.push_str(&format!("; nothing binds `{name}`, so it raises NameError"));
+    }
+    words
+}
+
+fn choice(read: &EnvironmentRead) -> ChoiceReport {
+    ChoiceReport {
+        variable: read.variable.clone(),
+        list: read.list,
+        default: read.default.clone(),
+        allowed: read.allowed.clone(),
+        unbound: read.unbound.clone(),
     }
 }

@@ -1,5 +1,6 @@
 //! Makes calls that ignore the environment read it: what is inserted, and where.
 
+use rustc_hash::FxHashMap;
 use rustpython_parser::ast::{Constant, Stmt};
 
 use super::agent_call::{CallEdit, ConfigurationClass, Site};
@@ -18,6 +19,8 @@ use crate::source::offset::{ByteOffset, TextOffset};
 pub(crate) struct Rewrite {
     /// The new bytes.
     pub bytes: Vec<u8>,
+    /// What was inserted into the original's bytes.
+    pub inserted: Vec<InsertedSpan<ByteOffset>>,
     text: String,
     spans: Vec<InsertedSpan<TextOffset>>,
     sha256: String,
@@ -43,7 +46,7 @@ pub(crate) fn rewrite(original: &Original, rule: &Rule, version: &str) -> Rewrit
         original.sites.iter().flat_map(|site| &site.edits).map(|edit| insertion(edit, &names, &mut classes)).collect();
     in_text.sort();
     in_text.dedup();
-    let mut in_bytes: Vec<_> = in_text.iter().map(|insertion| source.byte_insertion(insertion)).collect();
+    let mut in_bytes = source.byte_insertions(&in_text);
 
     let place = helper_place(source.text(), original.module, original.sites);
     let spans_of_calls: Vec<_> = in_bytes.iter().map(Insertion::span).collect();
@@ -52,11 +55,12 @@ pub(crate) fn rewrite(original: &Original, rule: &Rule, version: &str) -> Rewrit
     let helper = Insertion::new(place.offset, helper_content(source, &place, rule, &names, &classes, marker));
 
     let before = in_text.partition_point(|insertion| insertion.offset <= helper.offset);
-    in_bytes.insert(before, source.byte_insertion(&helper));
+    in_bytes.splice(before..before, source.byte_insertions(std::slice::from_ref(&helper)));
     in_text.insert(before, helper);
     let spans = in_text.iter().map(Insertion::span).collect();
+    let inserted = in_bytes.iter().map(Insertion::span).collect();
     let (text, bytes) = (edit::insert(source.text(), &in_text), edit::insert(source.bytes(), &in_bytes));
-    Rewrite { bytes, text, spans, sha256 }
+    Rewrite { bytes, inserted, text, spans, sha256 }
 }
 
 impl Rewrite {
@@ -74,15 +78,19 @@ impl Rewrite {
 
 /// The lists of modules that a configuration class is imported from; each list gets an inserted function.
 #[derive(Default)]
-struct Classes(Vec<Vec<String>>);
+struct Classes {
+    lists: Vec<Vec<String>>,
+    numbers: FxHashMap<Vec<String>, usize>,
+}
 
 impl Classes {
     fn number(&mut self, modules: &[String]) -> usize {
-        let known = self.0.iter().position(|known| known == modules);
-        known.unwrap_or_else(|| {
-            self.0.push(modules.to_vec());
-            self.0.len() - 1
-        })
+        if let Some(&known) = self.numbers.get(modules) {
+            return known;
+        }
+        self.numbers.insert(modules.to_vec(), self.lists.len());
+        self.lists.push(modules.to_vec());
+        self.lists.len() - 1
     }
 
     fn expression(&mut self, class: &ConfigurationClass, names: &Names) -> String {
@@ -121,28 +129,21 @@ struct Place {
 /// After the module's docstring, `from __future__` imports and import block, but before the first statement that
 /// creates an agent, which may call the helper at once.
 fn helper_place(text: &str, module: &[Stmt], sites: &[Site]) -> Place {
-    let first_edit = sites.iter().flat_map(|site| &site.edits).map(edit_offset).min().unwrap_or(TextOffset(text.len()));
+    let first_edit =
+        sites.iter().flat_map(|site| &site.edits).map(CallEdit::offset).min().unwrap_or(TextOffset(text.len()));
     let preamble = module
         .iter()
         .enumerate()
         .take_while(|(number, statement)| is_preamble(statement, *number) && end(*statement) <= first_edit);
     let Some((last, statement)) = preamble.last() else {
-        let first = module.first().map_or(TextOffset(text.len()), first_offset);
+        let first = module.first().map_or(TextOffset(text.len()), |first| first_offset(text, first));
         return Place { offset: line_start(text, first), after_text: false, before_statement: true };
     };
     let line_end = line_end(text, end(statement));
-    match module.get(last + 1).map(first_offset) {
+    match module.get(last + 1).map(|next| first_offset(text, next)) {
         // `import os; x = 1`: a function cannot be defined on that line, so split it.
         Some(next) if next < line_end => Place { offset: next, after_text: true, before_statement: true },
         _ => Place { offset: line_end, after_text: !text[..line_end.0].ends_with('\n'), before_statement: false },
-    }
-}
-
-fn edit_offset(edit: &CallEdit) -> TextOffset {
-    match edit {
-        CallEdit::AddConfiguration { offset, .. }
-        | CallEdit::AddBackends { offset, .. }
-        | CallEdit::OrConfiguration { offset, .. } => *offset,
     }
 }
 
@@ -180,7 +181,7 @@ fn helper_content(
     classes: &Classes,
     marker: impl Fn(InsertedSpan<ByteOffset>) -> String,
 ) -> String {
-    let configurations = classes.0.iter().enumerate();
+    let configurations = classes.lists.iter().enumerate();
     let configurations =
         configurations.map(|(number, modules)| helper::configuration_function(&names.configuration(number), modules));
     let backends = helper::backends_function(&names.backends(), rule);
@@ -197,7 +198,9 @@ fn helper_content(
         let marker = marker(InsertedSpan { offset, length });
         format!("{lead}{marker}{}{}\n{tail}", functions.join("\n\n"), marker::LAST).replace('\n', newline)
     };
-    // The marker writes the length with a fixed number of digits, so the length does not depend on itself.
+    // The marker writes the length with a fixed number of digits, so the length does not depend on itself; with more
+    // digits where it is long.
     let length = content(0).len();
+    let length = content(length).len();
     content(length)
 }

@@ -3,6 +3,7 @@
 use rustpython_parser::ast::{Ranged, Stmt};
 use rustpython_parser::text_size::TextSize;
 
+use crate::source::lines::line_start;
 use crate::source::offset::TextOffset;
 
 /// A parser's offset as this program's.
@@ -25,13 +26,24 @@ pub(super) fn end(node: &impl Ranged) -> TextOffset {
     from_parser(node.end())
 }
 
-/// The start of a statement, decorators included.
-pub(super) fn first_offset(statement: &Stmt) -> TextOffset {
+/// The start of a statement, its decorators with their `@` included.
+pub(super) fn first_offset(text: &str, statement: &Stmt) -> TextOffset {
     let decorators = match statement {
         Stmt::FunctionDef(node) => &node.decorator_list,
         Stmt::AsyncFunctionDef(node) => &node.decorator_list,
         Stmt::ClassDef(node) => &node.decorator_list,
         _ => return start(statement),
     };
-    decorators.iter().map(start).fold(start(statement), TextOffset::min)
+    decorators.iter().map(start).min().map_or(start(statement), |decorator| at_sign(text, decorator))
+}
+
+/// The `@` before a decorator: the last one that is first on its line. Between the two can be parentheses, comments, and
+/// newlines in both ways.
+fn at_sign(text: &str, decorator: TextOffset) -> TextOffset {
+    let before = &text[..decorator.0];
+    let is_first = |at: &usize| {
+        let line = &before[line_start(text, TextOffset(*at)).0..*at];
+        line.trim_start_matches([' ', '\t', '\x0c']).is_empty()
+    };
+    memchr::memrchr_iter(b'@', before.as_bytes()).find(is_first).map_or(decorator, TextOffset)
 }

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::encoding::SourceText;
 use super::span::{end, first_offset, from_parser, start, to_parser};
 use super::syntax::parse_at;
-use crate::source::edit::{self, InsertedSpan, original_offset};
+use crate::source::edit::{self, Inserted, InsertedSpan};
 use crate::source::lines::{line_end, line_start};
 use crate::source::marker::Marker;
 use crate::source::offset::TextOffset;
@@ -48,11 +48,12 @@ pub(crate) fn verify(
     patched: &str,
     spans: &[InsertedSpan<TextOffset>],
 ) -> Result<(), Mismatch> {
-    let mut without = WithoutInsertions { spans };
+    let mut without = WithoutInsertions { inserted: Inserted::new(spans) };
     for region in regions(text, original, spans) {
-        let (start, end) = (patched_offset(region.start, spans, false), patched_offset(region.end, spans, true));
-        let part = patched.get(start.0..end.0).ok_or(Mismatch::Text)?;
-        let part = parse_at(part, start).map_err(|error| Mismatch::Syntax(error.to_string()))?;
+        let start = without.inserted.patched(region.start.0, false);
+        let end = without.inserted.patched(region.end.0, true);
+        let part = patched.get(start..end).ok_or(Mismatch::Text)?;
+        let part = parse_at(part, TextOffset(start)).map_err(|error| Mismatch::Syntax(error.to_string()))?;
         let part: Vec<Stmt> = part.into_iter().filter(|statement| !without.is_inserted(statement)).collect();
         let Ok(part) = without.fold(part);
         if part != original[region.statements] {
@@ -91,18 +92,12 @@ fn region(text: &str, module: &[Stmt], offset: TextOffset) -> Region {
     let line_end_of = |statement: &Stmt| line_end(text, end(statement));
     let first = module.partition_point(|statement| line_end_of(statement) <= offset);
     let mut region = Region { start: line_start(text, offset), end: line_end(text, offset), statements: first..first };
-    while let Some(statement) = module.get(region.statements.end).filter(|next| first_offset(next) < region.end) {
-        region.start = region.start.min(line_start(text, first_offset(statement)));
+    while let Some(statement) = module.get(region.statements.end).filter(|next| first_offset(text, next) < region.end) {
+        region.start = region.start.min(line_start(text, first_offset(text, statement)));
         region.end = region.end.max(line_end_of(statement));
         region.statements.end += 1;
     }
     region
-}
-
-/// Maps an offset in the original to the patched text: `behind` what was inserted there, or before it.
-fn patched_offset(original: TextOffset, spans: &[InsertedSpan<TextOffset>], behind: bool) -> TextOffset {
-    let before = spans.iter().take_while(|span| span.offset < original || (behind && span.offset == original));
-    original + before.map(|span| span.length).sum::<usize>()
 }
 
 /// Checks that Python reads `patched` as `text`: `verify` has seen the text alone.
@@ -119,29 +114,23 @@ pub(crate) fn decodes(patched: &[u8], text: &str) -> Result<(), Mismatch> {
 /// # Errors
 /// Where it does not.
 pub(crate) fn reverts(original: &[u8], sha256: &str, patched: &[u8]) -> Result<(), Mismatch> {
-    let marker = Marker::find(patched).filter(|marker| marker.sha256 == sha256);
+    let marker = Marker::all(patched).into_iter().map(|(_, marker)| marker).find(|marker| marker.sha256 == sha256);
     let back = marker.and_then(|marker| edit::remove(patched, &marker.inserted));
     if back.as_deref() == Some(original) { Ok(()) } else { Err(Mismatch::Revert) }
 }
 
 /// Removes inserted nodes from a tree and gives the others the ranges that they had.
 struct WithoutInsertions<'a> {
-    spans: &'a [InsertedSpan<TextOffset>],
+    inserted: Inserted<'a, TextOffset>,
 }
 
 impl WithoutInsertions<'_> {
     fn is_inserted(&self, node: &impl Ranged) -> bool {
-        let (start, end) = (start(node), end(node));
-        let mut shift = 0;
-        self.spans.iter().any(|span| {
-            let inside = span.offset + shift <= start && end <= span.offset + shift + span.length;
-            shift += span.length;
-            inside
-        })
+        self.inserted.contains(start(node).0, end(node).0)
     }
 
     fn original(&self, offset: TextSize) -> TextSize {
-        to_parser(original_offset(from_parser(offset), self.spans))
+        to_parser(TextOffset(self.inserted.original(from_parser(offset).0)))
     }
 }
 

@@ -1,6 +1,6 @@
-//! The expressions inside an expression.
+//! The expressions inside an expression or a statement, and the names in a pattern.
 
-use rustpython_parser::ast::{Arguments, Expr};
+use rustpython_parser::ast::{Arguments, Expr, Pattern, Stmt, StmtIf};
 
 /// Calls `visit` for each direct child of `expression` that is evaluated in the same scope: lambdas and comprehensions
 /// open scopes of their own, so nothing in them is visited.
@@ -57,4 +57,93 @@ pub(super) fn parameters(arguments: &Arguments) -> impl Iterator<Item = &rustpyt
     let positional = arguments.posonlyargs.iter().chain(&arguments.args).map(|argument| &argument.def);
     let keyword = arguments.kwonlyargs.iter().map(|argument| &argument.def);
     positional.chain(arguments.vararg.as_deref()).chain(keyword).chain(arguments.kwarg.as_deref())
+}
+
+/// The iterables, conditions and results of a comprehension.
+pub(super) fn comprehension_parts(expression: &Expr) -> Vec<&Expr> {
+    let (generators, results): (_, Vec<&Expr>) = match expression {
+        Expr::ListComp(node) => (&node.generators, vec![&node.elt]),
+        Expr::SetComp(node) => (&node.generators, vec![&node.elt]),
+        Expr::GeneratorExp(node) => (&node.generators, vec![&node.elt]),
+        Expr::DictComp(node) => (&node.generators, vec![&node.key, &node.value]),
+        _ => return Vec::new(),
+    };
+    generators
+        .iter()
+        .flat_map(|generator| std::iter::once(&generator.iter).chain(&generator.ifs))
+        .chain(results)
+        .collect()
+}
+
+/// The arms of an `if` with its `elif`s and `else`: condition and body. An `elif` is an `if` alone in the `else` before
+/// it, so a chain of thousands is as deep.
+pub(super) fn if_arms(first: &StmtIf) -> Vec<(Option<&Expr>, &[Stmt])> {
+    let mut arms: Vec<(Option<&Expr>, &[Stmt])> = vec![(Some(&first.test), &first.body)];
+    let mut orelse = first.orelse.as_slice();
+    while let [Stmt::If(next)] = orelse {
+        arms.push((Some(&next.test), &next.body));
+        orelse = &next.orelse;
+    }
+    if !orelse.is_empty() {
+        arms.push((None, orelse));
+    }
+    arms
+}
+
+/// The expressions of a statement itself, not those of the statements in it.
+pub(super) fn expressions_of<'a>(statement: &'a Stmt, visit: &mut dyn FnMut(&'a Expr)) {
+    match statement {
+        Stmt::Return(node) => node.value.iter().for_each(|value| visit(value)),
+        Stmt::Delete(node) => node.targets.iter().for_each(visit),
+        Stmt::Assign(node) => node.targets.iter().chain(std::iter::once(node.value.as_ref())).for_each(visit),
+        Stmt::AnnAssign(node) => node.value.iter().for_each(|value| visit(value)),
+        Stmt::AugAssign(node) => visit(&node.value),
+        Stmt::For(node) => visit(&node.iter),
+        Stmt::AsyncFor(node) => visit(&node.iter),
+        Stmt::While(node) => visit(&node.test),
+        Stmt::If(node) => visit(&node.test),
+        Stmt::With(node) => node.items.iter().for_each(|item| visit(&item.context_expr)),
+        Stmt::AsyncWith(node) => node.items.iter().for_each(|item| visit(&item.context_expr)),
+        Stmt::Match(node) => {
+            visit(&node.subject);
+            node.cases.iter().filter_map(|case| case.guard.as_deref()).for_each(visit);
+        }
+        Stmt::Raise(node) => node.exc.iter().chain(&node.cause).for_each(|child| visit(child)),
+        Stmt::Assert(node) => std::iter::once(&node.test).chain(&node.msg).for_each(|child| visit(child)),
+        Stmt::Expr(node) => visit(&node.value),
+        Stmt::FunctionDef(node) => {
+            node.decorator_list.iter().for_each(&mut *visit);
+            defaults(&node.args).for_each(visit);
+        }
+        Stmt::AsyncFunctionDef(node) => {
+            node.decorator_list.iter().for_each(&mut *visit);
+            defaults(&node.args).for_each(visit);
+        }
+        Stmt::ClassDef(node) => {
+            node.decorator_list.iter().chain(&node.bases).for_each(&mut *visit);
+            node.keywords.iter().for_each(|keyword| visit(&keyword.value));
+        }
+        _ => {}
+    }
+}
+
+/// The names that a pattern binds.
+pub(super) fn pattern_names<'a>(pattern: &'a Pattern, visit: &mut dyn FnMut(&'a str)) {
+    match pattern {
+        Pattern::MatchValue(_) | Pattern::MatchSingleton(_) => {}
+        Pattern::MatchSequence(node) => node.patterns.iter().for_each(|inner| pattern_names(inner, visit)),
+        Pattern::MatchMapping(node) => {
+            node.patterns.iter().for_each(|inner| pattern_names(inner, visit));
+            node.rest.iter().for_each(|name| visit(name));
+        }
+        Pattern::MatchClass(node) => {
+            node.patterns.iter().chain(&node.kwd_patterns).for_each(|inner| pattern_names(inner, visit));
+        }
+        Pattern::MatchStar(node) => node.name.iter().for_each(|name| visit(name)),
+        Pattern::MatchAs(node) => {
+            node.pattern.iter().for_each(|inner| pattern_names(inner, visit));
+            node.name.iter().for_each(|name| visit(name));
+        }
+        Pattern::MatchOr(node) => node.patterns.iter().for_each(|inner| pattern_names(inner, visit)),
+    }
 }

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct FileReport {
     /// Where it is, as it was found.
+    #[serde(serialize_with = "path_as_text")]
     pub path: PathBuf,
     /// The distribution that installed it.
     pub distribution: Option<String>,
@@ -56,8 +57,12 @@ pub(crate) enum FileStatus {
     EnvAware,
     /// Its callers choose their backends.
     Configured,
-    /// It creates no agent in a way that could be rewritten.
+    /// A call in it that may create an agent cannot be judged; the site says why.
+    Unresolved,
+    /// It creates no agent.
     NothingToPatch,
+    /// A run was stopped before it finished: the module is patched, and its RECORD is not updated.
+    Unfinished,
     /// The original again.
     Reverted,
     /// It cannot be processed.
@@ -81,6 +86,8 @@ pub(crate) struct SiteReport {
     pub variable: Option<String>,
     /// The shape in words.
     pub reason: String,
+    /// How the file itself chooses, where it reads an environment variable.
+    pub choice: Option<ChoiceReport>,
 }
 
 /// How a call chooses the agent's backends.
@@ -97,6 +104,47 @@ pub(crate) enum SiteShape {
     EnvAware,
     /// In a way that cannot be told from the file.
     Unclear,
+    /// Through a parameter.
+    Parameter,
+    /// Through a parameter's default.
+    DefaultArgument,
+    /// Through an attribute of an object.
+    Attribute,
+    /// Through a class attribute.
+    ClassAttribute,
+    /// Through a subclass.
+    Subclass,
+    /// Through `functools.partial`.
+    Partial,
+    /// Through a container.
+    Collection,
+    /// Through a loop variable.
+    LoopVariable,
+    /// Through a `with` statement.
+    With,
+    /// Through `getattr`.
+    Getattr,
+    /// Through a name in a string.
+    DynamicImport,
+    /// By what a function does with the class or with a configuration.
+    PassedOn,
+    /// By what a caller does with the class.
+    Returned,
+}
+
+/// How a file chooses by an environment variable, as far as it shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct ChoiceReport {
+    /// The variable's name, where it is a constant.
+    pub variable: Option<String>,
+    /// Whether the value is split into several names.
+    pub list: bool,
+    /// What an unset variable means, where it is a constant.
+    pub default: Option<String>,
+    /// The names that the value is compared with.
+    pub allowed: Vec<String>,
+    /// A name that the read uses and nothing binds.
+    pub unbound: Option<String>,
 }
 
 /// What is done with a call.
@@ -109,6 +157,19 @@ pub(crate) enum Action {
     Done,
     /// It is left as it is.
     Leave,
+}
+
+/// A path that is not UTF-8 has replacement characters.
+pub(crate) fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// As [`path_as_text`], or null.
+pub(crate) fn path_or_null<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => path_as_text(path, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn as_text<S: Serializer>(diff: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

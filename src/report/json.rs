@@ -32,6 +32,7 @@ mod tests {
                 action: Action::Rewrite,
                 variable: None,
                 reason: "a configuration without backends".into(),
+                choice: None,
             }],
             diff: b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n-\xe9\n+b\n".into(),
             notes: vec!["a note".into()],

@@ -55,14 +55,16 @@ impl Report {
         }
     }
 
-    /// Whether a file would change or has changed.
+    /// Whether a file would change, or an unfinished change was found.
     pub(crate) fn has_changes(&self) -> bool {
-        self.files.iter().any(|file| !file.diff.is_empty())
+        self.files.iter().any(|file| !file.diff.is_empty() || file.status == FileStatus::Unfinished)
     }
 
     /// Whether a file was changed.
     pub(crate) fn changed_files(&self) -> bool {
-        self.files.iter().any(|file| matches!(file.status, FileStatus::Patched | FileStatus::Reverted))
+        self.files
+            .iter()
+            .any(|file| matches!(file.status, FileStatus::Patched | FileStatus::Reverted | FileStatus::Unfinished))
     }
 
     /// Adds a transfer; the last one that ran is `smoke`.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::fabric::Fabrics;
+use super::file::{path_as_text, path_or_null};
 use super::stage::Stage;
 
 /// What a transfer came to.
@@ -42,6 +43,7 @@ pub(crate) struct NativeLibrary {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PluginCheck {
     /// The plugin's file.
+    #[serde(serialize_with = "path_as_text")]
     pub path: PathBuf,
     /// Whether the dynamic loader accepts it.
     pub loads: bool,
@@ -109,6 +111,7 @@ pub(crate) struct Smoke {
     /// The installed NIXL's version, from its distribution.
     pub nixl_version: Option<String>,
     /// The C API library that was loaded.
+    #[serde(serialize_with = "path_or_null")]
     pub nixl_library: Option<PathBuf>,
     /// The library of the native engine, or null.
     pub native_library: Option<NativeLibrary>,

@@ -1,27 +1,175 @@
 //! Unified diffs that `patch -p1` and `git apply` accept.
 
+use std::ops::Range;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use similar::TextDiff;
+use similar::udiff::UnifiedHunkHeader;
+use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices_deadline, group_diff_ops};
+
+use super::edit::{Inserted, InsertedSpan};
+use super::offset::ByteOffset;
 
 /// Lines of context, as in `diff -u`.
 const CONTEXT: usize = 3;
+
+/// How long a diff of two files that nothing else is known about may look for its shortest form.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The unified diff from `old` to `new`, in the file's own encoding and line endings. Empty when they are equal.
 pub(crate) fn unified(path: &Path, old: &[u8], new: &[u8]) -> Vec<u8> {
     if old == new {
         return Vec::new();
     }
-    let (old_name, new_name) = (name("a", path), name("b", path));
-    let (old_lines, new_lines) = (lines(old), lines(new));
-    let diff = TextDiff::configure().newline_terminated(true).diff_slices(&old_lines, &new_lines);
-    let mut output = Vec::new();
-    diff.unified_diff()
-        .context_radius(CONTEXT)
-        .header(&old_name, &new_name)
-        .to_writer(&mut output)
-        .expect("writing to memory does not fail");
+    let (old, new) = (lines(old), lines(new));
+    let ops = capture_diff_slices_deadline(Algorithm::Myers, &old, &new, Instant::now().checked_add(PATIENCE));
+    written(path, &old, &new, ops)
+}
+
+/// The unified diff from `original` to the file with insertions: their lines alone are compared, so that any number of
+/// them takes linear time.
+pub(crate) fn of_insertions(
+    path: &Path,
+    original: &[u8],
+    patched: &[u8],
+    spans: &[InsertedSpan<ByteOffset>],
+) -> Vec<u8> {
+    let (old, new) = (lines(original), lines(patched));
+    let ops = insertion_ops(original, patched, &old, &new, spans);
+    written(path, &old, &new, ops)
+}
+
+/// The unified diff that removes insertions.
+pub(crate) fn of_removal(path: &Path, patched: &[u8], original: &[u8], spans: &[InsertedSpan<ByteOffset>]) -> Vec<u8> {
+    let (old, new) = (lines(patched), lines(original));
+    let ops = insertion_ops(original, patched, &new, &old, spans).into_iter().map(reversed).collect();
+    written(path, &old, &new, ops)
+}
+
+/// Whole lines that differ: their bytes in the original, and in the patched file.
+struct Difference {
+    old: Range<usize>,
+    new: Range<usize>,
+}
+
+fn differences(original: &[u8], patched: &[u8], spans: &[InsertedSpan<ByteOffset>]) -> Vec<Difference> {
+    let inserted = Inserted::new(spans);
+    let mut old: Vec<Range<usize>> = Vec::new();
+    for span in spans {
+        let at = span.offset.0;
+        let start = memchr::memrchr(b'\n', &original[..at]).map_or(0, |newline| newline + 1);
+        let behind = inserted.patched(at, false) + span.length;
+        let whole = at == start && patched[..behind].ends_with(b"\n");
+        let end =
+            if whole { at } else { memchr::memchr(b'\n', &original[at..]).map_or(original.len(), |n| at + n + 1) };
+        match old.last_mut() {
+            Some(last) if start <= last.end => last.end = last.end.max(end),
+            _ => old.push(start..end),
+        }
+    }
+    let new = |range: &Range<usize>| inserted.patched(range.start, false)..inserted.patched(range.end, true);
+    old.into_iter().map(|range| Difference { new: new(&range), old: range }).collect()
+}
+
+fn insertion_ops(
+    original: &[u8],
+    patched: &[u8],
+    old: &[&[u8]],
+    new: &[&[u8]],
+    spans: &[InsertedSpan<ByteOffset>],
+) -> Vec<DiffOp> {
+    let mut ops = Vec::new();
+    let (mut bytes, mut at_old, mut at_new) = (0, 0, 0);
+    for Difference { old: in_old, new: in_new } in differences(original, patched, spans) {
+        let equal = count_lines(&original[bytes..in_old.start]);
+        push_equal(&mut ops, at_old, at_new, equal);
+        (at_old, at_new) = (at_old + equal, at_new + equal);
+        let (olds, news) = (count_lines(&original[in_old.clone()]), count_lines(&patched[in_new]));
+        let (part_old, part_new) = (&old[at_old..at_old + olds], &new[at_new..at_new + news]);
+        let part =
+            capture_diff_slices_deadline(Algorithm::Myers, part_old, part_new, Instant::now().checked_add(PATIENCE));
+        ops.extend(part.into_iter().map(|op| moved(op, at_old, at_new)));
+        (bytes, at_old, at_new) = (in_old.end, at_old + olds, at_new + news);
+    }
+    push_equal(&mut ops, at_old, at_new, old.len() - at_old);
+    ops
+}
+
+fn count_lines(bytes: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', bytes).count() + usize::from(!bytes.is_empty() && !bytes.ends_with(b"\n"))
+}
+
+/// Adds equal lines; hunks are cut where enough of them stand together, so neighbours become one.
+fn push_equal(ops: &mut Vec<DiffOp>, old_index: usize, new_index: usize, len: usize) {
+    if len > 0 {
+        ops.push(DiffOp::Equal { old_index, new_index, len });
+    }
+}
+
+fn moved(op: DiffOp, by_old: usize, by_new: usize) -> DiffOp {
+    let (tag, old, new) = op.as_tag_tuple();
+    operation(tag, old.start + by_old..old.end + by_old, new.start + by_new..new.end + by_new)
+}
+
+fn reversed(op: DiffOp) -> DiffOp {
+    let (tag, old, new) = op.as_tag_tuple();
+    let tag = match tag {
+        DiffTag::Insert => DiffTag::Delete,
+        DiffTag::Delete => DiffTag::Insert,
+        DiffTag::Equal | DiffTag::Replace => tag,
+    };
+    operation(tag, new, old)
+}
+
+fn operation(tag: DiffTag, old: Range<usize>, new: Range<usize>) -> DiffOp {
+    let (old_index, new_index) = (old.start, new.start);
+    match tag {
+        DiffTag::Equal => DiffOp::Equal { old_index, new_index, len: old.len() },
+        DiffTag::Delete => DiffOp::Delete { old_index, old_len: old.len(), new_index },
+        DiffTag::Insert => DiffOp::Insert { old_index, new_index, new_len: new.len() },
+        DiffTag::Replace => DiffOp::Replace { old_index, old_len: old.len(), new_index, new_len: new.len() },
+    }
+}
+
+fn joined(ops: Vec<DiffOp>) -> Vec<DiffOp> {
+    let mut joined: Vec<DiffOp> = Vec::with_capacity(ops.len());
+    for op in ops {
+        match (joined.last_mut(), op) {
+            (Some(DiffOp::Equal { len, .. }), DiffOp::Equal { len: more, .. }) => *len += more,
+            _ => joined.push(op),
+        }
+    }
+    joined
+}
+
+fn written(path: &Path, old: &[&[u8]], new: &[&[u8]], ops: Vec<DiffOp>) -> Vec<u8> {
+    let hunks = group_diff_ops(joined(ops), CONTEXT);
+    if hunks.is_empty() {
+        return Vec::new();
+    }
+    let mut output = format!("--- {}\n+++ {}\n", name("a", path), name("b", path)).into_bytes();
+    for hunk in hunks {
+        output.extend_from_slice(format!("{}\n", UnifiedHunkHeader::new(&hunk)).as_bytes());
+        for op in hunk {
+            let (tag, of_old, of_new) = op.as_tag_tuple();
+            let (kept, removed, added) = match tag {
+                DiffTag::Equal => (&old[of_old], &[][..], &[][..]),
+                _ => (&[][..], &old[of_old], &new[of_new]),
+            };
+            kept.iter().for_each(|line| push_line(&mut output, b' ', line));
+            removed.iter().for_each(|line| push_line(&mut output, b'-', line));
+            added.iter().for_each(|line| push_line(&mut output, b'+', line));
+        }
+    }
     output
+}
+
+fn push_line(output: &mut Vec<u8>, sign: u8, line: &[u8]) {
+    output.push(sign);
+    output.extend_from_slice(line);
+    if !line.ends_with(b"\n") {
+        output.extend_from_slice(b"\n\\ No newline at end of file\n");
+    }
 }
 
 /// Splits at line feeds only, as `patch` and git do: a carriage return belongs to its line.
@@ -60,5 +208,32 @@ mod tests {
     #[test]
     fn a_missing_newline_at_the_end_is_marked() {
         assert!(text("a", "a\nb").contains("\\ No newline at end of file\n"), "{}", text("a", "a\nb"));
+    }
+
+    #[test]
+    fn insertions_are_compared_alone() {
+        use crate::source::edit::{Insertion, insert};
+        let original = "import a\n\n\nf(1)\nx = 2\nx = 3\nx = 4\nx = 5\nx = 6\nx = 7\nx = 8\ng(2)";
+        let at = |text: &str| ByteOffset(original.find(text).unwrap() + text.len());
+        let insertions = [
+            Insertion::new(ByteOffset(0), "# first\n"),
+            Insertion::new(at("import a\n"), "\n\ndef h():\n    pass\n"),
+            Insertion::new(at("f(1"), ", c(2)"),
+            Insertion::new(at("g(2"), ", c(3)"),
+        ];
+        let patched = insert(original.as_bytes(), &insertions);
+        let spans: Vec<_> = insertions.iter().map(Insertion::span).collect();
+        let path = Path::new("x.py");
+        let diff = String::from_utf8(of_insertions(path, original.as_bytes(), &patched, &spans)).unwrap();
+        assert_eq!(
+            diff,
+            "--- a/x.py\n+++ b/x.py\n@@ -1,7 +1,12 @@\n+# first\n import a\n+\n+\n+def h():\n+    pass\n \n \n-f(1)\n+f(1, c(2))\n \
+             x = 2\n x = 3\n x = 4\n@@ -9,4 +14,4 @@\n x = 6\n x = 7\n x = 8\n-g(2)\n\\ No newline at end of file\n+g(2, c(3))\n\
+             \\ No newline at end of file\n"
+        );
+        let lines = |diff: &[u8], sign| diff.split(|b| *b == b'\n').filter(|line| line.first() == Some(&sign)).count();
+        let removal = of_removal(path, &patched, original.as_bytes(), &spans);
+        assert_eq!(lines(&removal, b'-'), lines(diff.as_bytes(), b'+'));
+        assert_eq!(lines(&removal, b'+'), lines(diff.as_bytes(), b'-'));
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 
-use super::offset::{ByteOffset, Offset, TextOffset};
+use super::offset::{ByteOffset, Offset};
 
 /// Something inserted into the original; nothing is ever removed from it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,25 +69,71 @@ pub(crate) fn remove(patched: &[u8], spans: &[InsertedSpan<ByteOffset>]) -> Opti
     Some(result)
 }
 
-/// Maps an offset in the patched text to the original; one inside an insertion to the insertion's own.
-pub(crate) fn original_offset(patched: TextOffset, spans: &[InsertedSpan<TextOffset>]) -> TextOffset {
-    let mut inserted = 0;
-    for span in spans {
-        let start = span.offset + inserted;
-        if patched <= start {
-            break;
-        }
-        if patched < start + span.length {
-            return span.offset;
-        }
-        inserted += span.length;
+/// The places of sorted insertions in the patched file, so that offsets map in logarithmic time.
+#[derive(Clone, Debug)]
+pub(crate) struct Inserted<'s, O> {
+    spans: &'s [InsertedSpan<O>],
+    /// What was inserted before each of them, and before the end.
+    before: Vec<usize>,
+}
+
+impl<'s, O: Offset> Inserted<'s, O> {
+    /// The places of `spans`, which must be sorted.
+    pub(crate) fn new(spans: &'s [InsertedSpan<O>]) -> Self {
+        let mut total = 0;
+        let mut before = vec![0];
+        before.extend(spans.iter().map(|span| {
+            total += span.length;
+            total
+        }));
+        Inserted { spans, before }
     }
-    TextOffset(patched.0 - inserted)
+
+    /// Where an insertion begins in the patched file.
+    fn start(&self, number: usize) -> usize {
+        self.spans[number].offset.index() + self.before[number]
+    }
+
+    /// How many insertions begin before an offset in the patched file, or at it.
+    fn count(&self, begins_before: impl Fn(usize) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.spans.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if begins_before(self.start(middle)) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// An offset of the patched file in the original; one inside an insertion becomes the insertion's own.
+    pub(crate) fn original(&self, patched: usize) -> usize {
+        let count = self.count(|start| start < patched);
+        let Some(last) = count.checked_sub(1) else { return patched };
+        let inside = patched < self.start(last) + self.spans[last].length;
+        if inside { self.spans[last].offset.index() } else { patched - self.before[count] }
+    }
+
+    /// An offset of the original in the patched file: `behind` what was inserted there, or before it.
+    pub(crate) fn patched(&self, original: usize, behind: bool) -> usize {
+        let passed =
+            |span: &InsertedSpan<O>| span.offset.index() < original || (behind && span.offset.index() == original);
+        original + self.before[self.spans.partition_point(passed)]
+    }
+
+    /// Whether this range of the patched file lies in one insertion.
+    pub(crate) fn contains(&self, start: usize, end: usize) -> bool {
+        let last = self.count(|inserted| inserted <= start).checked_sub(1);
+        last.is_some_and(|last| end <= self.start(last) + self.spans[last].length)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::offset::TextOffset;
 
     fn insertions<O: Offset<Owned: for<'a> From<&'a str>>>(offset: impl Fn(usize) -> O) -> Vec<Insertion<O>> {
         vec![Insertion::new(offset(0), "<"), Insertion::new(offset(3), "--"), Insertion::new(offset(6), ">")]
@@ -116,7 +162,13 @@ mod tests {
         let insertions = insertions(TextOffset);
         let spans: Vec<_> = insertions.iter().map(Insertion::span).collect();
         assert_eq!(insert("abcdef", &insertions), "<abc--def>");
-        let mapped: Vec<usize> = (0..=10).map(|offset| original_offset(TextOffset(offset), &spans).0).collect();
+        let inserted = Inserted::new(&spans);
+        let mapped: Vec<usize> = (0..=10).map(|offset| inserted.original(offset)).collect();
         assert_eq!(mapped, [0, 0, 1, 2, 3, 3, 3, 4, 5, 6, 6]);
+        let patched = |behind| (0..=6).map(|offset| inserted.patched(offset, behind)).collect::<Vec<_>>();
+        assert_eq!(patched(false), [0, 2, 3, 4, 7, 8, 9]);
+        assert_eq!(patched(true), [1, 2, 3, 6, 7, 8, 10]);
+        assert!(inserted.contains(4, 6) && inserted.contains(5, 6) && inserted.contains(0, 1));
+        assert!(!inserted.contains(3, 6) && !inserted.contains(4, 7) && !inserted.contains(1, 2));
     }
 }

@@ -1,21 +1,61 @@
-//! Lines of a text.
+//! Lines of a text. A line feed, a carriage return or both end a line, as in Python.
 
 use super::offset::TextOffset;
+
+/// Where the lines of a text begin, for many positions in it.
+#[derive(Debug)]
+pub(crate) struct LineIndex<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> LineIndex<'a> {
+    /// The lines of a text.
+    pub(crate) fn new(text: &'a str) -> Self {
+        let starts = memchr::memchr_iter(b'\n', text.as_bytes()).map(|newline| newline + 1);
+        LineIndex { text, starts: std::iter::once(0).chain(starts).collect() }
+    }
+
+    /// Line and column (characters) of an offset, both from 1.
+    pub(crate) fn position(&self, offset: TextOffset) -> (usize, usize) {
+        let line = self.starts.partition_point(|start| *start <= offset.0);
+        let before = &self.text.as_bytes()[self.starts[line - 1]..offset.0];
+        (line, String::from_utf8_lossy(before).chars().count() + 1)
+    }
+}
 
 /// Line and column (characters) of an offset, both from 1.
 pub(crate) fn position(text: &str, offset: TextOffset) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.0];
-    let line = memchr::memchr_iter(b'\n', before).count() + 1;
+    let ends = memchr::memchr2_iter(b'\n', b'\r', before);
+    let line = ends.filter(|at| before[*at] == b'\n' || text.as_bytes().get(at + 1) != Some(&b'\n')).count() + 1;
     (line, String::from_utf8_lossy(&before[line_start(text, offset).0..]).chars().count() + 1)
 }
 
 /// The start of the line that contains an offset.
 pub(crate) fn line_start(text: &str, offset: TextOffset) -> TextOffset {
-    TextOffset(memchr::memrchr(b'\n', &text.as_bytes()[..offset.0]).map_or(0, |newline| newline + 1))
+    TextOffset(memchr::memrchr2(b'\n', b'\r', &text.as_bytes()[..offset.0]).map_or(0, |end| end + 1))
 }
 
 /// The start of the line after the one that contains an offset, or the end of the text.
 pub(crate) fn line_end(text: &str, offset: TextOffset) -> TextOffset {
-    let newline = memchr::memchr(b'\n', &text.as_bytes()[offset.0..]);
-    newline.map_or(TextOffset(text.len()), |newline| offset + newline + 1)
+    let rest = &text.as_bytes()[offset.0..];
+    let Some(end) = memchr::memchr2(b'\n', b'\r', rest) else { return TextOffset(text.len()) };
+    offset + end + if rest[end..].starts_with(b"\r\n") { 2 } else { 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_ending_ends_a_line() {
+        let text = "a\nb\r\nc\rd";
+        let lines: Vec<_> = [0, 2, 5, 7].map(|at| position(text, TextOffset(at))).into();
+        assert_eq!(lines, [(1, 1), (2, 1), (3, 1), (4, 1)]);
+        let ends: Vec<_> = [0, 2, 5, 7].map(|at| line_end(text, TextOffset(at)).0).into();
+        assert_eq!(ends, [2, 5, 7, 8]);
+        let starts: Vec<_> = [1, 3, 6, 8].map(|at| line_start(text, TextOffset(at)).0).into();
+        assert_eq!(starts, [0, 2, 5, 7]);
+    }
 }

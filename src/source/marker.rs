@@ -16,8 +16,11 @@ const FIRST: &str = "# >>> nixl-retrofit ";
 const SECOND: &str = "# >>> original sha256=";
 /// The last of the lines inserted at module level.
 pub(crate) const LAST: &str = "# <<< nixl-retrofit";
-/// Digits of the helper's length: a fixed number, since the length counts the digits themselves.
-const LENGTH_DIGITS: usize = 6;
+/// Digits of the helper's length: a fixed number, since the length counts the digits themselves. The second is for code
+/// with so many insertions that their list takes a megabyte.
+const LENGTH_DIGITS: [usize; 2] = [6, 12];
+/// The first length that the fewer digits do not hold.
+const LONG: usize = 1_000_000;
 
 /// A marker, as read from a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +49,7 @@ pub(crate) fn lines(
     helper: InsertedSpan<ByteOffset>,
     calls: &[InsertedSpan<ByteOffset>],
 ) -> String {
-    let helper_span = format!("{}+{:0width$}", helper.offset.0, helper.length, width = LENGTH_DIGITS);
+    let helper_span = format!("{}+{:0width$}", helper.offset.0, helper.length, width = digits(helper.length));
     let mut all: Vec<(ByteOffset, String)> = calls.iter().map(|span| (span.offset, span.to_string())).collect();
     all.push((helper.offset, helper_span));
     all.sort_by_key(|(offset, _)| *offset);
@@ -54,12 +57,17 @@ pub(crate) fn lines(
     format!("{FIRST}{version} {options}\n{SECOND}{sha256} inserted={}\n", inserted.join(","))
 }
 
+fn digits(length: usize) -> usize {
+    LENGTH_DIGITS[usize::from(length >= LONG)]
+}
+
 impl Marker {
-    /// The marker in a file, if there is one.
-    pub(crate) fn find(bytes: &[u8]) -> Option<Self> {
+    /// Everything in a file that looks like a marker, with its offset. A string can contain one too.
+    pub(crate) fn all(bytes: &[u8]) -> Vec<(usize, Self)> {
         memchr::memmem::find_iter(bytes, FIRST.as_bytes())
             .filter(|&at| at == 0 || bytes[at - 1] == b'\n' || bytes[at - 1] == b'\r')
-            .find_map(|at| Marker::read(&bytes[at..]))
+            .filter_map(|at| Some((at, Marker::read(&bytes[at..])?)))
+            .collect()
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -94,12 +102,12 @@ mod tests {
         let helper = InsertedSpan { offset: ByteOffset(5), length: 77 };
         let call = InsertedSpan { offset: ByteOffset(2), length: 3 };
         let text = lines("0.1.0", "default=UCX", "abc", helper, &[call]);
-        let marker = Marker::find(format!("x\n{text}y\n").as_bytes()).unwrap();
+        let marker = Marker::all(format!("x\n{text}y\n").as_bytes()).remove(0).1;
         assert_eq!(marker.version, "0.1.0");
         assert_eq!(marker.options, "default=UCX");
         assert_eq!(marker.inserted, [call, helper]);
         assert!(text.contains("inserted=2+3,5+000077\n"));
-        assert_eq!(Marker::find(format!("x = '{text}'").as_bytes()), None, "in the middle of a line");
-        assert_eq!(Marker::find(b"# >>> nixl-retrofit 0.1.0 x\n# something else\n"), None);
+        assert_eq!(Marker::all(format!("x = '{text}'").as_bytes()), [], "in the middle of a line");
+        assert_eq!(Marker::all(b"# >>> nixl-retrofit 0.1.0 x\n# something else\n"), []);
     }
 }

@@ -1,128 +1,163 @@
 //! Atomic replacement: at any moment a file is the old one or the new one, even if the program is killed.
 //!
 //! The new file is written beside the old one, synced to disk and renamed over it. Hard links to the old file, such as
-//! an installer's cache, keep the old bytes. The new file gets the owner, mode and extended attributes of the old one.
+//! an installer's cache, keep the old bytes. Several changes are made one after the other, and undone in the other order
+//! where one fails.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{FlockOperation, Mode, OFlags};
-use tempfile::NamedTempFile;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::retry_on_intr;
+use tempfile::{NamedTempFile, TempPath};
+
+use super::access;
+use super::regular;
 
 /// A temporary file's name has random letters between these.
 const TEMPORARY_PREFIX: &str = ".nixl-retrofit-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
-/// A new file on disk, beside the one that it will replace.
+/// A change that is prepared: [`Change::make`] takes one system call, and [`Change::undo`] another.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// A new file on disk beside the one that it will replace.
+    Replace(Staged),
+    /// A file that is renamed away, to be removed at the end.
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// Its name until then.
+        aside: TempPath,
+    },
+}
+
+/// A new file beside the one that it will replace.
+#[derive(Debug)]
 pub(crate) struct Staged {
     path: PathBuf,
     expected: Vec<u8>,
-    content: Vec<u8>,
-    temporary: NamedTempFile,
-    folder: Folder,
+    new: TempPath,
+    /// Another name of the old file.
+    old: TempPath,
+    /// What could not be kept, in words.
+    pub note: Option<String>,
 }
 
-/// Writes `content` beside `path`, with the owner, mode and extended attributes of `path`. Changes nothing yet: dropping
-/// the result removes the new file. `expected` is the present content of `path`, which [`Staged::commit`] checks.
+/// Writes `content` beside `path`, with the access of `path`. Changes nothing yet: dropping the result removes the new
+/// file. `expected` is the present content of `path`.
 ///
 /// # Errors
-/// When the folder cannot be written to, or the owner or the attributes cannot be kept.
+/// When the folder cannot be written to, or the access cannot be kept.
 pub(crate) fn stage(path: &Path, expected: &[u8], content: &[u8]) -> Result<Staged> {
     let path = fs::canonicalize(path).with_context(|| format!("{}: cannot be found", path.display()))?;
-    let folder = Folder::lock(path.parent().unwrap_or(Path::new("/")))?;
-    let temporary = write_beside(&path, &folder.path, content)
-        .with_context(|| format!("{}: cannot create its replacement; nothing was changed", path.display()))?;
-    Ok(Staged { path, expected: expected.to_vec(), content: content.to_vec(), temporary, folder })
+    let (new, note) = write_beside(&path, content)?;
+    let old = other_name(&path, expected)?;
+    Ok(Staged { path, expected: expected.to_vec(), new, old, note })
 }
 
-impl Staged {
-    /// Replaces the old file.
+/// Prepares the removal of a file.
+///
+/// # Errors
+/// When its folder cannot be written to.
+pub(crate) fn stage_removal(path: &Path) -> Result<Change> {
+    // Only a name: the file itself goes there.
+    let aside = temporary(path)?.into_temp_path();
+    Ok(Change::Remove { path: path.to_path_buf(), aside })
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn temporary(path: &Path) -> Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX);
+    builder.tempfile_in(folder_of(path)).map_err(|error| access::denied(path, &error))
+}
+
+fn write_beside(path: &Path, content: &[u8]) -> Result<(TempPath, Option<String>)> {
+    let mut file = temporary(path)?;
+    file.write_all(content).map_err(|error| access::denied(path, &error))?;
+    let note = access::copy(path, file.as_file())?;
+    file.as_file().sync_all().map_err(|error| access::denied(path, &error))?;
+    Ok((file.into_temp_path(), note))
+}
+
+/// Another name of the file, or a copy where it can have none (link(2): not every file system, and not every user).
+fn other_name(path: &Path, content: &[u8]) -> Result<TempPath> {
+    let name = temporary(path)?.into_temp_path();
+    fs::remove_file(&name).map_err(|error| access::denied(path, &error))?;
+    if retry_on_intr(|| rustix::fs::link(path, &*name)).is_ok() {
+        return Ok(name);
+    }
+    Ok(write_beside(path, content)?.0)
+}
+
+impl Change {
+    /// Makes the change.
     ///
     /// # Errors
-    /// When the old file changed since it was read, or the rename fails: then the file stays as it is.
-    pub(crate) fn commit(self) -> Result<()> {
-        let now = fs::read(&self.path).with_context(|| format!("{}: cannot be read", self.path.display()))?;
-        if now == self.content {
-            // Another run of this program made the same change.
-            return Ok(());
+    /// When the file is not what it was, or the change fails: then it stays as it is.
+    pub(crate) fn make(&self) -> Result<()> {
+        match self {
+            Change::Replace(staged) => {
+                let path = &staged.path;
+                if regular::read(path)? != staged.expected {
+                    bail!("{}: changed since it was read; not replaced\nhelp: run the command again", path.display());
+                }
+                rename(&staged.new, path).with_context(|| format!("{}: cannot be replaced", path.display()))
+            }
+            Change::Remove { path, aside } => match rename(path, aside) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                outcome => outcome.with_context(|| {
+                    format!("{}: stale bytecode cannot be removed, and Python may load it", path.display())
+                }),
+            },
         }
-        if now != self.expected {
-            bail!("{}: changed since it was read; not replaced\nhelp: run the command again", self.path.display());
+    }
+
+    /// Undoes it.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub(crate) fn undo(&self) -> Result<()> {
+        let (from, to) = match self {
+            Change::Replace(staged) => (&staged.old, &staged.path),
+            Change::Remove { path, aside } => (aside, path),
+        };
+        rename(from, to).with_context(|| format!("{}: cannot be restored", to.display()))
+    }
+
+    /// The file that changes.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Change::Replace(staged) => &staged.path,
+            Change::Remove { path, .. } => path,
         }
-        self.temporary
-            .persist(&self.path)
-            .map_err(|error| error.error)
-            .with_context(|| format!("{}: cannot be replaced", self.path.display()))?;
-        self.folder.sync().with_context(|| format!("{}: cannot be synced to disk", self.folder.path.display()))
     }
 }
 
-fn write_beside(path: &Path, folder: &Path, content: &[u8]) -> io::Result<NamedTempFile> {
-    let old = fs::metadata(path)?;
-    let mut temporary =
-        tempfile::Builder::new().prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX).tempfile_in(folder)?;
-    temporary.write_all(content)?;
-    let file = temporary.as_file();
-    let new = file.metadata()?;
-    if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-        fchown(file, Some(old.uid()), Some(old.gid()))?;
-    }
-    // After the owner: chown(2) clears the set-user-ID and set-group-ID bits.
-    file.set_permissions(fs::Permissions::from_mode(old.mode() & 0o7777))?;
-    copy_extended_attributes(path, temporary.path())?;
-    file.sync_all()?;
-    Ok(temporary)
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    Ok(retry_on_intr(|| rustix::fs::renameat(CWD, from, CWD, to))?)
 }
 
-fn copy_extended_attributes(from: &Path, to: &Path) -> io::Result<()> {
-    let names = match xattr::list(from) {
-        Ok(names) => names,
-        Err(error) if is_unsupported(&error) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for name in names {
-        let Some(value) = xattr::get(from, &name)? else { continue };
-        if xattr::get(to, &name)?.as_deref() == Some(value.as_slice()) {
-            continue;
-        }
-        xattr::set(to, &name, &value)?;
-    }
-    Ok(())
+/// Brings the names in a folder to disk.
+///
+/// # Errors
+/// When that fails.
+pub(crate) fn sync(folder: &Path) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let synced = retry_on_intr(|| rustix::fs::open(folder, flags, Mode::empty()))
+        .and_then(|folder| retry_on_intr(|| rustix::fs::fsync(&folder)));
+    synced.with_context(|| format!("{}: cannot be synced to disk", folder.display()))
 }
 
-fn is_unsupported(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::NOTSUP.raw_os_error())
-}
-
-/// A folder, locked against other runs of this program for as long as this value lives.
-struct Folder {
-    path: PathBuf,
-    descriptor: OwnedFd,
-}
-
-impl Folder {
-    fn lock(path: &Path) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let descriptor = rustix::fs::open(path, flags, Mode::empty())
-            .with_context(|| format!("{}: cannot be opened", path.display()))?;
-        // Some file systems have no locks. There, the comparison before the rename protects the file.
-        if rustix::fs::flock(&descriptor, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            remove_left_over(path);
-        }
-        Ok(Folder { path: path.to_path_buf(), descriptor })
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        File::from(self.descriptor.try_clone()?).sync_all()
-    }
-}
-
-/// Removes the temporary files of a run that was killed. Best effort: a leftover harms nothing.
-fn remove_left_over(folder: &Path) {
+/// Removes the temporary files that a run left which was killed. The caller holds the folder's lock: so no other run has
+/// any there. Best effort: they harm nothing.
+pub(crate) fn remove_left_over(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
@@ -133,9 +168,19 @@ fn remove_left_over(folder: &Path) {
     }
 }
 
+/// The folder that a file lies in, without symbolic links.
+///
+/// # Errors
+/// When the file cannot be found.
+pub(crate) fn real_folder(path: &Path) -> Result<PathBuf> {
+    let real = fs::canonicalize(path).with_context(|| format!("{}: cannot be found", path.display()))?;
+    Ok(folder_of(&real).to_path_buf())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     fn folder_with(content: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -144,13 +189,17 @@ mod tests {
         (folder, path)
     }
 
+    fn replaced(path: &Path, old: &[u8], new: &[u8]) -> Change {
+        Change::Replace(stage(path, old, new).unwrap())
+    }
+
     #[test]
     fn a_hard_link_keeps_the_old_bytes_and_the_mode_stays() {
         let (folder, path) = folder_with("old");
         let cache = folder.path().join("cache");
         fs::hard_link(&path, &cache).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        stage(&path, b"old", b"new").unwrap().commit().unwrap();
+        replaced(&path, b"old", b"new").make().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read(&cache).unwrap(), b"old");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
@@ -161,7 +210,7 @@ mod tests {
         let (folder, path) = folder_with("old");
         let link = folder.path().join("link.py");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        stage(&link, b"old", b"new").unwrap().commit().unwrap();
+        replaced(&link, b"old", b"new").make().unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&path).unwrap(), b"new");
     }
@@ -169,27 +218,36 @@ mod tests {
     #[test]
     fn a_file_that_changed_since_it_was_read_is_not_replaced() {
         let (_folder, path) = folder_with("old");
-        let staged = stage(&path, b"old", b"new").unwrap();
+        let change = replaced(&path, b"old", b"new");
         fs::write(&path, "other").unwrap();
-        assert!(staged.commit().unwrap_err().to_string().contains("changed since it was read"));
+        assert!(change.make().unwrap_err().to_string().contains("changed since it was read"));
         assert_eq!(fs::read(&path).unwrap(), b"other");
     }
 
     #[test]
-    fn two_runs_may_make_the_same_change() {
+    fn what_is_undone_is_the_same_file() {
         let (folder, path) = folder_with("old");
-        let (first, second) = (stage(&path, b"old", b"new").unwrap(), stage(&path, b"old", b"new").unwrap());
-        first.commit().unwrap();
-        second.commit().unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let inode = fs::metadata(&path).unwrap().ino();
+        let other = folder.path().join("other.pyc");
+        fs::write(&other, "bytecode").unwrap();
+        let changes = [replaced(&path, b"old", b"new"), stage_removal(&other).unwrap()];
+        changes.iter().for_each(|change| change.make().unwrap());
+        assert_eq!((fs::read(&path).unwrap().as_slice(), other.exists()), (b"new".as_slice(), false));
+        changes.iter().rev().for_each(|change| change.undo().unwrap());
+        assert_eq!(
+            (fs::metadata(&path).unwrap().ino(), fs::read(&other).unwrap().as_slice()),
+            (inode, b"bytecode".as_slice())
+        );
+        drop(changes);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]
     fn nothing_stays_behind() {
         let (folder, path) = folder_with("old");
         fs::write(folder.path().join(".nixl-retrofit-abc.tmp"), "killed run").unwrap();
-        drop(stage(&path, b"old", b"new").unwrap());
+        remove_left_over(folder.path());
+        drop(replaced(&path, b"old", b"new"));
         let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["module.py"]);
         assert_eq!(fs::read(&path).unwrap(), b"old");

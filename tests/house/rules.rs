@@ -48,7 +48,7 @@ pub(crate) const ROOMS: &[Row] = &[
     // Fuzz targets and benches reach the rooms through the library.
     row(
         "lib",
-        "cli commands patching audit doctor advice smoke python rust environment source choice report exit_status \
+        "cli commands fuzzing patching audit doctor advice smoke python rust environment source choice report exit_status \
          threads",
     ),
     row(
@@ -57,6 +57,8 @@ pub(crate) const ROOMS: &[Row] = &[
     ),
     // Fills the rooms' own options; no room imports it.
     row("cli", "patching audit doctor advice smoke python rust environment source choice report exit_status"),
+    // One function a fuzz target, which no room imports.
+    row("fuzzing", "python environment source choice report threads"),
     row("patching", "python rust environment source choice report threads"),
     // `advice`: audit's findings have the identifiers that `doctor --explain` explains.
     row("audit", "advice python rust environment source choice report threads"),

@@ -5,66 +5,67 @@
 //! is set too: with flag 1 alone, it loads the bytecode whatever the source is.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result};
 
-/// The bytecode files of a source, sorted: in `__pycache__` beside it and below `cache_prefix` (`PYTHONPYCACHEPREFIX`).
-pub(crate) fn compiled(source: &Path, cache_prefix: Option<&Path>) -> Vec<PathBuf> {
-    let (Some(folder), Some(stem)) = (source.parent(), source.file_stem()) else { return Vec::new() };
-    let mut caches = vec![folder.join("__pycache__")];
-    if let Some(prefix) = cache_prefix {
-        caches.push(prefix.join(folder.strip_prefix("/").unwrap_or(folder)));
+use crate::source::regular;
+
+/// The folders of a source's bytecode: `__pycache__` beside it and one below `cache_prefix` (`PYTHONPYCACHEPREFIX`). Python
+/// writes it for the path that it imports: a symbolic link and its target each have their own.
+pub(crate) fn folders(source: &Path, cache_prefix: Option<&Path>) -> Vec<PathBuf> {
+    let mut sources = vec![std::path::absolute(source).unwrap_or_else(|_| source.to_path_buf())];
+    sources.extend(source.canonicalize().ok().filter(|target| *target != sources[0]));
+    let mut folders = Vec::new();
+    for folder in sources.iter().filter_map(|source| source.parent()) {
+        folders.push(folder.join("__pycache__"));
+        folders.extend(cache_prefix.map(|prefix| prefix.join(folder.strip_prefix("/").unwrap_or(folder))));
     }
+    folders
+}
+
+/// The bytecode files of a source, sorted.
+///
+/// # Errors
+/// When a folder that may have some cannot be listed.
+pub(crate) fn compiled(source: &Path, cache_prefix: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let Some(stem) = source.file_stem() else { return Ok(Vec::new()) };
     let start = format!("{}.", stem.to_string_lossy());
-    let mut found: Vec<PathBuf> = caches.iter().flat_map(|cache| files(cache)).collect();
+    let mut found = Vec::new();
+    for folder in folders(source, cache_prefix) {
+        found.extend(files(&folder).with_context(|| format!("{}: cannot be listed", folder.display()))?);
+    }
     found.retain(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.ends_with(".pyc")
             && name.strip_prefix(&start).is_some_and(|rest| !rest.trim_end_matches(".pyc").is_empty())
     });
     found.sort();
-    found
+    Ok(found)
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
-}
-
-/// Removes all bytecode of a source that was just replaced; returns the files removed.
-///
-/// # Errors
-/// When a file cannot be removed: Python might load it instead of the new source.
-pub(crate) fn remove_all(source: &Path, cache_prefix: Option<&Path>) -> Result<Vec<PathBuf>> {
-    remove(source, compiled(source, cache_prefix))
-}
-
-/// Removes the bytecode that was not compiled from the present source; returns the files removed.
-///
-/// # Errors
-/// As [`remove_all`].
-pub(crate) fn remove_stale(source: &Path, cache_prefix: Option<&Path>) -> Result<Vec<PathBuf>> {
-    let Ok(metadata) = fs::metadata(source) else { return Ok(Vec::new()) };
-    let stale = compiled(source, cache_prefix).into_iter().filter(|path| is_stale(path, &metadata)).collect();
-    remove(source, stale)
-}
-
-fn remove(source: &Path, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
-    for path in &paths {
-        fs::remove_file(path).map_err(|error| {
-            let (path, source) = (path.display(), source.display());
-            anyhow!(
-                "{path}: stale bytecode cannot be removed: {error}\n\
-                 help: delete it, or Python may load it instead of `{source}`"
-            )
-        })?;
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
-    Ok(paths)
+}
+
+/// The bytecode that was not compiled from the present source.
+///
+/// # Errors
+/// As [`compiled`].
+pub(crate) fn stale(source: &Path, cache_prefix: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let Ok(metadata) = fs::metadata(source) else { return Ok(Vec::new()) };
+    let compiled = compiled(source, cache_prefix)?;
+    Ok(compiled.into_iter().filter(|path| is_stale(path, &metadata)).collect())
 }
 
 fn is_stale(path: &Path, source: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let Ok(bytes) = fs::read(path) else { return false };
+    let Ok(bytes) = regular::read(path) else { return false };
     let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
     let (Some(flags), Some(seconds), Some(size)) = (word(4), word(8), word(12)) else { return true };
     if flags & 1 == 0 {
@@ -72,7 +73,8 @@ fn is_stale(path: &Path, source: &fs::Metadata) -> bool {
         return seconds != source.mtime() as u32 || size != source.size() as u32;
     }
     // Only the Python that compiled it can compute the hash; fall back to the modification times.
-    let older = fs::metadata(path).is_ok_and(|compiled| compiled.mtime() < source.mtime());
+    let older =
+        fs::metadata(path).is_ok_and(|it| (it.mtime(), it.mtime_nsec()) < (source.mtime(), source.mtime_nsec()));
     flags & 2 == 0 && older
 }
 
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_modules_own_bytecode_is_removed() {
+    fn only_the_modules_own_bytecode_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("__init__.py");
         fs::write(&source, "x = 1\n").unwrap();
@@ -95,8 +97,7 @@ mod tests {
         for name in ["__init__.cpython-311.pyc", "__init__.cpython-313.opt-2.pyc", "other.cpython-311.pyc"] {
             fs::write(cache.join(name), pyc(1, 0, 0)).unwrap();
         }
-        assert_eq!(remove_all(&source, None).unwrap().len(), 2);
-        assert!(cache.join("other.cpython-311.pyc").exists());
+        assert_eq!(compiled(&source, None).unwrap().len(), 2);
     }
 
     #[test]
@@ -110,7 +111,6 @@ mod tests {
         fs::write(cache.join("m.cpython-311.pyc"), pyc(0, metadata.mtime() as u32, 6)).unwrap();
         fs::write(cache.join("m.cpython-312.pyc"), pyc(0, metadata.mtime() as u32, 7)).unwrap();
         fs::write(cache.join("m.cpython-313.pyc"), pyc(3, 0, 0)).unwrap();
-        let removed = remove_stale(&source, None).unwrap();
-        assert_eq!(removed, [cache.join("m.cpython-312.pyc")]);
+        assert_eq!(stale(&source, None).unwrap(), [cache.join("m.cpython-312.pyc")]);
     }
 }

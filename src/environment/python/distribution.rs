@@ -1,10 +1,14 @@
 //! The distribution that installed a file: its name, version and RECORD.
 
 use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::record::Record;
-use super::site_packages::files_ending;
+use anyhow::{Context, Result, anyhow};
+
+use super::record::{Record, normal};
+use crate::source::regular;
 
 /// An installed distribution whose RECORD lists a given file.
 #[derive(Clone, Debug)]
@@ -21,19 +25,40 @@ pub(crate) struct Distribution {
 
 /// The distributions in these site-packages folders whose RECORD lists `file`, a file below `home`. Several may list the
 /// same file, also from another folder (`../../../lib64/…` in a RECORD below `lib`).
-pub(crate) fn owners(site_packages: &[&Path], file: &Path, home: &Path) -> Vec<Distribution> {
-    let Ok(ending) = file.strip_prefix(home).map(|rest| rest.to_string_lossy().into_owned()) else { return Vec::new() };
-    let dist_infos =
-        site_packages.iter().flat_map(|site| dist_infos(site).into_iter().map(move |folder| (site, folder)));
-    dist_infos.filter_map(|(site, dist_info)| owner(site, &dist_info, &ending, file)).collect()
+///
+/// # Errors
+/// When a folder cannot be listed or a RECORD cannot be read: it might be the one.
+pub(crate) fn owners(site_packages: &[&Path], file: &Path, home: &Path) -> Result<Vec<Distribution>> {
+    let Ok(ending) = file.strip_prefix(home).map(|rest| rest.to_string_lossy().into_owned()) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for site in site_packages {
+        for dist_info in dist_infos(site)? {
+            found.extend(owner(site, &dist_info, &ending, file)?);
+        }
+    }
+    Ok(found)
 }
 
-fn owner(site_packages: &Path, dist_info: &Path, ending: &str, file: &Path) -> Option<Distribution> {
-    let record = Record::read(&dist_info.join("RECORD")).ok()?;
-    let mut entries = record.entries_ending(ending).into_iter();
-    let entry = entries.find(|entry| is_same(&site_packages.join(entry), file))?;
-    let (name, version) = identity(dist_info);
-    Some(Distribution { name, version, record, entry })
+fn owner(site_packages: &Path, dist_info: &Path, ending: &str, file: &Path) -> Result<Vec<Distribution>> {
+    let path = dist_info.join("RECORD");
+    // Some installers write none.
+    if !path.try_exists().is_ok_and(|exists| !exists) {
+        let record = Record::read(&path).map_err(|error| {
+            anyhow!(
+                "{error:#}; it may list the module\n\
+                 help: run this as a user who can read it, or reinstall the distribution"
+            )
+        })?;
+        let entries = record.entries_ending(ending).into_iter();
+        let own = entries.filter(|entry| is_same(&site_packages.join(normal(entry)), file));
+        let (name, version) = identity(dist_info);
+        let owner =
+            |entry| Distribution { name: name.clone(), version: version.clone(), record: record.clone(), entry };
+        return Ok(own.map(owner).collect());
+    }
+    Ok(Vec::new())
 }
 
 /// Whether two paths are the same file.
@@ -42,15 +67,32 @@ fn is_same(one: &Path, other: &Path) -> bool {
         || fs::canonicalize(one).ok().zip(fs::canonicalize(other).ok()).is_some_and(|(one, other)| one == other)
 }
 
-fn dist_infos(site_packages: &Path) -> Vec<PathBuf> {
-    files_ending(site_packages, ".dist-info")
+/// The dist-info folders in a folder, sorted by name; none where it does not exist.
+fn dist_infos(folder: &Path) -> Result<Vec<PathBuf>> {
+    let listed = || -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_name().as_bytes().ends_with(b".dist-info") {
+                found.push(entry.path());
+            }
+        }
+        found.sort();
+        Ok(found)
+    };
+    match listed() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+        outcome => outcome.with_context(|| {
+            format!("{}: cannot be listed, and a distribution in it may own the module", folder.display())
+        }),
+    }
 }
 
 /// Name and version from METADATA, or else from the folder's name (`NAME-VERSION.dist-info`).
 fn identity(dist_info: &Path) -> (String, String) {
     let folder = dist_info.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let (folder_name, folder_version) = folder.split_once('-').unwrap_or((&folder, ""));
-    let metadata = fs::read(dist_info.join("METADATA")).unwrap_or_default();
+    let metadata = regular::read(&dist_info.join("METADATA")).unwrap_or_default();
     let metadata = String::from_utf8_lossy(&metadata);
     let headers = || metadata.lines().take_while(|line| !line.is_empty());
     let header = |key: &str| headers().find_map(|line| line.strip_prefix(key)).map(|value| value.trim().to_string());
@@ -59,8 +101,16 @@ fn identity(dist_info: &Path) -> (String, String) {
 }
 
 /// The site-packages folder that a file was installed into: the nearest one above it with dist-info folders.
-pub(crate) fn site_packages_of(file: &Path) -> Option<&Path> {
-    file.ancestors().skip(1).take(6).find(|folder| !dist_infos(folder).is_empty())
+///
+/// # Errors
+/// When a folder above it cannot be listed.
+pub(crate) fn site_packages_of(file: &Path) -> Result<Option<&Path>> {
+    for folder in file.ancestors().skip(1).take(6) {
+        if !dist_infos(folder)?.is_empty() {
+            return Ok(Some(folder));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -79,7 +129,7 @@ mod tests {
         let entry = "../../lib64/site-packages/dynamo/nixl_connect/__init__.py";
         fs::write(dist_info.join("RECORD"), format!("x/dynamo/nixl_connect/__init__.py,,\n{entry},sha256=a,1\n"))
             .unwrap();
-        let found = owners(&[&lib64, &lib], &file, &lib64);
+        let found = owners(&[&lib64, &lib], &file, &lib64).unwrap();
         assert_eq!(found.iter().map(|owner| owner.entry.as_str()).collect::<Vec<_>>(), [entry]);
     }
 
@@ -90,10 +140,10 @@ mod tests {
         fs::create_dir(&dist_info).unwrap();
         fs::write(dist_info.join("RECORD"), "dynamo/nixl_connect/__init__.py,sha256=a,1\n").unwrap();
         let file = site.path().join("dynamo/nixl_connect/__init__.py");
-        let found = owners(&[site.path()], &file, site.path());
+        let found = owners(&[site.path()], &file, site.path()).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].name.as_str(), found[0].version.as_str()), ("ai-dynamo-runtime", "1.6.1"));
-        assert!(owners(&[site.path()], &site.path().join("dynamo/other.py"), site.path()).is_empty());
-        assert_eq!(site_packages_of(&file), Some(site.path()));
+        assert!(owners(&[site.path()], &site.path().join("dynamo/other.py"), site.path()).unwrap().is_empty());
+        assert_eq!(site_packages_of(&file).unwrap(), Some(site.path()));
     }
 }

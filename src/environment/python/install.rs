@@ -1,81 +1,179 @@
-//! Installing a changed module: its file, the RECORD lines that list it, and its bytecode.
+//! Installing changed modules: their files, the RECORD lines that list them, and their bytecode, as one transaction.
+//!
+//! Every new file is on disk before the first one replaces an old one. A module is patched before its RECORD is updated,
+//! and restored after it: so wherever a run is killed, a module that carries a marker and a RECORD that does not agree with
+//! it tell the next run that there is something to finish. Bytecode goes in between.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use thiserror::Error;
 
 use super::bytecode;
-use super::module::Module;
-use crate::source::replace::{self, Staged};
+use super::distribution::Distribution;
+use super::record::Record;
+use crate::source::replace::{self, Change};
 
-/// A change whose new files are on disk, beside the files that they will replace.
-pub(crate) struct StagedChange {
-    source: PathBuf,
-    files: Vec<Staged>,
-    details: Vec<String>,
+/// Which way modules change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Towards the patched module.
+    Forward,
+    /// Towards the original.
+    Back,
 }
 
-/// Prepares a module's new content and RECORD lines. Changes nothing yet.
-///
-/// # Errors
-/// When a new file cannot be written, or RECORD has a hash that cannot be updated.
-pub(crate) fn stage(module: &Module, old: &[u8], new: &[u8]) -> Result<StagedChange> {
-    let mut files = vec![replace::stage(&module.path, old, new)?];
-    let details = stage_records(module, new, &mut files)?;
-    Ok(StagedChange { source: module.path.clone(), files, details })
+/// What a run changes.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    modules: Vec<Change>,
+    bytecode: Vec<Change>,
+    /// Each RECORD as it is and as it will be.
+    records: Vec<(Record, Vec<u8>)>,
 }
 
-/// Prepares what a run that was killed after replacing the module did not get to: RECORD lines and bytecode.
-///
-/// # Errors
-/// As [`stage`].
-pub(crate) fn stage_repair(module: &Module, content: &[u8]) -> Result<StagedChange> {
-    let mut files = Vec::new();
-    let details = stage_records(module, content, &mut files)?;
-    Ok(StagedChange { source: module.path.clone(), files, details })
+/// A transaction that failed.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// Nothing is changed.
+    #[error("{0:#}")]
+    Nothing(anyhow::Error),
+    /// Some files are changed and could not be restored.
+    #[error(
+        "{error:#}; the change could not be undone either; changed: {}\n\
+         help: run the same command again to finish the change, or `revert` to undo it",
+        list(changed)
+    )]
+    Some {
+        /// What failed first.
+        error: anyhow::Error,
+        /// The files that are changed.
+        changed: Vec<PathBuf>,
+    },
 }
 
-fn stage_records(module: &Module, content: &[u8], files: &mut Vec<Staged>) -> Result<Vec<String>> {
-    let mut details = Vec::new();
-    for owner in &module.owners {
-        let bytes = owner.record.with_content(&owner.entry, content)?;
-        if bytes != owner.record.bytes {
-            files.push(replace::stage(&owner.record.path, &owner.record.bytes, &bytes)?);
-            details.push(format!("updated: {}", owner.record.path.display()));
-        }
-    }
-    Ok(details)
+fn list(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(", ")
 }
 
-impl StagedChange {
-    /// A change of nothing.
-    pub(crate) fn nothing() -> Self {
-        StagedChange { source: PathBuf::new(), files: Vec::new(), details: Vec::new() }
-    }
+/// Whether each RECORD that lists a module has its hash.
+pub(crate) fn records_agree(owners: &[Distribution], content: &[u8]) -> bool {
+    owners.iter().all(|owner| owner.record.agrees(&owner.entry, content))
+}
 
-    /// Replaces the files and removes bytecode, which may also be below `cache_prefix` (`PYTHONPYCACHEPREFIX`). Returns
-    /// messages about the files touched besides the module.
+impl Transaction {
+    /// Adds a module's new content. Returns messages about the files touched besides the module.
     ///
     /// # Errors
-    /// When a file cannot be replaced, or stale bytecode cannot be removed.
-    pub(crate) fn commit(self, cache_prefix: Option<&Path>) -> Result<Vec<String>> {
-        let StagedChange { source, files, mut details } = self;
-        let replaced = !files.is_empty();
-        files.into_iter().try_for_each(Staged::commit)?;
-        let removed = remove_bytecode(&source, cache_prefix, replaced)?;
-        details.extend(removed.iter().map(|path| format!("removed stale bytecode: {}", path.display())));
+    /// When a new file cannot be written, or RECORD has a hash that cannot be updated.
+    pub(crate) fn add(
+        &mut self,
+        path: &Path,
+        owners: &[Distribution],
+        (old, new): (&[u8], &[u8]),
+        cache_prefix: Option<&Path>,
+    ) -> Result<Vec<String>> {
+        let staged = replace::stage(path, old, new)?;
+        let mut details: Vec<String> = staged.note.iter().cloned().collect();
+        self.modules.push(Change::Replace(staged));
+        details.extend(self.add_records(owners, new)?);
+        details.extend(self.add_bytecode(bytecode::compiled(path, cache_prefix)?)?);
         Ok(details)
+    }
+
+    /// Adds what a run that was killed did not get to: RECORD lines and bytecode of a module that stays as it is.
+    ///
+    /// # Errors
+    /// As [`Transaction::add`].
+    pub(crate) fn add_rest(
+        &mut self,
+        path: &Path,
+        owners: &[Distribution],
+        content: &[u8],
+        cache_prefix: Option<&Path>,
+    ) -> Result<Vec<String>> {
+        let mut details = self.add_records(owners, content)?;
+        details.extend(self.add_bytecode(bytecode::stale(path, cache_prefix)?)?);
+        Ok(details)
+    }
+
+    fn add_records(&mut self, owners: &[Distribution], content: &[u8]) -> Result<Vec<String>> {
+        let mut details = Vec::new();
+        for owner in owners {
+            // Two modules of one distribution, or two paths of one RECORD.
+            let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+            let known = self.records.iter().position(|(record, _)| real(&record.path) == real(&owner.record.path));
+            let index = known.unwrap_or_else(|| {
+                self.records.push((owner.record.clone(), owner.record.bytes.clone()));
+                self.records.len() - 1
+            });
+            let (record, bytes) = &mut self.records[index];
+            let now = Record { path: record.path.clone(), bytes: std::mem::take(bytes) };
+            *bytes = now.with_content(&owner.entry, content)?;
+            if *bytes != now.bytes {
+                details.push(format!("updated: {}", owner.record.path.display()));
+            }
+        }
+        Ok(details)
+    }
+
+    fn add_bytecode(&mut self, paths: Vec<PathBuf>) -> Result<Vec<String>> {
+        let mut details = Vec::new();
+        for path in paths {
+            self.bytecode.push(replace::stage_removal(&path)?);
+            details.push(format!("removed stale bytecode: {}", path.display()));
+        }
+        Ok(details)
+    }
+
+    /// Makes all changes, or none.
+    ///
+    /// # Errors
+    /// Which of the two it is, says the failure.
+    pub(crate) fn commit(self, direction: Direction) -> Result<(), Failure> {
+        let mut records = Vec::new();
+        for (record, bytes) in self.records.iter().filter(|(record, bytes)| record.bytes != *bytes) {
+            let staged = replace::stage(&record.path, &record.bytes, bytes).map_err(Failure::Nothing)?;
+            records.push(Change::Replace(staged));
+        }
+        let phases = match direction {
+            Direction::Forward => [self.modules, self.bytecode, records],
+            Direction::Back => [records, self.bytecode, self.modules],
+        };
+        let mut made: Vec<&Change> = Vec::new();
+        for phase in &phases {
+            if let Err(error) = make(phase, &mut made) {
+                return Err(undo(&made, error));
+            }
+        }
+        Ok(())
     }
 }
 
-/// Python writes bytecode beside the path that it imports: a symbolic link and its target each have their own.
-fn remove_bytecode(source: &Path, cache_prefix: Option<&Path>, replaced: bool) -> Result<Vec<PathBuf>> {
-    let mut sources = vec![source.to_path_buf()];
-    sources.extend(source.canonicalize().ok().filter(|target| target != source));
-    let mut removed = Vec::new();
-    for source in sources {
-        let remove = if replaced { bytecode::remove_all } else { bytecode::remove_stale };
-        removed.extend(remove(&source, cache_prefix)?);
+/// Makes the changes of a phase and brings them to disk before the next one begins.
+fn make<'c>(phase: &'c [Change], made: &mut Vec<&'c Change>) -> Result<()> {
+    for change in phase {
+        change.make()?;
+        made.push(change);
     }
-    Ok(removed)
+    let replaced = phase.iter().filter(|change| matches!(change, Change::Replace(_)));
+    let mut folders: Vec<&Path> = replaced.filter_map(|change| change.path().parent()).collect();
+    folders.sort_unstable();
+    folders.dedup();
+    folders.into_iter().try_for_each(replace::sync)
+}
+
+fn undo(made: &[&Change], error: anyhow::Error) -> Failure {
+    let mut changed = Vec::new();
+    for change in made.iter().rev() {
+        if change.undo().is_err() {
+            changed.push(change.path().to_path_buf());
+        }
+    }
+    if changed.is_empty() {
+        Failure::Nothing(error.context("nothing was changed"))
+    } else {
+        Failure::Some { error, changed }
+    }
 }

@@ -1,9 +1,11 @@
 //! Python environments: interpreters, site-packages, distributions with their RECORD, bytecode, and installing a change.
 
+mod bounded;
 pub(crate) mod bytecode;
 pub(crate) mod distribution;
 pub(crate) mod install;
 pub(crate) mod interpreter;
+mod layout;
 pub(crate) mod module;
 pub(crate) mod record;
 pub(crate) mod site_packages;

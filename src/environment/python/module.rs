@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
+
 use super::distribution::{self, Distribution};
 use super::site_packages::{self, ImportFolder};
 
@@ -10,35 +12,74 @@ pub(crate) const MODULE: &str = "dynamo.nixl_connect";
 /// Its source, relative to a folder of the import path. `dynamo` is a namespace package of several distributions.
 pub(crate) const SOURCE: &str = "dynamo/nixl_connect/__init__.py";
 
-/// A source file, and the distribution that installed it.
+/// The packages with NIXL's Python binding; `nixl` itself is one of the others in releases since 0.7.1.
+const NIXL_PACKAGES: [&str; 5] = ["nixl", "nixl_cu12", "nixl_cu13", "nixl_cu14", "nixl_rocm"];
+
+/// A source file, and where the distributions that installed it are to be found.
 #[derive(Clone, Debug)]
 pub(crate) struct Module {
     /// The file.
     pub path: PathBuf,
-    /// The distributions whose RECORD lists it; usually one.
-    pub owners: Vec<Distribution>,
-    /// The distribution's name and version, known also for an editable install, whose RECORD does not list the file.
-    pub distribution: Option<(String, String)>,
+    /// The folder of the import path that it lies in, and all folders that may have its RECORD; None of a file that was
+    /// named by its path.
+    home: Option<(PathBuf, Vec<PathBuf>)>,
+    /// The distribution that an editable install of the file belongs to, whose RECORD does not list it.
+    installer: Option<(String, String)>,
     /// How it was found, for `-v`.
-    pub found_by: String,
+    found_by: String,
 }
 
 impl Module {
     /// A file given by its path.
     pub(crate) fn of_file(path: &Path, found_by: &str) -> Self {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        let owners = match distribution::site_packages_of(&absolute) {
-            Some(site) => distribution::owners(&[site], &absolute, site),
-            None => Vec::new(),
-        };
-        Module::new(path.to_path_buf(), owners, None, found_by.to_string())
+        Module { path: path.to_path_buf(), home: None, installer: None, found_by: found_by.to_string() }
     }
 
-    fn new(path: PathBuf, owners: Vec<Distribution>, installer: Option<(String, String)>, found_by: String) -> Self {
-        let owner = owners.first();
-        let found_by = owner.map_or(found_by, |owner| format!("listed in `{}`", owner.record.path.display()));
-        let distribution = owner.map(|owner| (owner.name.clone(), owner.version.clone())).or(installer);
-        Module { path, owners, distribution, found_by }
+    /// The distributions whose RECORD lists the file; usually one. Where a symbolic link leads to the file, those of the
+    /// tree that it really lies in are among them.
+    ///
+    /// # Errors
+    /// When a RECORD or a folder that may have one cannot be read.
+    pub(crate) fn owners(&self) -> Result<Vec<Distribution>> {
+        let absolute = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        let mut owners = match &self.home {
+            Some((home, sites)) => {
+                let sites: Vec<&Path> = sites.iter().map(PathBuf::as_path).collect();
+                distribution::owners(&sites, &self.path, home)?
+            }
+            None => owners_above(&absolute)?,
+        };
+        let real =
+            std::fs::canonicalize(&absolute).with_context(|| format!("{}: cannot be found", absolute.display()))?;
+        if real != absolute {
+            owners.extend(owners_above(&real)?);
+        }
+        let mut known: Vec<(PathBuf, String)> = Vec::new();
+        owners.retain(|owner| {
+            let record = std::fs::canonicalize(&owner.record.path).unwrap_or_else(|_| owner.record.path.clone());
+            let key = (record, owner.entry.clone());
+            let new = !known.contains(&key);
+            known.push(key);
+            new
+        });
+        Ok(owners)
+    }
+
+    /// How it was found, for `-v`.
+    pub(crate) fn found_by(&self, owners: &[Distribution]) -> String {
+        owners.first().map_or(self.found_by.clone(), |owner| format!("listed in `{}`", owner.record.path.display()))
+    }
+
+    /// Name and version of its distribution.
+    pub(crate) fn distribution(&self, owners: &[Distribution]) -> Option<(String, String)> {
+        owners.first().map(|owner| (owner.name.clone(), owner.version.clone())).or_else(|| self.installer.clone())
+    }
+}
+
+fn owners_above(file: &Path) -> Result<Vec<Distribution>> {
+    match distribution::site_packages_of(file)? {
+        Some(site) => distribution::owners(&[site], file, site),
+        None => Ok(Vec::new()),
     }
 }
 
@@ -53,15 +94,13 @@ struct Located<'a> {
 /// The module that an import would load: that of the first folder which has one. Its distribution's RECORD may be in any
 /// folder of the path.
 pub(crate) fn find(import_path: &[ImportFolder]) -> Option<Module> {
-    let located = import_path.iter().find_map(locate)?;
-    let sites: Vec<&Path> = import_path.iter().map(|folder| folder.path.as_path()).collect();
-    let owners = distribution::owners(&sites, &located.path, &located.folder.path);
-    let Some(editable) = located.editable else {
-        let found_by = format!("in `{}`", located.folder.path.display());
-        return Some(Module::new(located.path, owners, None, found_by));
+    let Located { path, folder, editable } = import_path.iter().find_map(locate)?;
+    let sites = import_path.iter().map(|folder| folder.path.clone()).collect();
+    let (installer, found_by) = match editable {
+        None => (None, format!("in `{}`", folder.path.display())),
+        Some(editable) => (installer(&editable), format!("through the editable install `{}`", editable.display())),
     };
-    let found_by = format!("through the editable install `{}`", editable.display());
-    Some(Module::new(located.path, owners, installer(&editable), found_by))
+    Some(Module { path, home: Some((folder.path.clone(), sites)), installer, found_by })
 }
 
 /// Whether an import would find the module.
@@ -78,7 +117,13 @@ pub(crate) fn shadowed(import_path: &[ImportFolder], used: &Module) -> Vec<PathB
 /// A distribution whose RECORD lists the module, for use where no folder has it.
 pub(crate) fn owner_of_missing(import_path: &[ImportFolder]) -> Option<Distribution> {
     let mut sites = import_path.iter().map(|folder| folder.path.as_path());
-    sites.find_map(|site| distribution::owners(&[site], &site.join(SOURCE), site).into_iter().next())
+    sites.find_map(|site| distribution::owners(&[site], &site.join(SOURCE), site).ok()?.into_iter().next())
+}
+
+/// The sources of NIXL's Python binding on an import path: of the packages `nixl`, `nixl_cu12`, …
+pub(crate) fn nixl_sources(import_path: &[ImportFolder]) -> Vec<PathBuf> {
+    let of_folder = |folder: &ImportFolder| NIXL_PACKAGES.map(|package| folder.path.join(package).join("_api.py"));
+    import_path.iter().flat_map(of_folder).filter(|path| path.is_file()).collect()
 }
 
 fn locate(folder: &ImportFolder) -> Option<Located<'_>> {
@@ -94,6 +139,6 @@ fn locate(folder: &ImportFolder) -> Option<Located<'_>> {
 /// Name and version of the distribution that installed a file directly into site-packages.
 fn installer(file: &Path) -> Option<(String, String)> {
     let site_packages = file.parent()?;
-    let owner = distribution::owners(&[site_packages], file, site_packages).into_iter().next()?;
+    let owner = distribution::owners(&[site_packages], file, site_packages).ok()?.into_iter().next()?;
     Some((owner.name, owner.version))
 }

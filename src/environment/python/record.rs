@@ -15,6 +15,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
+use crate::source::regular;
+
+/// U+FEFF in UTF-8, which some editors write first.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A RECORD file.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
@@ -27,13 +32,16 @@ pub(crate) struct Record {
 /// One line of a RECORD: a file, its hash and its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
-    /// The line's byte range in RECORD, including the line terminator.
-    start: usize,
-    end: usize,
+    /// The fields after the path, as a byte range of RECORD without the line terminator.
+    rest: std::ops::Range<usize>,
+    /// The path, as it is written.
+    path: String,
     /// `sha256=` and URL-safe base64 without padding; empty for files that may change, such as RECORD itself.
     hash: String,
     /// The file's size in bytes, as text; may be empty.
     size: String,
+    /// How many fields there are.
+    fields: usize,
 }
 
 impl Record {
@@ -42,59 +50,113 @@ impl Record {
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-        Ok(Record { path: path.to_path_buf(), bytes })
+        Ok(Record { path: path.to_path_buf(), bytes: regular::read(path)? })
     }
 
-    /// The paths in it that end with `ending`, as RECORD has them.
+    /// The paths in it that end with `ending`, as RECORD has them. Some installers on Windows wrote backslashes.
     pub(crate) fn entries_ending(&self, ending: &str) -> Vec<String> {
         // Parsing is slow: some RECORDs have tens of thousands of lines, and most have no such path.
-        if memchr::memmem::find(&self.bytes, ending.as_bytes()).is_none() {
+        let part = ending.rsplit('/').nth(1).unwrap_or(ending);
+        if memchr::memmem::find(&self.bytes, part.as_bytes()).is_none() {
             return Vec::new();
         }
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&self.bytes[..]);
-        let rows = reader.byte_records().filter_map(Result::ok);
-        let paths = rows.filter_map(|row| row.get(0).map(|path| String::from_utf8_lossy(path).into_owned()));
-        paths.filter(|path| path.ends_with(ending)).collect()
+        let mut entries: Vec<String> = self.lines().map(|line| line.path).collect();
+        entries.retain(|path| normal(path).ends_with(ending));
+        entries.sort();
+        entries.dedup();
+        entries
     }
 
-    /// Its bytes with the line for `entry` updated to `content`. A line without a hash stays as it is.
+    /// Its bytes with every line for `entry` updated to `content`. A line without a hash stays as it is.
     ///
     /// # Errors
-    /// When the line has a hash of an unsupported algorithm, or unsupported quoting.
+    /// When a line has a hash of an unsupported algorithm, or is not one of RECORD's.
     pub(crate) fn with_content(&self, entry: &str, content: &[u8]) -> Result<Vec<u8>> {
-        let Some(line) = self.line(entry).filter(|line| !line.hash.is_empty()) else { return Ok(self.bytes.clone()) };
-        let algorithm = line.hash.split_once('=').map_or("", |(algorithm, _)| algorithm);
-        let hash = hash(algorithm, content).with_context(|| {
-            let (path, hash) = (self.path.display(), &line.hash);
-            format!("{path}: unsupported hash `{hash}` for `{entry}`; supported: sha256, sha384, sha512")
-        })?;
-        let size = if line.size.is_empty() { String::new() } else { content.len().to_string() };
-        let old = &self.bytes[line.start..line.end];
-        let tail = format!(",{},{}", line.hash, line.size);
-        let at = memchr::memmem::rfind(old, tail.as_bytes())
-            .with_context(|| format!("{}: unsupported quoting in the line for `{entry}`", self.path.display()))?;
-        let mut bytes = self.bytes[..line.start + at].to_vec();
-        bytes.extend_from_slice(format!(",{hash},{size}").as_bytes());
-        bytes.extend_from_slice(&self.bytes[line.start + at + tail.len()..]);
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        let mut copied = 0;
+        for line in self.lines().filter(|line| line.path == entry && !line.hash.is_empty()) {
+            bytes.extend_from_slice(&self.bytes[copied..line.rest.start]);
+            bytes.extend_from_slice(&self.updated(&line, content)?);
+            copied = line.rest.end;
+        }
+        bytes.extend_from_slice(&self.bytes[copied..]);
         Ok(bytes)
     }
 
-    fn line(&self, entry: &str) -> Option<Line> {
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&self.bytes[..]);
-        let mut row = csv::ByteRecord::new();
-        loop {
+    /// A line's fields after the path, for this content, quoted as they were.
+    fn updated(&self, line: &Line, content: &[u8]) -> Result<Vec<u8>> {
+        let path = self.path.display();
+        let algorithm = line.hash.split_once('=').map_or("", |(algorithm, _)| algorithm);
+        let hash = hash(algorithm, content).with_context(|| {
+            let (entry, hash) = (&line.path, &line.hash);
+            format!("{path}: unsupported hash `{hash}` for `{entry}`; supported: sha256, sha384, sha512")
+        })?;
+        let rest = &self.bytes[line.rest.clone()];
+        let (old_hash, old_size) = rest
+            .strip_prefix(b",")
+            .and_then(|fields| fields.split_at_checked(fields.iter().position(|byte| *byte == b',')?))
+            .filter(|_| line.fields == 3)
+            .with_context(|| format!("{path}: the line for `{}` has not three fields", line.path))?;
+        let quoted =
+            |field: &[u8], text: &str| if field.starts_with(b"\"") { format!("\"{text}\"") } else { text.into() };
+        let size = if line.size.is_empty() { String::new() } else { content.len().to_string() };
+        let (hash, size) = (quoted(old_hash, &hash), quoted(&old_size[1..], &size));
+        Ok(format!(",{hash},{size}").into_bytes())
+    }
+
+    /// Whether every line for `entry` that has a hash has that of `content`.
+    pub(crate) fn agrees(&self, entry: &str, content: &[u8]) -> bool {
+        self.with_content(entry, content).is_ok_and(|bytes| bytes == self.bytes)
+    }
+
+    fn lines(&self) -> impl Iterator<Item = Line> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(self.bytes.as_slice());
+        std::iter::from_fn(move || {
+            let mut row = csv::ByteRecord::new();
             let start = reader.position().byte() as usize;
             if !reader.read_byte_record(&mut row).ok()? {
                 return None;
             }
-            if row.get(0) == Some(entry.as_bytes()) {
-                let field =
-                    |index| row.get(index).map(|field| String::from_utf8_lossy(field).into_owned()).unwrap_or_default();
-                return Some(Line { start, end: reader.position().byte() as usize, hash: field(1), size: field(2) });
-            }
+            let end = reader.position().byte() as usize;
+            Some(self.line(&row, start..end))
+        })
+    }
+
+    fn line(&self, row: &csv::ByteRecord, range: std::ops::Range<usize>) -> Line {
+        let text = |index: usize| row.get(index).map(|field| String::from_utf8_lossy(field).into_owned());
+        let field = |index| text(index).unwrap_or_default();
+        let raw = &self.bytes[range.clone()];
+        // csv skips blank lines before a record.
+        let blank = raw.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(raw.len());
+        let start = range.start + blank;
+        let mark = if start == 0 && raw.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        let ended = raw.iter().rev().take_while(|byte| b"\r\n".contains(byte)).count();
+        let end = (range.end - ended).max(start);
+        let path_end = start + mark + path_length(&self.bytes[start + mark..end]);
+        let path = field(0);
+        Line {
+            rest: path_end..end,
+            path: path.strip_prefix('\u{feff}').unwrap_or(&path).trim_matches('"').to_string(),
+            hash: field(1),
+            size: field(2),
+            fields: row.len(),
         }
     }
+}
+
+/// The length of a line's first field, quotes included.
+fn path_length(line: &[u8]) -> usize {
+    let mut quoted = false;
+    let end = line.iter().position(|byte| {
+        quoted ^= *byte == b'"';
+        *byte == b',' && !quoted
+    });
+    end.unwrap_or(line.len())
+}
+
+/// A path with slashes.
+pub(crate) fn normal(path: &str) -> String {
+    path.replace('\\', "/")
 }
 
 fn hash(algorithm: &str, content: &[u8]) -> Option<String> {
@@ -145,5 +207,30 @@ mod tests {
                 .is_err_and(|error| error.to_string().contains("`md4=abc`"))
         );
         assert_eq!(record("y/x.py,,\nx.pyc,,\n").entries_ending("x.py"), ["y/x.py"]);
+    }
+
+    #[test]
+    fn every_way_to_write_a_line_is_kept() {
+        for text in [
+            "\u{feff}x/a.py,sha256=y,1\n",
+            "\"x/a.py\",\"sha256=y\",\"1\"\r\n",
+            "x\\a.py,sha256=y,1",
+            "\n\nx/a.py,sha256=y,1\n\nx/a.py,sha256=z,2\n",
+            "x/a.py,sha256=y,\n",
+        ] {
+            let old = record(text);
+            let entries = old.entries_ending("x/a.py");
+            assert_eq!(entries.len(), 1, "{text}");
+            let new = old.with_content(&entries[0], b"1234567").unwrap();
+            let new = Record { path: "R".into(), bytes: new };
+            assert!(new.agrees(&entries[0], b"1234567") && !new.agrees(&entries[0], b"other"), "{new:?}");
+            assert_eq!(new.with_content(&entries[0], b"1234567").unwrap(), new.bytes);
+            let strip = |bytes: &[u8]| {
+                String::from_utf8_lossy(bytes).replace(|c: char| c.is_alphanumeric() || "-_=".contains(c), "")
+            };
+            assert_eq!(strip(&new.bytes), strip(&old.bytes), "only the hash and the size change");
+        }
+        let odd = record("a.py,sha256=x,1,sha256=x,1\n").with_content("a.py", b"1");
+        assert!(odd.is_err_and(|error| error.to_string().contains("not three fields")));
     }
 }

@@ -3,10 +3,12 @@
 //! Source: Python Library Reference, `site`. A line of a `.pth` file that is not blank, a comment or an `import` names a
 //! folder, relative to the folder of the `.pth` file.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use rustpython_parser::{Parse, ast};
+
+use crate::environment::variables::Variables;
 
 /// A folder of an import path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,18 @@ impl ImportFolder {
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         ImportFolder { path: path.into(), added_by: None }
     }
+}
+
+/// The import path of a Python: the folders of `PYTHONPATH`, then those of `sites` with what their `.pth` files add.
+pub(crate) fn import_path<'a>(sites: impl Iterator<Item = &'a Path>, variables: &Variables) -> Vec<ImportFolder> {
+    let python_path = variables.non_empty("PYTHONPATH").into_iter().flat_map(env::split_paths);
+    let mut folders: Vec<ImportFolder> = python_path.filter(|path| path.is_dir()).map(ImportFolder::new).collect();
+    for folder in sites.flat_map(expand) {
+        if !folders.iter().any(|known| known.path == folder.path) {
+            folders.push(folder);
+        }
+    }
+    folders
 }
 
 /// The folder itself, then those that its `.pth` files add, in Python's order.

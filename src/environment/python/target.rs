@@ -7,12 +7,22 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::distribution;
 use super::interpreter::Interpreter;
+use super::layout;
 use super::module::{self, Module, SOURCE};
 use super::site_packages::{self, ImportFolder};
 use crate::environment::variables::Variables;
 
 /// Dynamo's virtual environment in the released images.
 const DYNAMO_ENVIRONMENT: &str = "/opt/dynamo/venv";
+
+/// How an environment's interpreter is used.
+#[derive(Clone, Copy)]
+pub(crate) enum Execution<'a> {
+    /// It is started, tells its import path, and runs this program in the background.
+    Start(&'a str),
+    /// It is never started (`--no-exec`): its files tell its import path.
+    Never,
+}
 
 /// A Python environment, or the part of one that a TARGET is.
 pub(crate) struct Environment {
@@ -22,6 +32,8 @@ pub(crate) struct Environment {
     pub import_path: Vec<ImportFolder>,
     /// Its interpreter, which is running the program given to [`resolve`].
     pub interpreter: Option<Interpreter>,
+    /// Its interpreter's path, where [`Execution::Never`] kept it from being started.
+    pub not_started: Option<PathBuf>,
     /// `PYTHONPYCACHEPREFIX`: its Python keeps bytecode below that folder.
     pub cache_prefix: Option<PathBuf>,
     /// The module, when TARGET is its file or its package.
@@ -49,6 +61,7 @@ impl Environment {
             label: path.display().to_string(),
             import_path,
             interpreter: None,
+            not_started: None,
             cache_prefix: variables.non_empty("PYTHONPYCACHEPREFIX").map(PathBuf::from),
             named: None,
         }
@@ -58,7 +71,11 @@ impl Environment {
         Environment::new(folder, site_packages::expand(folder), variables)
     }
 
-    fn of_interpreter(command: &Path, program: &str, variables: &Variables) -> Result<Self> {
+    fn of_interpreter(command: &Path, execution: Execution, variables: &Variables) -> Result<Self> {
+        let Execution::Start(program) = execution else {
+            let environment = Environment::new(command, layout::import_path(command, variables)?, variables);
+            return Ok(Environment { not_started: Some(command.to_path_buf()), ..environment });
+        };
         let interpreter = Interpreter::start(command, program, variables)?;
         let environment = Environment::new(command, interpreter.import_path.clone(), variables);
         Ok(Environment { interpreter: Some(interpreter), ..environment })
@@ -66,22 +83,23 @@ impl Environment {
 
     fn of_file(path: &Path, found_by: &str, variables: &Variables) -> Self {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        let import_path = distribution::site_packages_of(&absolute).map(site_packages::expand).unwrap_or_default();
+        let site = distribution::site_packages_of(&absolute).ok().flatten();
+        let import_path = site.map(site_packages::expand).unwrap_or_default();
         Environment { named: Some(Module::of_file(path, found_by)), ..Environment::new(path, import_path, variables) }
     }
 }
 
-/// The environment that TARGET is or belongs to. Its interpreter, if TARGET has one, runs `program` in the background.
+/// The environment that TARGET is or belongs to. Of a file, a package or a site-packages folder, no interpreter is started.
 ///
 /// # Errors
 /// When TARGET does not exist, or its interpreter does not work.
-pub(crate) fn resolve(target: &Path, program: &str, variables: &Variables) -> Result<Environment> {
+pub(crate) fn resolve(target: &Path, execution: Execution, variables: &Variables) -> Result<Environment> {
     let metadata = std::fs::metadata(target).with_context(|| format!("{}: cannot be accessed", target.display()))?;
     if metadata.is_dir() {
-        return resolve_folder(target, program, variables);
+        return resolve_folder(target, execution, variables);
     }
     if is_interpreter(target, &metadata) {
-        return Environment::of_interpreter(target, program, variables);
+        return Environment::of_interpreter(target, execution, variables);
     }
     Ok(Environment::of_file(target, "named on the command line", variables))
 }
@@ -94,10 +112,7 @@ fn is_interpreter(path: &Path, metadata: &std::fs::Metadata) -> bool {
     named && metadata.is_file()
 }
 
-fn resolve_folder(folder: &Path, program: &str, variables: &Variables) -> Result<Environment> {
-    if let Some(python) = python_of(folder) {
-        return Environment::of_interpreter(&python, program, variables);
-    }
+fn resolve_folder(folder: &Path, execution: Execution, variables: &Variables) -> Result<Environment> {
     if folder.join(SOURCE).exists() {
         return Ok(Environment::of_folder(folder, variables));
     }
@@ -105,7 +120,20 @@ fn resolve_folder(folder: &Path, program: &str, variables: &Variables) -> Result
     if let Some(path) = packages.iter().find(|path| path.exists()) {
         return Ok(Environment::of_file(path, "in the folder named on the command line", variables));
     }
+    // A package may bring a `bin/python3` of its own, which is none of an environment's.
+    if is_site_packages(folder) {
+        return Ok(Environment::of_folder(folder, variables));
+    }
+    if let Some(python) = python_of(folder) {
+        return Environment::of_interpreter(&python, execution, variables);
+    }
     Ok(Environment::of_folder(folder, variables))
+}
+
+/// Whether a folder is where packages are installed: by its name, or as `pip install --target` makes one.
+fn is_site_packages(folder: &Path) -> bool {
+    let named = ["site-packages", "dist-packages"].iter().any(|name| folder.ends_with(name));
+    named || !site_packages::files_ending(folder, ".dist-info").is_empty()
 }
 
 /// The interpreter of a virtual environment or another prefix (`/usr`, a conda environment).
@@ -117,13 +145,13 @@ fn python_of(folder: &Path) -> Option<PathBuf> {
 }
 
 /// The environment for a run without TARGET: the first of `$VIRTUAL_ENV`, the `python3` on PATH and `/opt/dynamo/venv`
-/// in which `wanted` finds what it looks for, and what that is. `what` names it in messages; `program` is as for
-/// [`resolve`].
+/// in which `wanted` finds what it looks for, and what that is. `what` names it in messages; `execution` is as
+/// for [`resolve`].
 ///
 /// # Errors
 /// When there is none; the message lists what was searched.
 pub(crate) fn default_environment<T>(
-    program: &str,
+    execution: Execution,
     what: &str,
     variables: &Variables,
     wanted: impl Fn(&Environment) -> Option<T>,
@@ -134,12 +162,12 @@ pub(crate) fn default_environment<T>(
             searched.push(format!("{name}: {absence}"));
             continue;
         };
-        let outcome = match resolve(&path, program, variables) {
+        let outcome = match resolve(&path, execution, variables) {
             Ok(environment) => match wanted(&environment) {
                 Some(found) => return Ok((environment, found)),
                 None => format!("no {what} in {}", list(&environment.folders(), ", ")),
             },
-            Err(error) => format!("{error:#}"),
+            Err(error) => without_help(&format!("{error:#}")),
         };
         searched.push(format!("{name} ({}): {outcome}", path.display()));
     }
@@ -157,12 +185,18 @@ struct DefaultPlace {
     absence: &'static str,
 }
 
+/// The help for a place is not to pass it.
+fn without_help(error: &str) -> String {
+    error.split("\nhelp: ").next().unwrap_or_default().to_string()
+}
+
 fn default_places(variables: &Variables) -> [DefaultPlace; 3] {
+    let (on_path, not_on_path) = on_path("python3", variables);
     let place = |name: &str, path, absence| DefaultPlace { name: name.into(), path, absence };
     let dynamo = Path::new(DYNAMO_ENVIRONMENT);
     [
         place("`$VIRTUAL_ENV`", variables.non_empty("VIRTUAL_ENV").map(PathBuf::from), "not set"),
-        place("`python3` on PATH", on_path("python3", variables), "not found"),
+        place("`python3` on PATH", on_path, not_on_path),
         place(
             "Dynamo's environment",
             dynamo.is_dir().then(|| dynamo.to_path_buf()),
@@ -171,8 +205,16 @@ fn default_places(variables: &Variables) -> [DefaultPlace; 3] {
     ]
 }
 
-fn on_path(name: &str, variables: &Variables) -> Option<PathBuf> {
-    env::split_paths(variables.get("PATH")?).map(|folder| folder.join(name)).find(|file| file.is_file())
+/// A program on PATH, and what to say where there is none. An empty or relative entry depends on the current folder, which
+/// may be anybody's: it is not searched.
+fn on_path(name: &str, variables: &Variables) -> (Option<PathBuf>, &'static str) {
+    let entries = variables.get("PATH").into_iter().flat_map(env::split_paths);
+    let (absolute, relative): (Vec<PathBuf>, Vec<PathBuf>) = entries.partition(|folder| folder.is_absolute());
+    let found = absolute.iter().map(|folder| folder.join(name)).find(|file| file.is_file());
+    (
+        found,
+        if relative.is_empty() { "not found" } else { "not found; its empty and relative entries are not searched" },
+    )
 }
 
 /// The module of an environment.

@@ -1,124 +1,294 @@
-//! Reads a module's bindings from its expressions, assignment targets and patterns.
+//! Reads a module's bindings from its expressions and assignment targets.
 
-use rustpython_parser::ast::{Comprehension, Expr, Pattern};
+use rustpython_parser::ast::{Comprehension, Constant, Expr, ExprAttribute, ExprCall, ExprConstant};
 
-use super::{Binding, Bindings, Placed, ScopeKind, Value};
-use crate::python::span::end;
+use super::flow::Reader;
+use super::{Choice, Choosing, Opaque, Placed, Returned, ScopeKind, Use, Value};
+use crate::python::span::{end, start};
 use crate::python::walk;
-use crate::source::offset::TextOffset;
 
-impl<'a> Bindings<'a> {
-    /// Binds the names in the target of an assignment to `value`; `how` describes them where it is not known.
-    pub(super) fn target(
-        &mut self,
-        target: &'a Expr,
-        value: Option<&'a Expr>,
-        position: TextOffset,
-        how: &'static str,
-    ) {
-        let bound = value.map_or(Value::Opaque(how), Value::Expression);
+/// Functions that look at a class and create nothing.
+const INERT_FUNCTIONS: [&str; 17] = [
+    "isinstance",
+    "issubclass",
+    "cast",
+    "TypeVar",
+    "NewType",
+    "print",
+    "id",
+    "type",
+    "hash",
+    "repr",
+    "str",
+    "len",
+    "callable",
+    "hasattr",
+    "dir",
+    "vars",
+    "help",
+];
+
+/// The attribute of an agent by which backends are added to it.
+const CREATE_BACKEND: &str = "create_backend";
+/// The attribute of a configuration that lists its backends.
+const BACKENDS: &str = "backends";
+/// Methods that change a list.
+const CHANGING_METHODS: [&str; 9] =
+    ["append", "extend", "insert", "remove", "clear", "pop", "sort", "reverse", "__setitem__"];
+
+impl<'a> Reader<'a> {
+    /// Binds the names in the target of an assignment.
+    pub(super) fn target(&mut self, target: &'a Expr, value: Value<'a>) {
         match target {
-            Expr::Name(name) => self.bind(&name.id, bound, position),
+            Expr::Name(name) => {
+                self.bind(&name.id, value);
+            }
             Expr::Attribute(attribute) => {
-                self.expression(&attribute.value);
-                let Some(name) = attribute.value.as_name_expr() else { return };
-                let binding = Binding { value: bound, position, path: self.path, scope: self.scope };
-                let class = self.class_of_method(self.scope, &name.id).unwrap_or(self.scope);
-                let key = (name.id.as_str(), attribute.attr.as_str());
-                self.aliases.insert(key.1);
-                self.scopes[class].attributes.entry(key).or_default().push(binding);
-            }
-            Expr::Tuple(node) => self.unpack(&node.elts, value, position, how),
-            Expr::List(node) => self.unpack(&node.elts, value, position, how),
-            Expr::Starred(node) => self.target(&node.value, None, position, "a starred target"),
-            other => self.expression(other),
-        }
-    }
-
-    fn unpack(&mut self, targets: &'a [Expr], value: Option<&'a Expr>, position: TextOffset, how: &'static str) {
-        let starred = targets.iter().any(rustpython_ast::Expr::is_starred_expr);
-        for (number, target) in targets.iter().enumerate() {
-            match (target, value) {
-                (Expr::Name(name), Some(value)) if !starred => {
-                    self.bind(&name.id, Value::Element(value, number), position);
+                self.expression(&attribute.value, Use::Inert);
+                let owner = attribute.value.as_name_expr().and_then(|owner| self.value_now(&owner.id));
+                let class = match owner {
+                    Some(Value::Instance(class) | Value::ClassItself(class) | Value::Class(class)) => Some(class),
+                    _ => None,
+                };
+                self.bind_attribute(class, &attribute.attr, value);
+                if attribute.attr.as_str() == BACKENDS {
+                    self.choice(&attribute.value, Choosing::ChangedBackends, expression_of(value));
                 }
-                _ => self.target(target, None, position, how),
+            }
+            Expr::Tuple(node) => self.unpack(&node.elts, value),
+            Expr::List(node) => self.unpack(&node.elts, value),
+            Expr::Starred(node) => self.target(&node.value, Value::Opaque(Opaque::Unpacked)),
+            other => {
+                self.chosen_by_element(other, expression_of(value));
+                self.expression(other, Use::Inert);
             }
         }
     }
 
-    pub(super) fn pattern(&mut self, pattern: &'a Pattern) {
-        let matched = Value::Opaque("bound by a `match` pattern");
-        let position = end(pattern);
-        match pattern {
-            Pattern::MatchValue(node) => self.expression(&node.value),
-            Pattern::MatchSingleton(_) => {}
-            Pattern::MatchSequence(node) => node.patterns.iter().for_each(|inner| self.pattern(inner)),
-            Pattern::MatchMapping(node) => {
-                node.patterns.iter().for_each(|inner| self.pattern(inner));
-                node.rest.iter().for_each(|name| self.bind(name, matched, position));
+    fn choice(&mut self, of: &'a Expr, how: Choosing, value: Option<&'a Expr>) {
+        let of = self.placed(of, Use::Inert);
+        self.bindings.choices.push(Choice { of, how, value });
+    }
+
+    /// Notes `x.create_backend(…)` and `x.backends.append(…)`, also by `getattr` and `setattr`.
+    fn chosen_by_call(&mut self, call: &'a ExprCall) {
+        if let Expr::Attribute(method) = call.func.as_ref() {
+            if method.attr.as_str() == CREATE_BACKEND {
+                self.choice(&method.value, Choosing::CreateBackend, call.args.first());
+            } else if let Some(owner) = list_of_backends(&method.value)
+                && CHANGING_METHODS.contains(&method.attr.as_str())
+            {
+                self.choice(owner, Choosing::ChangedBackends, call.args.first());
             }
-            Pattern::MatchClass(node) => {
-                node.patterns.iter().chain(&node.kwd_patterns).for_each(|inner| self.pattern(inner));
-            }
-            Pattern::MatchStar(node) => node.name.iter().for_each(|name| self.bind(name, matched, position)),
-            Pattern::MatchAs(node) => {
-                node.pattern.iter().for_each(|inner| self.pattern(inner));
-                node.name.iter().for_each(|name| self.bind(name, matched, position));
-            }
-            Pattern::MatchOr(node) => node.patterns.iter().for_each(|inner| self.pattern(inner)),
         }
-    }
-
-    pub(super) fn expressions(&mut self, expressions: &'a [Expr]) {
-        expressions.iter().for_each(|expression| self.expression(expression));
-    }
-
-    pub(super) fn expression(&mut self, expression: &'a Expr) {
-        match expression {
-            Expr::Call(_) | Expr::Subscript(_) => {
-                self.uses.push(Placed { node: expression, scope: self.scope, path: self.path });
-            }
-            Expr::NamedExpr(node) => return self.named(&node.target, &node.value, end(node)),
-            Expr::Lambda(node) => {
-                let scope = self.function_scope("", &node.args);
-                return self.within(scope, |inner| inner.expression(&node.body));
-            }
-            Expr::ListComp(node) => return self.comprehension(&node.generators, &[&node.elt]),
-            Expr::SetComp(node) => return self.comprehension(&node.generators, &[&node.elt]),
-            Expr::GeneratorExp(node) => return self.comprehension(&node.generators, &[&node.elt]),
-            Expr::DictComp(node) => return self.comprehension(&node.generators, &[&node.key, &node.value]),
+        let ([of, name, rest @ ..], Expr::Name(function)) = (call.args.as_slice(), call.func.as_ref()) else { return };
+        let Expr::Constant(ExprConstant { value: Constant::Str(name), .. }) = name else { return };
+        match (function.id.as_str(), name.as_str()) {
+            ("getattr", CREATE_BACKEND) => self.choice(of, Choosing::CreateBackend, None),
+            ("setattr", BACKENDS) => self.choice(of, Choosing::ChangedBackends, rest.first()),
             _ => {}
         }
-        walk::children(expression, &mut |child| self.expression(child));
     }
 
-    /// `name := value` binds in the scope that encloses all comprehensions.
-    fn named(&mut self, target: &'a Expr, value: &'a Expr, position: TextOffset) {
-        self.expression(value);
+    /// Notes `x.backends[…] = …` and `del x.backends[…]`.
+    pub(super) fn chosen_by_element(&mut self, target: &'a Expr, value: Option<&'a Expr>) {
+        if let Some(owner) = target.as_subscript_expr().and_then(|element| list_of_backends(&element.value)) {
+            self.choice(owner, Choosing::ChangedBackends, value);
+        }
+    }
+
+    fn unpack(&mut self, targets: &'a [Expr], value: Value<'a>) {
+        let starred = targets.iter().any(rustpython_ast::Expr::is_starred_expr);
+        for (number, target) in targets.iter().enumerate() {
+            let element = match value {
+                Value::Expression(whole) if !starred => Value::Element(whole, number),
+                _ => Value::Opaque(Opaque::Unpacked),
+            };
+            self.target(target, element);
+        }
+    }
+
+    fn placed(&self, node: &'a Expr, used_as: Use) -> Placed<'a> {
+        Placed { node, scope: self.scope, path: self.path, used_as }
+    }
+
+    /// Reads an expression that is used in this way.
+    pub(super) fn expression(&mut self, expression: &'a Expr, used_as: Use) {
+        self.deeper(|| start(expression), |inner| inner.read(expression, used_as));
+    }
+
+    fn read(&mut self, expression: &'a Expr, used_as: Use) {
+        match expression {
+            Expr::Name(name) => {
+                self.load(&name.id, start(name));
+                self.escape(expression, used_as);
+            }
+            Expr::Attribute(attribute) => {
+                self.expression(&attribute.value, Use::Inert);
+                self.private(attribute);
+                self.escape(expression, used_as);
+                match attribute.attr.as_str() {
+                    CREATE_BACKEND if used_as != Use::Callee => {
+                        self.choice(&attribute.value, Choosing::CreateBackend, None);
+                    }
+                    // Kept under another name, it can be changed unseen.
+                    BACKENDS if matches!(used_as, Use::Value | Use::Unpacked) => {
+                        self.choice(&attribute.value, Choosing::ChangedBackends, None);
+                    }
+                    _ => {}
+                }
+            }
+            Expr::Call(call) => self.call(expression, call, used_as),
+            Expr::NamedExpr(node) => {
+                self.expression(&node.value, used_as);
+                self.named(&node.target, &node.value);
+            }
+            Expr::IfExp(node) => {
+                self.expression(&node.test, Use::Inert);
+                [&node.body, &node.orelse].into_iter().for_each(|value| self.expression(value, used_as));
+            }
+            Expr::BoolOp(node) => node.values.iter().for_each(|value| self.expression(value, used_as)),
+            Expr::Await(node) => self.expression(&node.value, used_as),
+            Expr::Yield(node) => {
+                node.value.iter().for_each(|value| self.expression(value, Use::Yielded));
+                self.generator();
+            }
+            Expr::YieldFrom(node) => {
+                self.expression(&node.value, Use::Yielded);
+                self.generator();
+            }
+            Expr::Lambda(node) => {
+                self.defaults(&node.args);
+                let scope = self.open(ScopeKind::Function, "");
+                self.deferred(scope, |inner| {
+                    inner.parameters(&node.args, None);
+                    inner.expression(&node.body, Use::Returned);
+                    let path = inner.path;
+                    if let Some(function) = &mut inner.here().function {
+                        function.returns.push(Returned { value: Some(&node.body), path });
+                    }
+                });
+            }
+            Expr::ListComp(node) => self.comprehension(&node.generators, &[&node.elt]),
+            Expr::SetComp(node) => self.comprehension(&node.generators, &[&node.elt]),
+            Expr::DictComp(node) => self.comprehension(&node.generators, &[&node.key, &node.value]),
+            Expr::GeneratorExp(node) => self.generator_expression(&node.generators, &node.elt),
+            Expr::Tuple(_) | Expr::List(_) if matches!(used_as, Use::Unpacked | Use::Returned) => {
+                let inner = if used_as == Use::Unpacked { Use::Value } else { Use::Returned };
+                walk::children(expression, &mut |child| self.expression(child, inner));
+            }
+            Expr::Starred(_) | Expr::List(_) | Expr::Tuple(_) | Expr::Dict(_) | Expr::Set(_) => {
+                let inner = if used_as == Use::Inert { Use::Inert } else { Use::Element };
+                walk::children(expression, &mut |child| self.expression(child, inner));
+            }
+            _ => walk::children(expression, &mut |child| self.expression(child, Use::Inert)),
+        }
+    }
+
+    /// Remembers a value that goes where it is not traced.
+    fn escape(&mut self, expression: &'a Expr, used_as: Use) {
+        if !matches!(used_as, Use::Value | Use::Unpacked | Use::Callee | Use::Inert) {
+            let placed = self.placed(expression, used_as);
+            self.bindings.escapes.push(placed);
+        }
+    }
+
+    fn private(&mut self, attribute: &'a ExprAttribute) {
+        if attribute.attr.starts_with("__") {
+            let symbol = self.symbol(&attribute.attr);
+            self.bindings.private_attributes.insert(end(attribute).0 as u32, symbol);
+        }
+    }
+
+    fn generator(&mut self) {
+        if let Some(function) = &mut self.here().function {
+            function.is_generator = true;
+        }
+    }
+
+    fn call(&mut self, expression: &'a Expr, call: &'a ExprCall, used_as: Use) {
+        self.expression(&call.func, Use::Callee);
+        let placed = self.placed(expression, used_as);
+        let used_as = use_of_arguments(&call.func);
+        call.args.iter().for_each(|argument| self.expression(argument, used_as));
+        call.keywords.iter().for_each(|keyword| self.expression(&keyword.value, used_as));
+        self.chosen_by_call(call);
+        self.note_configurations();
+        self.bindings.calls.push(placed);
+    }
+
+    /// Notes what NIXL's configuration class is called here: an argument added to this call would be evaluated now.
+    fn note_configurations(&mut self) {
+        let number = self.bindings.calls.len() as u32;
+        for index in 0..self.bindings.configuration_names.len() {
+            let (name, symbol) = self.bindings.configuration_names[index];
+            if let Some(version) = self.seen(symbol) {
+                self.bindings.configurations_at.push((number, name, version));
+            }
+        }
+    }
+
+    /// `name := value` binds in the scope that encloses all comprehensions; whether it runs is not known.
+    fn named(&mut self, target: &'a Expr, value: &'a Expr) {
+        let Some(name) = target.as_name_expr() else { return };
         let mut scope = self.scope;
-        while let (ScopeKind::Comprehension, Some(parent)) = (self.scopes[scope].kind, self.scopes[scope].parent) {
+        while let (ScopeKind::Comprehension, Some(parent)) =
+            (self.bindings.scope(scope).kind, self.bindings.scope(scope).parent)
+        {
             scope = parent;
         }
-        self.within(scope, |inner| {
-            inner.branch(position, 0, false, None, |inner| inner.target(target, Some(value), position, ""));
-        });
+        self.within(scope, |inner| inner.bind_perhaps(&name.id, Value::Expression(value)));
     }
 
     fn comprehension(&mut self, generators: &'a [Comprehension], results: &[&'a Expr]) {
         // The first iterable is evaluated in the enclosing scope.
-        generators.iter().take(1).for_each(|generator| self.expression(&generator.iter));
-        let scope = self.open(ScopeKind::Comprehension, "", None);
-        self.within(scope, |inner| {
-            for (number, generator) in generators.iter().enumerate() {
-                if number > 0 {
-                    inner.expression(&generator.iter);
-                }
-                // Bound in the whole comprehension: its result precedes its variables in the text.
-                inner.target(&generator.target, None, TextOffset(0), "a comprehension variable");
-                inner.expressions(&generator.ifs);
-            }
-            results.iter().for_each(|result| inner.expression(result));
+        generators.iter().take(1).for_each(|generator| self.expression(&generator.iter, Use::Element));
+        let scope = self.open(ScopeKind::Comprehension, "");
+        self.within(scope, |inner| inner.generators(generators, results));
+    }
+
+    /// A generator expression runs when it is iterated.
+    fn generator_expression(&mut self, generators: &'a [Comprehension], result: &'a Expr) {
+        generators.iter().take(1).for_each(|generator| self.expression(&generator.iter, Use::Element));
+        let scope = self.open(ScopeKind::Function, "");
+        self.deferred(scope, |inner| {
+            inner.generator();
+            inner.generators(generators, &[result]);
         });
     }
+
+    fn generators(&mut self, generators: &'a [Comprehension], results: &[&'a Expr]) {
+        for (number, generator) in generators.iter().enumerate() {
+            if number > 0 {
+                self.expression(&generator.iter, Use::Element);
+            }
+            self.target(&generator.target, Value::Iteration(&generator.iter));
+            generator.ifs.iter().for_each(|condition| self.expression(condition, Use::Inert));
+        }
+        results.iter().for_each(|result| self.expression(result, Use::Element));
+    }
+}
+
+fn use_of_arguments(function: &Expr) -> Use {
+    let (name, bare) = match function {
+        Expr::Name(name) => (name.id.as_str(), true),
+        Expr::Attribute(attribute) => (attribute.attr.as_str(), false),
+        _ => return Use::Argument,
+    };
+    match name {
+        "partial" | "partialmethod" => Use::Partial,
+        "cast" => Use::Inert,
+        _ if bare && INERT_FUNCTIONS.contains(&name) => Use::Inert,
+        _ => Use::Argument,
+    }
+}
+
+fn expression_of<'a>(value: Value<'a>) -> Option<&'a Expr> {
+    if let Value::Expression(expression) = value { Some(expression) } else { None }
+}
+
+/// `x` of `x.backends`.
+fn list_of_backends(expression: &Expr) -> Option<&Expr> {
+    let attribute = expression.as_attribute_expr().filter(|attribute| attribute.attr.as_str() == BACKENDS)?;
+    Some(&attribute.value)
 }

@@ -1,23 +1,39 @@
-//! Which names a module binds, in which scope, to what, and in which branches.
+//! Which names a module binds, in which scope, to what, and what each use of a name can see.
 //!
-//! Source: the Python language reference, "Naming and binding". Nothing is executed: a binding in a branch is one of
-//! several possibilities, and one that every path to a use passes through hides those before it.
+//! Source: the Python language reference, "Naming and binding". Nothing is executed. Every binding makes a version of
+//! its variable, and where branches meet, a version joins theirs (static single assignment form): what a use can see is
+//! one version, whatever the number of branches before it, so that everything here takes linear time.
 
+mod declared;
 mod expressions;
-mod read;
+mod flow;
+mod names;
+mod statements;
 
-use rustc_hash::{FxHashMap, FxHashSet};
-use rustpython_parser::ast::Expr;
+use rustc_hash::FxHashMap;
+use rustpython_parser::ast::{Expr, ExprAttribute, Stmt};
 
+use names::Names;
+pub(crate) use names::Symbol;
+
+use crate::python::span::{end, start};
 use crate::source::offset::TextOffset;
 
-/// Index into `Bindings::scopes`.
-pub(crate) type ScopeId = usize;
-/// Index into `Bindings::paths`.
-pub(crate) type PathId = usize;
+/// Index into the scopes.
+pub(crate) type ScopeId = u32;
+/// Index into the variables.
+pub(crate) type VariableId = u32;
+/// Index into the versions.
+pub(crate) type VersionId = u32;
+/// Index into the paths.
+pub(crate) type PathId = u32;
+/// Index into the branching statements.
+pub(crate) type BranchingId = u32;
 
 /// The module's own scope.
 pub(crate) const MODULE_SCOPE: ScopeId = 0;
+/// The end of a span of versions that is still open: everything that follows counts.
+pub(crate) const OPEN: VersionId = VersionId::MAX;
 
 /// What opens a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +42,13 @@ pub(crate) enum ScopeKind {
     Module,
     /// A class body: functions in it do not see its names.
     Class,
-    /// A function or lambda: its body runs later than its definition.
+    /// A function, lambda or generator expression: its body runs later than its definition.
     Function,
-    /// A comprehension or generator expression.
+    /// A comprehension, which runs where it stands.
     Comprehension,
 }
 
-/// A scope and what it binds.
+/// A scope.
 #[derive(Debug)]
 pub(crate) struct Scope<'a> {
     /// What opened it.
@@ -41,28 +57,98 @@ pub(crate) struct Scope<'a> {
     pub parent: Option<ScopeId>,
     /// The name of the function or class; empty for other scopes.
     pub name: &'a str,
-    /// The first parameter of a function: `self` in a method.
-    pub first_parameter: Option<&'a str>,
-    bindings: FxHashMap<&'a str, Vec<Binding<'a>>>,
-    /// Assignments to attributes of a name: `config.backends = …`, `self.backends = …`.
-    pub attributes: FxHashMap<(&'a str, &'a str), Vec<Binding<'a>>>,
-    /// Modules of which every name was imported (`from m import *`).
-    pub star_imports: Vec<&'a str>,
-    globals: FxHashSet<&'a str>,
-    nonlocals: FxHashSet<&'a str>,
+    /// The class whose name mangles private names here.
+    class: Option<&'a str>,
+    variables: FxHashMap<Symbol, VariableId>,
+    /// Variables of other scopes, as this function sees them.
+    free: FxHashMap<VariableId, VersionId>,
+    /// Of a function: what `return` and `yield` give, its decorators and its form.
+    pub function: Option<Function<'a>>,
+    /// Of a class: its bases.
+    pub bases: &'a [Expr],
 }
 
-/// One binding of a name.
-#[derive(Clone, Debug)]
-pub(crate) struct Binding<'a> {
-    /// What it is bound to.
-    pub value: Value<'a>,
-    /// The end of the statement: the name has this value from there on.
-    pub position: TextOffset,
-    /// The branches around it.
+/// What a function returns at one place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Returned<'a> {
+    /// None for a `return` alone.
+    pub value: Option<&'a Expr>,
+    /// The branch.
     pub path: PathId,
-    /// The scope in which its value is evaluated.
-    pub scope: ScopeId,
+}
+
+/// What is known of a function.
+#[derive(Debug, Default)]
+pub(crate) struct Function<'a> {
+    /// Its decorators.
+    pub decorators: &'a [Expr],
+    /// Its statements; empty for a lambda.
+    pub body: &'a [Stmt],
+    /// Its `return` statements; of a lambda, its body.
+    pub returns: Vec<Returned<'a>>,
+    /// Whether it can end without `return`, and so returns None.
+    pub falls_through: bool,
+    /// `async def`.
+    pub is_async: bool,
+    /// It contains `yield`.
+    pub is_generator: bool,
+    /// Its parameters, in the order of positional arguments.
+    pub parameters: Vec<(Symbol, VariableId)>,
+    /// Whether its first parameter is passed by the attribute's owner: a method.
+    pub is_method: bool,
+}
+
+/// A variable: a name in the scope that owns it, or an attribute of a class's instances.
+#[derive(Debug)]
+pub(crate) struct Variable {
+    /// Its name.
+    pub symbol: Symbol,
+    /// The scope that owns it.
+    pub owner: ScopeId,
+    /// All its bindings, in order.
+    pub bindings: Vec<VersionId>,
+    /// Those among them that can happen at any time: made by other scopes, and arguments of calls.
+    pub at_any_time: Vec<VersionId>,
+}
+
+/// What a variable can be at some place.
+#[derive(Debug)]
+pub(crate) struct Version<'a> {
+    /// The variable.
+    pub variable: VariableId,
+    /// Where it comes from.
+    pub origin: Origin<'a>,
+}
+
+/// Where a version comes from.
+#[derive(Debug)]
+pub(crate) enum Origin<'a> {
+    /// The variable is not bound yet, or was deleted.
+    Unbound,
+    /// A binding.
+    Bound(Value<'a>),
+    /// Several branches.
+    Join(Box<Join>),
+    /// A version from before, or any binding made between two versions: in a loop, a `try`, or a function that runs later.
+    Span {
+        /// The version from before.
+        before: VersionId,
+        /// The first version that can replace it.
+        from: VersionId,
+        /// The first version that cannot.
+        to: VersionId,
+    },
+}
+
+/// Where branches meet.
+#[derive(Debug)]
+pub(crate) struct Join {
+    /// The statement.
+    pub branching: BranchingId,
+    /// The version from before, if a branch leaves it.
+    pub before: Option<VersionId>,
+    /// The branches that bind the variable, by their number, and what they leave.
+    pub arms: Vec<(u32, VersionId)>,
 }
 
 /// What a name is bound to.
@@ -70,7 +156,7 @@ pub(crate) struct Binding<'a> {
 pub(crate) enum Value<'a> {
     /// `import a.b as x`, or `import a` (an `import a.b` binds `a`).
     Module(&'a str),
-    /// `from module import name`.
+    /// `from module import name`; a relative import has the module `.`.
     Member {
         /// The module's full name.
         module: &'a str,
@@ -81,175 +167,280 @@ pub(crate) enum Value<'a> {
     Expression(&'a Expr),
     /// `a, b = expression`: the element at this index.
     Element(&'a Expr, usize),
-    /// `def` or `async def`, by the scope of its body.
+    /// `for x in expression`.
+    Iteration(&'a Expr),
+    /// `with expression as x`.
+    Context(&'a Expr),
+    /// `def`, by the scope of its body.
     Function(ScopeId),
-    /// `class`.
-    Class,
-    /// A parameter.
-    Parameter,
-    /// Something that is not traced; in words.
-    Opaque(&'static str),
+    /// `class`, by the scope of its body.
+    Class(ScopeId),
+    /// The first parameter of a method: an instance of the class.
+    Instance(ScopeId),
+    /// The first parameter of a class method.
+    ClassItself(ScopeId),
+    /// Another parameter, with its default.
+    Parameter(Option<&'a Expr>),
+    /// Something that is not traced.
+    Opaque(Opaque),
+}
+
+/// A value that is not traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Opaque {
+    /// Part of a value that is taken apart.
+    Unpacked,
+    /// `x += …`.
+    Augmented,
+    /// `except E as x`.
+    Exception,
+    /// In a `match` pattern.
+    Pattern,
+    /// `type X = …`.
+    TypeAlias,
+    /// `*x`, `**x` among the parameters.
+    Parameters,
+    /// Maybe replaced by `from m import *`.
+    Star,
+}
+
+impl Opaque {
+    /// In words, after "`x` is ".
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Opaque::Unpacked => "unpacked from a value that cannot be traced",
+            Opaque::Augmented => "changed by an augmented assignment",
+            Opaque::Exception => "an exception",
+            Opaque::Pattern => "bound by a `match` pattern",
+            Opaque::TypeAlias => "a type alias",
+            Opaque::Parameters => "a parameter",
+            Opaque::Star => "maybe replaced by an `import *`",
+        }
+    }
+}
+
+/// A statement with branches.
+#[derive(Debug)]
+pub(crate) struct Branching<'a> {
+    /// Its conditions: an `if` and its `elif`s.
+    pub tests: Vec<&'a Expr>,
+    /// The path that it lies on.
+    pub path: PathId,
+    /// Where it ends.
+    pub end: TextOffset,
 }
 
 /// A branch of a statement.
 #[derive(Debug)]
-struct Branch<'a> {
-    parent: Option<PathId>,
-    statement: TextOffset,
-    arm: usize,
-    /// Whether at most one arm of the statement runs.
-    exclusive: bool,
-    /// An `if`'s condition.
-    test: Option<&'a Expr>,
+pub(crate) struct Path {
+    /// The branch around it; None for a scope's own.
+    pub parent: Option<PathId>,
+    /// The statement.
+    pub branching: BranchingId,
+    /// Its number.
+    pub arm: u32,
+    /// Whether its end is never reached: it returns, raises, breaks or continues.
+    pub leaves: bool,
 }
 
-/// An expression, and where it is evaluated.
-#[derive(Debug)]
-pub(crate) struct Placed<'a, T> {
+/// How the value of an expression is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Assigned, or the value of a statement: traced through names.
+    Value,
+    /// Taken apart: the elements of a literal are traced one by one.
+    Unpacked,
+    /// Called.
+    Callee,
+    /// An argument of a call.
+    Argument,
+    /// An argument of `functools.partial`.
+    Partial,
+    /// An element of a container that is written out.
+    Element,
+    /// A parameter's default.
+    Default,
+    /// A class's base.
+    Base,
+    /// Returned by a function.
+    Returned,
+    /// Given by `yield`.
+    Yielded,
+    /// Assigned in a class's body.
+    ClassAttribute,
+    /// Looked at: compared, tested, an annotation, an attribute's owner.
+    Inert,
+}
+
+/// A use of an expression, and where it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed<'a> {
     /// The expression.
-    pub node: &'a T,
+    pub node: &'a Expr,
     /// Its scope.
     pub scope: ScopeId,
-    /// Its branches.
+    /// Its branch.
     pub path: PathId,
+    /// How it is used.
+    pub used_as: Use,
 }
 
-/// Not derived: that would require `T: Clone`.
-impl<T> Clone for Placed<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
+/// A place where backends are chosen after the object was created.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice<'a> {
+    /// The agent or the configuration.
+    pub of: Placed<'a>,
+    /// What happens to it.
+    pub how: Choosing,
+    /// What it gets.
+    pub value: Option<&'a Expr>,
 }
 
-impl<T> Copy for Placed<'_, T> {}
+/// A way to choose backends after the object was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choosing {
+    /// `agent.create_backend(…)`.
+    CreateBackend,
+    /// `configuration.backends` is assigned or changed.
+    ChangedBackends,
+}
+
+/// A syntax tree that is deeper than this program follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooDeep(pub TextOffset);
 
 /// All scopes of a module, and the expressions of interest in it.
 #[derive(Debug, Default)]
 pub(crate) struct Bindings<'a> {
+    /// The names.
+    names: Names<'a>,
     scopes: Vec<Scope<'a>>,
-    paths: Vec<Branch<'a>>,
-    /// Every call and every subscript.
-    pub uses: Vec<Placed<'a, Expr>>,
-    /// Names and attributes that may stand for `nixl_agent`: those that were assigned, or imported as it.
-    aliases: FxHashSet<&'a str>,
-    /// What functions return, by their scopes.
-    pub returns: Vec<Placed<'a, Expr>>,
-    scope: ScopeId,
-    path: PathId,
+    variables: Vec<Variable>,
+    versions: Vec<Version<'a>>,
+    paths: Vec<Path>,
+    branchings: Vec<Branching<'a>>,
+    /// What each use of a name sees, by the name's offset.
+    loads: Vec<(u32, VersionId)>,
+    /// Every call.
+    pub calls: Vec<Placed<'a>>,
+    /// Names and attributes whose value goes where it is not traced.
+    pub escapes: Vec<Placed<'a>>,
+    /// Places where the backends of an agent or of a configuration are chosen after it was created.
+    pub choices: Vec<Choice<'a>>,
+    /// Variables for the attributes of classes' instances.
+    class_attributes: FxHashMap<(ScopeId, Symbol), VariableId>,
+    /// Everything that is assigned to an attribute of this name, whatever its owner.
+    attributes_by_name: FxHashMap<Symbol, Vec<VersionId>>,
+    /// The functions of classes, by name.
+    methods: FxHashMap<Symbol, Vec<ScopeId>>,
+    /// Modules of which every name was imported (`from m import *`).
+    pub star_imports: Vec<&'a str>,
+    /// Symbols of private attributes (`x.__a` in a class), by the end of the expression.
+    private_attributes: FxHashMap<u32, Symbol>,
+    /// Names that NIXL's configuration class was imported as.
+    configuration_names: Vec<(&'a str, Symbol)>,
+    /// What each of them is at a call: the call's number, the name, the version. Sorted by call.
+    configurations_at: Vec<(u32, &'a str, VersionId)>,
 }
 
 impl<'a> Bindings<'a> {
     /// A scope.
     pub(crate) fn scope(&self, id: ScopeId) -> &Scope<'a> {
-        &self.scopes[id]
+        &self.scopes[id as usize]
     }
 
-    /// Whether a call of `function` may create an agent, going by its last name. Most calls may not and need no tracing.
-    pub(crate) fn may_be_agent(&self, function: &Expr) -> bool {
-        let name = match function {
-            Expr::Name(name) => name.id.as_str(),
-            Expr::Attribute(attribute) => attribute.attr.as_str(),
-            _ => return true,
-        };
-        name == "nixl_agent" || self.aliases.contains(name)
+    /// All scopes, with their numbers.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = (ScopeId, &Scope<'a>)> {
+        (0..).zip(&self.scopes)
     }
 
-    /// Whether `inner` is `outer` or lies in it.
-    pub(crate) fn is_inside(&self, inner: ScopeId, outer: ScopeId) -> bool {
-        std::iter::successors(Some(inner), |&id| self.scopes[id].parent).any(|id| id == outer)
+    /// A variable.
+    pub(crate) fn variable(&self, id: VariableId) -> &Variable {
+        &self.variables[id as usize]
     }
 
-    /// The innermost enclosing function; None at module level.
-    pub(crate) fn function_of(&self, scope: ScopeId) -> Option<&Scope<'a>> {
-        let scopes = std::iter::successors(Some(scope), |&id| self.scopes[id].parent);
-        scopes.map(|id| &self.scopes[id]).find(|scope| scope.kind == ScopeKind::Function && !scope.name.is_empty())
+    /// A version.
+    pub(crate) fn version(&self, id: VersionId) -> &Version<'a> {
+        &self.versions[id as usize]
     }
 
-    /// The class of the method around `scope` that has `name` as its first parameter.
-    pub(crate) fn class_of_method(&self, scope: ScopeId, name: &str) -> Option<ScopeId> {
-        let mut scopes = std::iter::successors(Some(scope), |&id| self.scopes[id].parent);
-        let method = scopes.find(|&id| self.scopes[id].first_parameter == Some(name))?;
-        self.scopes[method].parent.filter(|&parent| self.scopes[parent].kind == ScopeKind::Class)
+    /// How many versions there are.
+    pub(crate) fn version_count(&self) -> usize {
+        self.versions.len()
     }
 
-    /// The conditions of the `if` statements around a place, innermost first.
-    pub(crate) fn tests(&self, path: PathId) -> impl Iterator<Item = &'a Expr> + '_ {
-        let branches = std::iter::successors(Some(path), |&id| self.paths[id].parent);
-        branches.filter_map(|id| self.paths[id].test)
+    /// A branch.
+    pub(crate) fn path(&self, id: PathId) -> &Path {
+        &self.paths[id as usize]
     }
 
-    /// The names visible in a scope that are bound to `member` of some module: `member` itself first, then sorted.
-    pub(crate) fn names_of_member(&self, member: &str, scope: ScopeId) -> Vec<&'a str> {
-        let scopes = std::iter::successors(Some(scope), |&id| self.scopes[id].parent);
-        let mut names: Vec<&str> = scopes
-            .flat_map(|id| &self.scopes[id].bindings)
-            .filter(|(_, bindings)| {
-                bindings.iter().any(|b| matches!(b.value, Value::Member { name, .. } if name == member))
-            })
-            .map(|(name, _)| *name)
-            .collect();
-        names.sort_by_key(|name| (*name != member, *name));
-        names.dedup();
-        names
+    /// The branches around a place, innermost first, up to the function's own.
+    pub(crate) fn paths(&self, id: PathId) -> impl Iterator<Item = (PathId, &Path)> {
+        std::iter::successors(Some(id), |&id| self.path(id).parent).map(|id| (id, self.path(id)))
     }
 
-    /// The bindings that a use of `name` may see, and their scope. None for a builtin or an unbound name.
-    pub(crate) fn look_up(
-        &self,
-        name: &str,
-        scope: ScopeId,
-        position: TextOffset,
-        path: PathId,
-    ) -> Option<(ScopeId, Vec<&Binding<'a>>)> {
-        let mut position = Some(position);
-        let mut current = scope;
-        loop {
-            let here = &self.scopes[current];
-            let visible = here.kind != ScopeKind::Class || current == scope;
-            if let Some(bindings) = here.bindings.get(name).filter(|_| visible) {
-                return Some((current, self.reaching(bindings, position, path)));
-            }
-            if here.kind == ScopeKind::Function {
-                // The body runs later, when everything around it may have run.
-                position = None;
-            }
-            current = here.parent?;
-        }
+    /// A statement with branches.
+    pub(crate) fn branching(&self, id: BranchingId) -> &Branching<'a> {
+        &self.branchings[id as usize]
     }
 
-    /// The bindings that can be in force at a place; None for any position.
-    pub(crate) fn reaching<'b>(
-        &self,
-        bindings: &'b [Binding<'a>],
-        position: Option<TextOffset>,
-        path: PathId,
-    ) -> Vec<&'b Binding<'a>> {
-        let before = |binding: &&Binding| position.is_none_or(|position| binding.position <= position);
-        let possible = |binding: &&Binding| !self.exclude_each_other(binding.path, path);
-        let mut reaching: Vec<&Binding> = Vec::new();
-        for binding in bindings.iter().filter(before).filter(possible) {
-            if self.passes_through(path, binding.path) {
-                reaching.clear();
-            }
-            reaching.push(binding);
-        }
-        // Bound only further down: in a loop, or in code that runs out of order.
-        if reaching.is_empty() { bindings.iter().collect() } else { reaching }
+    /// The text of a name.
+    pub(crate) fn text(&self, symbol: Symbol) -> &str {
+        self.names.text(symbol)
     }
 
-    fn branches(&self, path: PathId) -> impl Iterator<Item = PathId> + '_ {
-        std::iter::successors(Some(path), |&id| self.paths[id].parent)
+    /// What the use of a name at an offset sees; None for a name that the file does not bind.
+    pub(crate) fn load(&self, name: &Expr) -> Option<VersionId> {
+        let at = start(name).0 as u32;
+        self.loads.binary_search_by_key(&at, |(offset, _)| *offset).ok().map(|found| self.loads[found].1)
     }
 
-    /// Whether every path to `to` passes through the branch `through`.
-    fn passes_through(&self, to: PathId, through: PathId) -> bool {
-        self.branches(to).any(|id| id == through)
+    /// The symbol of a name that is not private.
+    pub(crate) fn symbol_of(&self, name: &str) -> Option<Symbol> {
+        self.names.find(name, None)
     }
 
-    fn exclude_each_other(&self, one: PathId, other: PathId) -> bool {
-        self.branches(one).map(|id| &self.paths[id]).any(|a| {
-            a.exclusive
-                && self.branches(other).map(|id| &self.paths[id]).any(|b| a.statement == b.statement && a.arm != b.arm)
-        })
+    /// The symbol of an attribute; None where nothing in this file has that name.
+    pub(crate) fn attribute_symbol(&self, attribute: &ExprAttribute) -> Option<Symbol> {
+        let private = self.private_attributes.get(&(end(attribute).0 as u32)).copied();
+        private.or_else(|| self.names.find(&attribute.attr, None))
+    }
+
+    /// The names of NIXL's configuration class that are visible at a call (by its number in `calls`), and what they are.
+    pub(crate) fn configurations_at(&self, call: usize) -> impl Iterator<Item = (&'a str, VersionId)> {
+        let call = call as u32;
+        let from = self.configurations_at.partition_point(|(number, ..)| *number < call);
+        self.configurations_at[from..]
+            .iter()
+            .take_while(move |(number, ..)| *number == call)
+            .map(|(_, name, it)| (*name, *it))
+    }
+
+    /// Whether a variable is bound by a version of this span.
+    pub(crate) fn bound_between(&self, variable: VariableId, from: VersionId, to: VersionId) -> &[VersionId] {
+        let bindings = &self.variable(variable).bindings;
+        let range = |version: VersionId| bindings.partition_point(|it| *it < version);
+        &bindings[range(from)..range(to)]
+    }
+
+    /// A class's own variable, or the one for that attribute of its instances.
+    pub(crate) fn class_variables(&self, class: ScopeId, name: Symbol) -> (Option<VariableId>, Option<VariableId>) {
+        (self.scope(class).variables.get(&name).copied(), self.class_attributes.get(&(class, name)).copied())
+    }
+
+    /// Everything that is assigned to an attribute of this name, whatever its owner.
+    pub(crate) fn attributes_named(&self, name: Symbol) -> &[VersionId] {
+        self.attributes_by_name.get(&name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The functions of this name in classes.
+    pub(crate) fn methods_named(&self, name: Symbol) -> &[ScopeId] {
+        self.methods.get(&name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The innermost enclosing function with a name; None at module level.
+    pub(crate) fn function_of(&self, scope: ScopeId) -> Option<ScopeId> {
+        let mut scopes = std::iter::successors(Some(scope), |&id| self.scope(id).parent);
+        scopes.find(|&id| self.scope(id).kind == ScopeKind::Function && !self.scope(id).name.is_empty())
     }
 }

@@ -27,7 +27,10 @@ fn status(page: &mut Page, file: &FileReport) {
         FileStatus::AlreadyPatched => ("already patched:", GOOD),
         FileStatus::EnvAware => ("unchanged, reads the environment already:", GOOD),
         FileStatus::Configured => ("unchanged, chooses its own backends:", WARNING),
+        FileStatus::Unresolved => ("unchanged, a call cannot be judged:", WARNING),
+        FileStatus::NothingToPatch if !file.notes.is_empty() => ("unchanged:", GOOD),
         FileStatus::NothingToPatch => ("nothing to patch:", WARNING),
+        FileStatus::Unfinished => ("unfinished:", BAD),
         FileStatus::Reverted => ("reverted:", GOOD),
         FileStatus::Failed => ("failed:", BAD),
     };
@@ -35,7 +38,7 @@ fn status(page: &mut Page, file: &FileReport) {
     for call in &file.sites {
         page.line(format_args!("  {}", site(call, file.status)));
     }
-    if file.sites.is_empty() && file.status == FileStatus::NothingToPatch {
+    if file.sites.is_empty() && file.notes.is_empty() && file.status == FileStatus::NothingToPatch {
         page.line(format_args!("  no call in this file creates a NIXL agent"));
     }
 }
@@ -93,7 +96,16 @@ mod tests {
 
     fn call(shape: SiteShape, action: Action, reason: &str) -> SiteReport {
         let function = Some("__init__".into());
-        SiteReport { line: 623, column: 22, function, shape, action, variable: None, reason: reason.into() }
+        SiteReport {
+            line: 623,
+            column: 22,
+            function,
+            shape,
+            action,
+            variable: None,
+            reason: reason.into(),
+            choice: None,
+        }
     }
 
     #[test]
@@ -114,7 +126,10 @@ mod tests {
             FileReport { sites: bare(Action::Done), ..file(AlreadyPatched) },
             FileReport { distribution: Some("ai-dynamo-runtime".into()), ..file(EnvAware) },
             FileReport { sites: vec![own], notes: vec!["a note".into()], ..file(Configured) },
+            file(Unresolved),
+            FileReport { notes: vec!["a run was stopped".into()], ..file(Unfinished) },
             file(NothingToPatch),
+            FileReport { notes: vec!["nothing to revert".into()], ..file(NothingToPatch) },
             FileReport { diff: DIFF.into(), details: vec!["only with -v".into()], ..file(Reverted) },
             FileReport { notes: vec!["on standard error".into()], ..file(Failed) },
         ];

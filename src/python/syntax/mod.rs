@@ -1,4 +1,13 @@
-//! From text to syntax tree.
+//! From text to syntax tree: tokens from a lexer of its own, the grammar of rustpython-parser.
+
+#[cfg(test)]
+mod against_python;
+mod blocks;
+mod cursor;
+mod formatted;
+mod lexer;
+mod literal;
+mod logical_line;
 
 use std::iter;
 use std::ops::Range;
@@ -7,8 +16,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustpython_parser::{Parse, ParseError, ast};
 use thiserror::Error;
 
+use self::lexer::Lexer;
 use super::span;
-use crate::source::lines::position;
+use crate::source::lines::{line_end, line_start, position};
 use crate::source::offset::TextOffset;
 use crate::threads;
 
@@ -27,16 +37,21 @@ pub(crate) struct SyntaxError {
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
-    /// The line's text.
+    /// The line's text, or its beginning.
     pub text: String,
     /// The parser's message.
     pub message: String,
 }
 
+/// How much of a line an error shows, in characters.
+const SHOWN: usize = 160;
+
 impl SyntaxError {
     fn new(text: &str, error: &ParseError) -> Self {
-        let (line, column) = position(text, span::from_parser(error.offset).min(TextOffset(text.len())));
-        let text = text.lines().nth(line - 1).unwrap_or_default().to_string();
+        let offset = span::from_parser(error.offset).min(TextOffset(text.len()));
+        let (line, column) = position(text, offset);
+        let text = &text[line_start(text, offset).0..line_end(text, offset).0];
+        let text = text.trim_end_matches(['\n', '\r']).chars().take(SHOWN).collect();
         SyntaxError { line, column, text, message: error.error.to_string() }
     }
 }
@@ -56,7 +71,7 @@ pub(crate) fn parse(text: &str) -> Result<ast::Suite, SyntaxError> {
 /// # Errors
 /// The parser's.
 pub(crate) fn parse_at(text: &str, offset: TextOffset) -> Result<ast::Suite, ParseError> {
-    ast::Suite::parse_starts_at(text, "", span::to_parser(offset))
+    ast::Suite::parse_tokens(Lexer::new(text, span::to_parser(offset)), "")
 }
 
 /// The statements of all parts. A part that parses as a module begins and ends outside every string, parenthesis and

@@ -1,0 +1,87 @@
+//! Source in, patched out.
+
+use std::path::Path;
+use std::time::Duration;
+
+use arbitrary::Unstructured;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::grammar;
+use crate::choice::backend::Backend;
+use crate::choice::rule::{OnUnknown, Rule};
+use crate::python::encoding::SourceText;
+use crate::python::patch::{self, PatchError, Plan};
+use crate::python::syntax;
+use crate::report::file::FileStatus;
+
+/// The processor time that one input may take: a start, and so much a byte. It is generous, for a build with a sanitizer:
+/// what takes exponential time passes any limit.
+const START: Duration = Duration::from_millis(500);
+const PER_BYTE: Duration = Duration::from_micros(200);
+
+/// What is planned for any source parses, is stable and is undone exactly. The first byte chooses the options; an ASCII one
+/// is followed by a source, any other by the choices of a generated one.
+pub fn source(data: &[u8]) {
+    let Some((control, rest)) = data.split_first() else { return };
+    let (one, other) = (rule(control & 15), rule(control >> 3));
+    if control.is_ascii() {
+        return check(rest, &one, &other);
+    }
+    if let Ok(module) = grammar::module(&mut Unstructured::new(rest)) {
+        check(&module, &one, &other);
+    }
+}
+
+fn rule(number: u8) -> Rule {
+    let allowed: &[Backend] = match number & 3 {
+        0 => &[Backend::Libfabric],
+        1 => &[Backend::Ucx],
+        2 => &[Backend::Libfabric, Backend::Ucx],
+        _ => &Backend::ALL,
+    };
+    Rule {
+        default: allowed[0],
+        allowed: allowed.to_vec(),
+        on_unknown: if number & 4 == 0 { OnUnknown::Error } else { OnUnknown::Fallback },
+        ..Rule::default()
+    }
+}
+
+fn check(bytes: &[u8], rule: &Rule, other: &Rule) {
+    let reverted = patch::revert(Path::new("module.py"), bytes);
+    let original = reverted.map_or_else(|_| bytes.to_vec(), |reverted| reverted.original);
+    let Some(patched) = timed(bytes, rule).and_then(|plan| plan.patched) else { return };
+    holds(&patched, rule, &original);
+    let patched_again = timed(&patched, other).and_then(|plan| plan.patched).unwrap_or(patched);
+    holds(&patched_again, other, &original);
+}
+
+/// The plan for a source, in time; None where the source is refused.
+fn timed(bytes: &[u8], rule: &Rule) -> Option<Plan> {
+    let started = processor_time();
+    let plan = patch::plan(Path::new("module.py"), bytes, rule);
+    let (spent, limit) =
+        (processor_time() - started, START + PER_BYTE * u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    assert!(spent < limit, "{spent:?} for {} bytes", bytes.len());
+    match plan {
+        Ok(plan) => Some(plan),
+        Err(PatchError::Rewrite(mismatch)) => panic!("{mismatch}:\n{}", String::from_utf8_lossy(bytes)),
+        Err(_) => None,
+    }
+}
+
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+fn holds(patched: &[u8], rule: &Rule, original: &[u8]) {
+    let source = SourceText::decode(patched).expect("what was written is text");
+    syntax::parse(source.text()).expect("what was written is Python");
+    let again = patch::plan(Path::new("module.py"), patched, rule).expect("what was written is understood");
+    assert_eq!((again.status, again.patched), (FileStatus::AlreadyPatched, None), "a second apply changes nothing");
+    assert!(
+        patch::revert(Path::new("module.py"), patched).is_ok_and(|reverted| reverted.original == original),
+        "revert restores the original"
+    );
+}

@@ -1,0 +1,142 @@
+//! A short campaign of each target: its seeds, mutated, and random input. It has no coverage to learn from as cargo-fuzz
+//! does, and needs no compiler of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use arbitrary::Unstructured;
+
+use crate::choice::rule::Rule;
+use crate::python::patch;
+
+/// How many seconds each target runs.
+const SECONDS: &str = "NIXL_RETROFIT_FUZZ_SECONDS";
+/// How many, without that variable.
+const DEFAULT_SECONDS: u64 = 2;
+/// Maximum length of random input: the generators rarely take more.
+const MAX_RANDOM: usize = 600;
+
+fn campaign(name: &str, target: fn(&[u8])) {
+    let (seeds, tokens) = (seeds(name), tokens());
+    let seconds = std::env::var(SECONDS).ok().and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_SECONDS);
+    let until = Instant::now() + Duration::from_secs(seconds);
+    // Reproducible up to the number of executions.
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut executions = 0;
+    while Instant::now() < until {
+        guarded(name, target, &input(&mut random, &seeds, &tokens));
+        executions += 1;
+    }
+    println!("{name}: {executions} executions in {seconds} s");
+}
+
+/// Keeps an input that the target panics on.
+fn guarded(name: &str, target: fn(&[u8]), input: &[u8]) {
+    if std::panic::catch_unwind(|| target(input)).is_err() {
+        let file = std::env::temp_dir().join(format!("nixl-retrofit-fuzz-{name}"));
+        fs::write(&file, input).unwrap();
+        panic!("{name}: the input is in {}", file.display());
+    }
+}
+
+fn input(random: &mut fastrand::Rng, seeds: &[Vec<u8>], tokens: &[Vec<u8>]) -> Vec<u8> {
+    if random.bool() {
+        return (0..random.usize(..MAX_RANDOM)).map(|_| random.u8(..)).collect();
+    }
+    let mut bytes = seeds[random.usize(..seeds.len())].clone();
+    for _ in 0..random.usize(1..6) {
+        mutate(&mut bytes, random, tokens);
+    }
+    bytes
+}
+
+fn mutate(bytes: &mut Vec<u8>, random: &mut fastrand::Rng, tokens: &[Vec<u8>]) {
+    let start = random.usize(..=bytes.len());
+    let end = random.usize(start..=bytes.len().min(start + 40));
+    let new = match random.u8(..4) {
+        0 => Vec::new(),
+        1 => vec![random.u8(..)],
+        2 => tokens[random.usize(..tokens.len())].clone(),
+        _ => bytes[start..end].repeat(2),
+    };
+    bytes.splice(start..end, new);
+}
+
+fn seeds(name: &str) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(fuzz().join("seeds").join(name)).unwrap().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// The strings of libFuzzer's dictionary, one a line in quotation marks; none of ours has an escaped character.
+fn tokens() -> Vec<Vec<u8>> {
+    let text = fs::read_to_string(fuzz().join("python.dict")).unwrap();
+    let quoted = text.lines().filter_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
+    quoted.map(|token| token.as_bytes().to_vec()).collect()
+}
+
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+}
+
+/// A target, and its name.
+type Named = (&'static str, fn(&[u8]));
+
+const TARGETS: [Named; 4] =
+    [("source", super::source), ("record", super::record), ("marker", super::marker), ("encoding", super::encoding)];
+
+/// A tree can be as deep as its source is long.
+fn on_large_stack(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(crate::threads::STACK_BYTES);
+    assert!(thread.spawn(work).unwrap().join().is_ok(), "see above");
+}
+
+#[test]
+fn each_seed_holds() {
+    on_large_stack(|| {
+        for (name, target) in TARGETS {
+            seeds(name).iter().for_each(|seed| guarded(name, target, seed));
+        }
+    });
+}
+
+#[test]
+#[ignore = "takes as long as it may: tests/fuzz.sh"]
+fn campaign_of_source() {
+    on_large_stack(|| campaign("source", super::source));
+}
+
+#[test]
+#[ignore = "takes as long as it may: tests/fuzz.sh"]
+fn campaign_of_record() {
+    on_large_stack(|| campaign("record", super::record));
+}
+
+#[test]
+#[ignore = "takes as long as it may: tests/fuzz.sh"]
+fn campaign_of_marker() {
+    on_large_stack(|| campaign("marker", super::marker));
+}
+
+#[test]
+#[ignore = "takes as long as it may: tests/fuzz.sh"]
+fn campaign_of_encoding() {
+    on_large_stack(|| campaign("encoding", super::encoding));
+}
+
+#[test]
+fn generated_modules_are_worth_their_time() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let (mut understood, mut changed) = (0, 0);
+    for _ in 0..150 {
+        let choices: Vec<u8> = (0..MAX_RANDOM).map(|_| random.u8(..)).collect();
+        let module = super::grammar::module(&mut Unstructured::new(&choices)).unwrap();
+        let plan = patch::plan(Path::new("module.py"), &module, &Rule::default());
+        understood += u32::from(plan.is_ok());
+        changed += u32::from(plan.is_ok_and(|plan| plan.patched.is_some()));
+    }
+    println!("of 150 modules, {understood} are understood and {changed} change");
+    assert!(understood > 120 && changed > 50, "{understood}, {changed}");
+}

@@ -1,0 +1,64 @@
+//! The calls that create a NIXL agent, and how each chooses its backends.
+//!
+//! Source of the signatures: `_api.py` of NIXL 0.1.1 to 1.5.1, `nixl_agent(agent_name, nixl_conf=None,
+//! instantiate_all=False)`; `nixl_agent_config`'s `backends` is its second to sixth parameter, by version.
+
+mod alternative;
+mod arguments;
+mod chosen_later;
+mod configuration;
+mod finder;
+mod reference;
+mod shape;
+mod site;
+#[cfg(test)]
+mod tests;
+
+use rustpython_parser::ast::Stmt;
+use thiserror::Error;
+
+pub(crate) use shape::{CallEdit, ConfigurationClass, Shape, Site};
+
+use super::bindings::{Bindings, TooDeep};
+use crate::source::lines::LineIndex;
+
+/// The most calls in one file.
+const MOST_SITES: usize = 1_000_000;
+/// The word that every file with a call of NIXL contains.
+const NIXL: &[u8] = b"nixl";
+
+/// Why a file's calls cannot be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum FindError {
+    /// Its syntax tree is too deep.
+    #[error("line {line}: nested too deeply to be analysed; no Python accepts that")]
+    TooDeep {
+        /// From 1.
+        line: usize,
+    },
+    /// It has too many calls.
+    #[error("{sites} places may create a NIXL agent; at most {MOST_SITES} are supported")]
+    TooMany {
+        /// How many.
+        sites: usize,
+    },
+}
+
+/// All places in a module that create an agent or may lead to one, in order. A file without the word `nixl` has none.
+///
+/// # Errors
+/// Where the file is nested too deeply or has too many such places.
+pub(crate) fn find(text: &str, module: &[Stmt]) -> Result<Vec<Site>, FindError> {
+    if memchr::memmem::find(text.as_bytes(), NIXL).is_none() {
+        return Ok(Vec::new());
+    }
+    let bindings = Bindings::of(text, module).map_err(|TooDeep(at)| {
+        let (line, _) = LineIndex::new(text).position(at);
+        FindError::TooDeep { line }
+    })?;
+    let sites = finder::Finder::new(text, &bindings).sites();
+    if sites.len() > MOST_SITES {
+        return Err(FindError::TooMany { sites: sites.len() });
+    }
+    Ok(sites)
+}

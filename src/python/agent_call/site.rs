@@ -1,0 +1,263 @@
+//! Judges every call, and every other use of the agent's class.
+
+use rustpython_parser::ast::{Constant, Expr, ExprCall};
+
+use super::super::bindings::{Placed, Use};
+use super::super::meaning::{Meaning, Node, Why};
+use super::super::span::start;
+use super::alternative::{self, PlacedSite};
+use super::arguments::{self, argument, is_none};
+use super::configuration::Verdict;
+use super::finder::Finder;
+use super::reference::{self, AGENT};
+use super::shape::{CallEdit, ConfigurationClass, Shape, Site};
+use crate::report::file::SiteShape;
+
+/// The name of its second parameter.
+const CONFIGURATION_PARAMETER: &str = "nixl_conf";
+/// How many parameters it has.
+const PARAMETERS: usize = 3;
+
+impl<'a> Finder<'_, 'a> {
+    /// All sites, in order.
+    pub(super) fn sites(mut self) -> Vec<Site> {
+        let bindings = self.resolver.bindings;
+        self.note_calls();
+        let mut sites = Vec::new();
+        for (number, placed) in bindings.calls.iter().enumerate() {
+            if let Some(site) = self.call(number, placed) {
+                sites.push(PlacedSite { site, path: placed.path });
+            }
+        }
+        for placed in &bindings.escapes {
+            if let Some(site) = self.escape(placed) {
+                sites.push(PlacedSite { site, path: placed.path });
+            }
+        }
+        alternative::mark(&mut sites, &mut self.resolver, &mut self.environment);
+        let mut sites: Vec<Site> = sites.into_iter().map(|placed| placed.site).collect();
+        sites.sort_by_key(|site| site.offset);
+        sites
+    }
+
+    /// What each call calls, as far as other calls depend on it.
+    fn note_calls(&mut self) {
+        for placed in &self.resolver.bindings.calls {
+            let Expr::Call(call) = placed.node else { continue };
+            let callees = self.resolver.meanings(&call.func);
+            for callee in self.resolver.list(callees) {
+                if let Meaning::Function(function) = callee {
+                    self.called.insert(*function);
+                } else if self.resolver.configuration_module(callee).is_some() {
+                    self.uses.insert(Node(placed.node), placed.used_as);
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, number: usize, placed: &Placed<'a>) -> Option<Site> {
+        let Expr::Call(call) = placed.node else { return None };
+        let callees = self.resolver.meanings(&call.func);
+        let possible: Vec<Meaning<'a>> = self.resolver.list(callees).to_vec();
+        let possible: Vec<Meaning<'a>> =
+            possible.into_iter().filter(|it| !self.resolver.raises_when_called(it)).collect();
+        let modules: Vec<String> =
+            possible.iter().filter_map(|it| self.resolver.agent_module(it)).map(str::to_string).collect();
+        if modules.is_empty() {
+            let (kind, reason) = self.perhaps(placed, call, &possible)?;
+            return Some(self.site(placed, Shape::Unresolved(kind, reason), Vec::new()));
+        }
+        let other = possible.iter().find(|it| self.resolver.agent_module(it).is_none()).copied();
+        let (shape, edits) = match other {
+            Some(other) => (self.something_else(call, &other), Vec::new()),
+            None => self.classify(number, placed, call, modules),
+        };
+        Some(self.site(placed, shape, edits))
+    }
+
+    fn site(&self, placed: &Placed<'a>, shape: Shape, edits: Vec<CallEdit>) -> Site {
+        let offset = start(placed.node);
+        let (line, column) = self.lines.position(offset);
+        let bindings = self.resolver.bindings;
+        let function = bindings.function_of(placed.scope).map(|scope| bindings.scope(scope).name.to_string());
+        Site { offset, line, column, function, shape, edits }
+    }
+
+    /// Why a call may not be one of NIXL's agent.
+    fn something_else(&self, call: &'a ExprCall, other: &Meaning) -> Shape {
+        let (kind, what) = self.words(&call.func, other);
+        Shape::Unresolved(kind, format!("may not be NIXL's agent: {what}"))
+    }
+
+    /// What a meaning other than the agent's class is, in words.
+    fn words(&self, callee: &'a Expr, meaning: &Meaning) -> (SiteShape, String) {
+        let bindings = self.resolver.bindings;
+        let source = self.source(callee);
+        match *meaning {
+            Meaning::Unknown(why) => (kind(why), format!("`{source}` is {}", why.words())),
+            Meaning::Member(module, _) if self.resolver.text(module) == "." => {
+                (SiteShape::Unclear, "imported from another module of this package".to_string())
+            }
+            Meaning::Member(module, name) => {
+                let (module, name) = (self.resolver.text(module), self.resolver.text(name));
+                (SiteShape::Unclear, format!("`{source}` is `{name}` of the module `{module}`"))
+            }
+            Meaning::Class(class) => {
+                (SiteShape::Unclear, format!("`{source}` may be this file's class `{}`", bindings.scope(class).name))
+            }
+            Meaning::Function(function) => (
+                SiteShape::Unclear,
+                format!("`{source}` may be this file's function `{}`", bindings.scope(function).name),
+            ),
+            Meaning::Instance(class) => {
+                let name = bindings.scope(class).name;
+                (SiteShape::Unclear, format!("`{source}` may be an instance of this file's class `{name}`"))
+            }
+            _ => (SiteShape::Unclear, format!("`{source}` may be something else")),
+        }
+    }
+
+    fn classify(
+        &mut self,
+        number: usize,
+        placed: &Placed<'a>,
+        call: &'a ExprCall,
+        modules: Vec<String>,
+    ) -> (Shape, Vec<CallEdit>) {
+        let unclear = |reason: &str| (Shape::Unresolved(SiteShape::Unclear, reason.to_string()), Vec::new());
+        if let Some(reason) = arguments::unclear(call) {
+            return unclear(reason);
+        }
+        if argument(call, 0, "agent_name").is_none() || call.args.len() > PARAMETERS {
+            return unclear("its arguments are not those of NIXL's agent, so it raises TypeError");
+        }
+        if let Some(shape) = argument(call, 2, "instantiate_all").and_then(instantiates_all) {
+            return (shape, Vec::new());
+        }
+        if let Some(shape) = self.later.agent(Node(placed.node), placed.used_as) {
+            return (shape, Vec::new());
+        }
+        let class = self.configuration_class(number, call, modules);
+        match argument(call, 1, CONFIGURATION_PARAMETER) {
+            None => (Shape::Bare, vec![self.add_configuration(call, class)]),
+            Some(configuration) => match self.configuration(configuration, &class) {
+                Verdict::LeftAlone(shape) => (shape, Vec::new()),
+                Verdict::NeedsBackends(edits) if is_none(configuration) => (Shape::Bare, edits),
+                Verdict::NeedsBackends(edits) => (Shape::ConfigurationWithoutBackends, edits),
+            },
+        }
+    }
+
+    fn add_configuration(&self, call: &'a ExprCall, class: ConfigurationClass) -> CallEdit {
+        let positional = call.args.len() == 1 && call.keywords.is_empty();
+        let keyword = (!positional).then_some(CONFIGURATION_PARAMETER);
+        CallEdit::AddConfiguration { offset: arguments::after_last(self.text, call), keyword, class }
+    }
+
+    /// A call that creates no agent for certain, but may.
+    fn perhaps(
+        &mut self,
+        placed: &Placed<'a>,
+        call: &'a ExprCall,
+        possible: &[Meaning<'a>],
+    ) -> Option<(SiteShape, String)> {
+        let untraced = possible.iter().find(|it| matches!(it, Meaning::Unknown(_) | Meaning::Member(..))).copied();
+        if let Some(kind) = self.names_the_class(placed, call) {
+            return Some((kind, format!("`{}` names NIXL's agent in a string", self.source(&call.func))));
+        }
+        let untraced = untraced?;
+        if last_name(&call.func) == Some(AGENT) {
+            let (kind, what) = self.words(&call.func, &untraced);
+            return Some((kind, format!("may not be NIXL's agent: {what}")));
+        }
+        self.takes_configuration(call).then(|| {
+            let reason = format!("`{}` gets a configuration of NIXL and may create an agent", self.source(&call.func));
+            (SiteShape::PassedOn, reason)
+        })
+    }
+
+    /// `getattr(api, "nixl_agent")`, `resolve("nixl._api.nixl_agent")`, `table["nixl_agent"](…)`.
+    fn names_the_class(&mut self, placed: &Placed<'a>, call: &'a ExprCall) -> Option<SiteShape> {
+        if let Expr::Subscript(node) = call.func.as_ref() {
+            let named = string(&node.slice).is_some_and(|text| text == AGENT);
+            return named.then_some(SiteShape::Collection);
+        }
+        let named = call.args.iter().filter_map(string).any(reference::names_agent);
+        if !named || last_name(&call.func).is_some_and(reference::is_harmless) {
+            return None;
+        }
+        if last_name(&call.func) != Some("getattr") {
+            return Some(SiteShape::DynamicImport);
+        }
+        let owners = self.resolver.meanings(call.args.first()?);
+        let is_module =
+            self.resolver.list(owners).iter().any(|it| matches!(it, Meaning::Module(_) | Meaning::Member(..)));
+        // Of a module that is known, the call of the result says so.
+        (is_module != (placed.used_as == Use::Callee)).then_some(SiteShape::Getattr)
+    }
+
+    fn takes_configuration(&mut self, call: &'a ExprCall) -> bool {
+        if self.uses.is_empty() {
+            return false;
+        }
+        let values = call.args.iter().chain(call.keywords.iter().map(|keyword| &keyword.value));
+        let values: Vec<&'a Expr> = values.collect();
+        values.into_iter().any(|value| {
+            let meanings = self.resolver.meanings(value);
+            self.resolver.list(meanings).iter().any(|it| matches!(it, Meaning::Configuration(_)))
+        })
+    }
+
+    /// A use of the agent's class that is not traced further.
+    fn escape(&mut self, placed: &Placed<'a>) -> Option<Site> {
+        let meanings = self.resolver.meanings(placed.node);
+        let is_agent = self.resolver.list(meanings).iter().any(|it| self.resolver.agent_module(it).is_some());
+        if !is_agent {
+            return None;
+        }
+        // What a function returns is traced to the calls of it.
+        if placed.used_as == Use::Returned && self.called.contains(&placed.scope) {
+            return None;
+        }
+        let (kind, words) = reference::of(placed.used_as)?;
+        let reason = format!("`{}` {words}", self.source(placed.node));
+        Some(self.site(placed, Shape::Unresolved(kind, reason), Vec::new()))
+    }
+}
+
+fn kind(why: Why) -> SiteShape {
+    match why {
+        Why::Parameter => SiteShape::Parameter,
+        Why::ClassAttribute => SiteShape::ClassAttribute,
+        Why::Attribute => SiteShape::Attribute,
+        Why::Subscript => SiteShape::Collection,
+        Why::Loop => SiteShape::LoopVariable,
+        Why::With => SiteShape::With,
+        Why::Getattr => SiteShape::Getattr,
+        Why::Call | Why::Lambda | Why::Decorated | Why::TooMany | Why::Opaque(_) => SiteShape::Unclear,
+    }
+}
+
+fn string(expression: &Expr) -> Option<&str> {
+    match &expression.as_constant_expr()?.value {
+        Constant::Str(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn last_name(callee: &Expr) -> Option<&str> {
+    match callee {
+        Expr::Name(name) => Some(&name.id),
+        Expr::Attribute(attribute) => Some(&attribute.attr),
+        _ => None,
+    }
+}
+
+/// NIXL ignores it once there is a configuration, so that one must not be added.
+fn instantiates_all(argument: &Expr) -> Option<Shape> {
+    match argument.as_constant_expr().map(|constant| &constant.value) {
+        Some(Constant::Bool(false)) => None,
+        Some(Constant::Bool(true)) => Some(Shape::Configured("`instantiate_all=True`, every installed plugin".into())),
+        _ => Some(Shape::Unresolved(SiteShape::Unclear, "`instantiate_all` is not a constant".into())),
+    }
+}

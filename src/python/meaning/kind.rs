@@ -1,0 +1,138 @@
+//! The meanings that an expression can have.
+
+use rustpython_parser::ast::Expr;
+
+use crate::python::bindings::{Opaque, ScopeId};
+use crate::python::span::{end, start};
+
+/// A text of the resolver: the name of a module or of its member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Text(pub(super) u32);
+
+/// An expression, compared by its place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node<'a>(pub &'a Expr);
+
+/// One possible meaning of an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Meaning<'a> {
+    /// Nothing: the name is not bound on some way here.
+    Unbound,
+    /// `None`.
+    None,
+    /// A module, by its full name.
+    Module(Text),
+    /// A name imported from a module, or an attribute of a module.
+    Member(Text, Text),
+    /// A builtin.
+    Builtin(Text),
+    /// A function of this file, by the scope of its body.
+    Function(ScopeId),
+    /// A class of this file.
+    Class(ScopeId),
+    /// An instance of a class of this file.
+    Instance(ScopeId),
+    /// The agent that this call creates.
+    Agent(Node<'a>),
+    /// The configuration that this call creates.
+    Configuration(Node<'a>),
+    /// A tuple or a list that is written out.
+    Sequence(Node<'a>),
+    /// Something else that is certainly none of these.
+    Other,
+    /// This file does not tell.
+    Unknown(Why),
+}
+
+/// Why a meaning is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Why {
+    /// A parameter: the caller decides.
+    Parameter,
+    /// A class attribute that a subclass or an instance can replace.
+    ClassAttribute,
+    /// The result of a call.
+    Call,
+    /// An attribute of an object that is not traced.
+    Attribute,
+    /// An element of a container.
+    Subscript,
+    /// A lambda.
+    Lambda,
+    /// A loop variable.
+    Loop,
+    /// Bound by `with`.
+    With,
+    /// `getattr`.
+    Getattr,
+    /// A function that is decorated, or a generator.
+    Decorated,
+    /// Too many assignments.
+    TooMany,
+    /// Bound in another way.
+    Opaque(Opaque),
+}
+
+impl Why {
+    /// In words, after "it is ".
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Why::Parameter => "a parameter, so its value comes from the caller",
+            Why::ClassAttribute => "a class attribute, which a subclass or an instance can replace",
+            Why::Call => "the result of a call that cannot be traced",
+            Why::Attribute => "an attribute of an object that cannot be traced",
+            Why::Subscript => "an element of a container",
+            Why::Lambda => "a lambda",
+            Why::Loop => "a loop variable",
+            Why::With => "bound by a `with` statement",
+            Why::Getattr => "looked up by `getattr`",
+            Why::Decorated => "the result of a function that is decorated or a generator",
+            Why::TooMany => "assigned too often to trace",
+            Why::Opaque(opaque) => opaque.words(),
+        }
+    }
+}
+
+impl Node<'_> {
+    fn key(self) -> (usize, usize) {
+        (start(self.0).0, end(self.0).0)
+    }
+}
+
+impl PartialEq for Node<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Node<'_> {}
+
+impl PartialOrd for Node<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Node<'_> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl std::hash::Hash for Node<'_> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+/// Whether a module is NIXL's Python binding: one of the packages `nixl` (a meta package), `nixl_cu12`, `nixl_cu13` and
+/// `nixl_rocm`, or `_api` in one of them.
+pub(crate) fn is_nixl(module: &str) -> bool {
+    let (package, rest) = module.split_once('.').unwrap_or((module, "_api"));
+    let known = package == "nixl" || package == "nixl_rocm" || package.strip_prefix("nixl_cu").is_some_and(is_number);
+    known && rest == "_api"
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}

@@ -1,0 +1,484 @@
+//! What an expression can stand for in this file: a module, a module's member, a function, a class, an agent.
+//!
+//! Each version of a variable is traced once. A set of meanings that grows too large, or goes round in a circle, becomes
+//! unknown, so that all of a file takes linear time.
+
+mod class;
+mod function;
+mod kind;
+mod set;
+
+use rustc_hash::FxHashMap;
+use rustpython_parser::ast::{BoolOp, Constant, Expr, ExprAttribute, ExprCall};
+
+use super::bindings::{Bindings, Opaque, Origin, ScopeId, Symbol, Value, VariableId, VersionId};
+pub(crate) use kind::{Meaning, Node, Why};
+use kind::{Text, is_nixl};
+pub(crate) use set::{Meanings, Sets};
+
+/// The longest chain of expressions that is traced at once.
+const DEPTH: usize = 200;
+
+/// Traces names through one module.
+pub(crate) struct Resolver<'b, 'a> {
+    /// The module's bindings.
+    pub(crate) bindings: &'b Bindings<'a>,
+    /// The sets of meanings.
+    pub(crate) sets: Sets<'a>,
+    texts: Vec<String>,
+    text_numbers: FxHashMap<String, Text>,
+    /// What each version stands for, as far as it was asked for.
+    of_version: Vec<Traced>,
+    of_variable: FxHashMap<VariableId, Meanings>,
+    of_function: FxHashMap<ScopeId, Traced>,
+    of_attribute: FxHashMap<(ScopeId, Symbol), Traced>,
+    /// The class that stands for all classes related to one by inheritance.
+    families: Vec<ScopeId>,
+    /// The classes of each family of more than one.
+    relatives: FxHashMap<ScopeId, Vec<ScopeId>>,
+    /// What the calls in this file pass for a parameter.
+    arguments: FxHashMap<VariableId, Vec<&'a Expr>>,
+    depth: usize,
+}
+
+/// How far something was traced.
+#[derive(Clone, Copy, Debug)]
+enum Traced {
+    Not,
+    Now,
+    Done(Meanings),
+}
+
+impl<'b, 'a> Resolver<'b, 'a> {
+    /// A resolver for a module's bindings.
+    pub(crate) fn new(bindings: &'b Bindings<'a>) -> Self {
+        let mut resolver = Resolver {
+            bindings,
+            sets: Sets::new(),
+            texts: Vec::new(),
+            text_numbers: FxHashMap::default(),
+            of_version: vec![Traced::Not; bindings.version_count()],
+            of_variable: FxHashMap::default(),
+            of_function: FxHashMap::default(),
+            of_attribute: FxHashMap::default(),
+            families: Vec::new(),
+            relatives: FxHashMap::default(),
+            arguments: FxHashMap::default(),
+            depth: 0,
+        };
+        resolver.relate_classes();
+        resolver.collect_arguments();
+        // In their order, since nearly all build on earlier ones: so no chain of them is deep.
+        for version in 0..bindings.version_count() as VersionId {
+            resolver.version(version);
+        }
+        resolver
+    }
+
+    /// The meanings in a set.
+    pub(crate) fn list(&self, meanings: Meanings) -> &[Meaning<'a>] {
+        self.sets.list(meanings)
+    }
+
+    /// A text.
+    pub(crate) fn text(&self, text: Text) -> &str {
+        &self.texts[text.0 as usize]
+    }
+
+    fn intern(&mut self, text: &str) -> Text {
+        if let Some(&known) = self.text_numbers.get(text) {
+            return known;
+        }
+        let number = Text(self.texts.len() as u32);
+        self.texts.push(text.to_string());
+        self.text_numbers.insert(text.to_string(), number);
+        number
+    }
+
+    /// The module of NIXL's agent class, where this is that class.
+    pub(crate) fn agent_module(&self, meaning: &Meaning) -> Option<&str> {
+        self.nixl_member(meaning, "nixl_agent")
+    }
+
+    /// The module of NIXL's configuration class, where this is that class.
+    pub(crate) fn configuration_module(&self, meaning: &Meaning) -> Option<&str> {
+        self.nixl_member(meaning, "nixl_agent_config")
+    }
+
+    fn nixl_member(&self, meaning: &Meaning, wanted: &str) -> Option<&str> {
+        let Meaning::Member(module, name) = *meaning else { return None };
+        let module = self.text(module);
+        (self.text(name) == wanted && is_nixl(module)).then_some(module)
+    }
+
+    /// A member of a module; some members are modules themselves.
+    fn member(&mut self, module: &str, name: &str) -> Meaning<'a> {
+        if is_nixl(module) && !module.contains('.') && name.starts_with('_') {
+            let full = self.intern(&format!("{module}.{name}"));
+            return Meaning::Module(full);
+        }
+        Meaning::Member(self.intern(module), self.intern(name))
+    }
+
+    fn one(&mut self, meaning: Meaning<'a>) -> Meanings {
+        self.sets.of(&[meaning])
+    }
+
+    fn unknown(&mut self, why: Why) -> Meanings {
+        self.one(Meaning::Unknown(why))
+    }
+
+    /// Everything that an expression can stand for.
+    pub(crate) fn meanings(&mut self, expression: &'a Expr) -> Meanings {
+        if self.depth >= DEPTH {
+            return self.unknown(Why::TooMany);
+        }
+        self.depth += 1;
+        let found = self.trace(expression);
+        self.depth -= 1;
+        found
+    }
+
+    fn trace(&mut self, expression: &'a Expr) -> Meanings {
+        match expression {
+            Expr::Name(name) => match self.bindings.load(expression) {
+                Some(version) => self.seen(version),
+                None => self.not_bound(&name.id),
+            },
+            Expr::Attribute(attribute) => self.attribute(attribute),
+            Expr::Call(call) => self.call(expression, call, false),
+            Expr::Await(node) => match node.value.as_ref() {
+                inner @ Expr::Call(call) => self.call(inner, call, true),
+                _ => self.unknown(Why::Call),
+            },
+            Expr::IfExp(node) => {
+                let (body, orelse) = (self.meanings(&node.body), self.meanings(&node.orelse));
+                self.sets.union(body, orelse)
+            }
+            Expr::BoolOp(node) => {
+                let mut all = Sets::NOTHING;
+                for (number, value) in node.values.iter().enumerate() {
+                    let mut found = self.meanings(value);
+                    if node.op == BoolOp::Or && number + 1 < node.values.len() {
+                        found = self.without(found, |meaning| *meaning == Meaning::None);
+                    }
+                    all = self.sets.union(all, found);
+                }
+                all
+            }
+            Expr::NamedExpr(node) => self.meanings(&node.value),
+            Expr::Constant(node) if node.value == Constant::None => self.one(Meaning::None),
+            Expr::Tuple(_) | Expr::List(_) => self.one(Meaning::Sequence(Node(expression))),
+            Expr::Subscript(node) => match self.module_in_table(&node.value, &node.slice) {
+                Some(module) => self.one(module),
+                None => self.unknown(Why::Subscript),
+            },
+            Expr::Lambda(_) => self.unknown(Why::Lambda),
+            Expr::Yield(_) | Expr::YieldFrom(_) | Expr::Starred(_) => self.unknown(Why::Call),
+            _ => self.one(Meaning::Other),
+        }
+    }
+
+    /// `sys.modules["…"]`.
+    fn module_in_table(&mut self, table: &'a Expr, key: &'a Expr) -> Option<Meaning<'a>> {
+        let key = self.constant(key)?;
+        let found = self.meanings(table);
+        let is_table = self.list(found).iter().any(|it| self.is_member(it, "sys", &["modules"]));
+        is_table.then(|| Meaning::Module(self.intern(key)))
+    }
+
+    /// Whether a meaning is one of these members of a module.
+    pub(crate) fn is_member(&self, meaning: &Meaning, module: &str, names: &[&str]) -> bool {
+        matches!(*meaning, Meaning::Member(of, name) if self.text(of) == module && names.contains(&self.text(name)))
+    }
+
+    /// The set without some meanings.
+    pub(crate) fn without(&mut self, meanings: Meanings, unwanted: impl Fn(&Meaning) -> bool) -> Meanings {
+        let kept: Vec<Meaning<'a>> = self.list(meanings).iter().copied().filter(|meaning| !unwanted(meaning)).collect();
+        self.sets.of(&kept)
+    }
+
+    /// What a name stands for that this file does not bind: a builtin, or part of an `import *`.
+    fn not_bound(&mut self, name: &str) -> Meanings {
+        let modules = &self.bindings.star_imports;
+        let nixl = modules.iter().copied().find(|module| is_nixl(module) && name.starts_with("nixl_"));
+        let others = modules.iter().any(|module| !is_nixl(module));
+        let mut found = Vec::new();
+        if let Some(module) = nixl {
+            found.push(self.member(module, name));
+        }
+        if others {
+            found.push(Meaning::Unknown(Why::Opaque(Opaque::Star)));
+        } else if nixl.is_none() {
+            found.push(Meaning::Builtin(self.intern(name)));
+        }
+        self.sets.of(&found)
+    }
+
+    /// What the use of a name stands for that sees this version.
+    pub(crate) fn seen(&mut self, version: VersionId) -> Meanings {
+        let now = self.version(version);
+        let variable = self.bindings.version(version).variable;
+        let always = self.at_any_time(variable);
+        self.sets.union(now, always)
+    }
+
+    /// What other scopes make of a variable, at any time.
+    fn at_any_time(&mut self, variable: VariableId) -> Meanings {
+        let made = &self.bindings.variable(variable).at_any_time;
+        if made.is_empty() {
+            return Sets::NOTHING;
+        }
+        if let Some(&known) = self.of_variable.get(&variable) {
+            return known;
+        }
+        // While it is traced, a use of the variable in what it is bound to adds nothing.
+        self.of_variable.insert(variable, Sets::NOTHING);
+        let all = self.any_of(made);
+        self.of_variable.insert(variable, all);
+        all
+    }
+
+    fn any_of(&mut self, versions: &[VersionId]) -> Meanings {
+        let mut all = Sets::NOTHING;
+        for &version in versions {
+            let found = self.version(version);
+            all = self.sets.union(all, found);
+            if self.sets.is_too_many(all) {
+                break;
+            }
+        }
+        all
+    }
+
+    /// What a version stands for.
+    fn version(&mut self, version: VersionId) -> Meanings {
+        match self.of_version[version as usize] {
+            Traced::Done(meanings) => return meanings,
+            Traced::Now => return self.unknown(Why::TooMany),
+            Traced::Not if self.depth >= DEPTH => return self.unknown(Why::TooMany),
+            Traced::Not => {}
+        }
+        self.of_version[version as usize] = Traced::Now;
+        self.depth += 1;
+        let meanings = self.origin(version);
+        self.depth -= 1;
+        self.of_version[version as usize] = Traced::Done(meanings);
+        meanings
+    }
+
+    fn origin(&mut self, version: VersionId) -> Meanings {
+        let bindings = self.bindings;
+        let variable = bindings.version(version).variable;
+        match &bindings.version(version).origin {
+            Origin::Unbound => self.one(Meaning::Unbound),
+            Origin::Bound(value) => self.value(*value, variable),
+            Origin::Join(join) => {
+                let mut all = join.before.map_or(Sets::NOTHING, |before| self.version(before));
+                for (_, arm) in &join.arms {
+                    let found = self.version(*arm);
+                    all = self.sets.union(all, found);
+                }
+                all
+            }
+            Origin::Span { before, from, to } => {
+                let mut all = self.version(*before);
+                for &bound in bindings.bound_between(variable, *from, *to) {
+                    let found = self.version(bound);
+                    all = self.sets.union(all, found);
+                    if self.sets.is_too_many(all) {
+                        break;
+                    }
+                }
+                all
+            }
+        }
+    }
+
+    fn value(&mut self, value: Value<'a>, variable: VariableId) -> Meanings {
+        match value {
+            Value::Module(module) => {
+                let module = self.intern(module);
+                self.one(Meaning::Module(module))
+            }
+            Value::Member { module, name } => {
+                let member = self.member(module, name);
+                self.one(member)
+            }
+            Value::Expression(expression) => self.meanings(expression),
+            Value::Element(expression, number) => self.element(expression, number),
+            Value::Iteration(expression) => self.iteration(expression),
+            Value::Context(expression) => {
+                let (found, unknown) = (self.meanings(expression), self.unknown(Why::With));
+                self.sets.union(found, unknown)
+            }
+            Value::Function(scope) => self.one(Meaning::Function(scope)),
+            Value::Class(scope) | Value::ClassItself(scope) => self.one(Meaning::Class(scope)),
+            Value::Instance(class) => self.one(Meaning::Instance(class)),
+            Value::Parameter(default) => self.parameter(variable, default),
+            Value::Opaque(opaque) => self.unknown(Why::Opaque(opaque)),
+        }
+    }
+
+    /// An element of a tuple that is written out, or that a local function returns.
+    fn element(&mut self, expression: &'a Expr, number: usize) -> Meanings {
+        let whole = self.meanings(expression);
+        let mut all = Sets::NOTHING;
+        for meaning in self.list(whole).to_vec() {
+            let found = match meaning {
+                Meaning::Unbound | Meaning::None => Sets::NOTHING,
+                Meaning::Sequence(Node(Expr::Tuple(node))) => self.item(&node.elts, number),
+                Meaning::Sequence(Node(Expr::List(node))) => self.item(&node.elts, number),
+                _ => self.unknown(Why::Opaque(Opaque::Unpacked)),
+            };
+            all = self.sets.union(all, found);
+        }
+        all
+    }
+
+    fn item(&mut self, items: &'a [Expr], number: usize) -> Meanings {
+        match items.get(number) {
+            Some(item) if !items.iter().any(rustpython_ast::Expr::is_starred_expr) => self.meanings(item),
+            _ => self.unknown(Why::Opaque(Opaque::Unpacked)),
+        }
+    }
+
+    fn iteration(&mut self, expression: &'a Expr) -> Meanings {
+        let whole = self.meanings(expression);
+        let items = match self.list(whole) {
+            [Meaning::Sequence(Node(Expr::Tuple(node)))] => node.elts.as_slice(),
+            [Meaning::Sequence(Node(Expr::List(node)))] => node.elts.as_slice(),
+            _ => return self.unknown(Why::Loop),
+        };
+        let mut all = Sets::NOTHING;
+        for item in items {
+            let found = self.meanings(item);
+            all = self.sets.union(all, found);
+            if self.sets.is_too_many(all) {
+                break;
+            }
+        }
+        all
+    }
+
+    fn attribute(&mut self, attribute: &'a ExprAttribute) -> Meanings {
+        let owners = self.meanings(&attribute.value);
+        self.attribute_of(owners, &attribute.attr, self.bindings.attribute_symbol(attribute))
+    }
+
+    fn attribute_of(&mut self, owners: Meanings, name: &str, symbol: Option<Symbol>) -> Meanings {
+        let mut all = Sets::NOTHING;
+        for owner in self.list(owners).to_vec() {
+            let found = match owner {
+                // Raises.
+                Meaning::Unbound | Meaning::None => Sets::NOTHING,
+                Meaning::Module(module) => {
+                    let module = self.text(module).to_string();
+                    let member = self.member(&module, name);
+                    self.one(member)
+                }
+                Meaning::Member(module, of) => {
+                    let module = format!("{}.{}", self.text(module), self.text(of));
+                    let member = self.member(&module, name);
+                    self.one(member)
+                }
+                Meaning::Instance(class) => self.class_attribute(class, name, symbol, true),
+                Meaning::Class(class) => self.class_attribute(class, name, symbol, false),
+                _ => self.attribute_by_name(symbol),
+            };
+            all = self.sets.union(all, found);
+        }
+        all
+    }
+
+    /// Whether reading an attribute of this owner certainly raises.
+    pub(crate) fn raises_for(&mut self, owner: Meaning<'a>, name: &str, attribute: &ExprAttribute) -> bool {
+        let owner = self.one(owner);
+        self.attribute_of(owner, name, self.bindings.attribute_symbol(attribute)) == Sets::NOTHING
+    }
+
+    /// An attribute of any object: what is assigned to an attribute of that name somewhere, or something else.
+    fn attribute_by_name(&mut self, symbol: Option<Symbol>) -> Meanings {
+        let bindings = self.bindings;
+        let assigned = symbol.map_or(&[][..], |symbol| bindings.attributes_named(symbol));
+        let (assigned, unknown) = (self.any_of(assigned), self.unknown(Why::Attribute));
+        self.sets.union(assigned, unknown)
+    }
+
+    fn call(&mut self, expression: &'a Expr, call: &'a ExprCall, awaited: bool) -> Meanings {
+        let callees = self.meanings(&call.func);
+        let mut all = Sets::NOTHING;
+        for callee in self.list(callees).to_vec() {
+            let found = self.result(expression, call, callee, awaited);
+            all = self.sets.union(all, found);
+        }
+        all
+    }
+
+    fn result(&mut self, expression: &'a Expr, call: &'a ExprCall, callee: Meaning<'a>, awaited: bool) -> Meanings {
+        if self.agent_module(&callee).is_some() {
+            return self.one(Meaning::Agent(Node(expression)));
+        }
+        if self.configuration_module(&callee).is_some() {
+            return self.one(Meaning::Configuration(Node(expression)));
+        }
+        match callee {
+            // Raises.
+            Meaning::Unbound | Meaning::None => Sets::NOTHING,
+            Meaning::Function(function) => self.returned(function, awaited),
+            Meaning::Class(class) => self.one(Meaning::Instance(class)),
+            Meaning::Builtin(name) if self.text(name) == "getattr" => self.getattr(call),
+            _ if self.imports(&callee) => match call.args.first().and_then(|module| self.constant(module)) {
+                Some(module) => {
+                    let module = self.intern(module);
+                    self.one(Meaning::Module(module))
+                }
+                None => self.unknown(Why::Call),
+            },
+            _ => self.unknown(Why::Call),
+        }
+    }
+
+    fn imports(&self, callee: &Meaning) -> bool {
+        self.is_member(callee, "importlib", &["import_module"])
+    }
+
+    fn getattr(&mut self, call: &'a ExprCall) -> Meanings {
+        let unknown = self.unknown(Why::Getattr);
+        let [owner, name, ..] = call.args.as_slice() else { return unknown };
+        let Some(name) = self.constant(name) else { return unknown };
+        let owners = self.meanings(owner);
+        let found = self.attribute_of(owners, name, None);
+        self.sets.union(found, unknown)
+    }
+
+    /// The text of a string literal, or of a name that is always bound to one.
+    pub(crate) fn constant(&self, expression: &'a Expr) -> Option<&'a str> {
+        let mut expression = expression;
+        for _ in 0..8 {
+            if let Expr::Constant(node) = expression {
+                return if let Constant::Str(text) = &node.value { Some(text) } else { None };
+            }
+            let version = self.plain(self.bindings.load(expression)?);
+            match self.bindings.version(version).origin {
+                Origin::Bound(Value::Expression(value)) => expression = value,
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// A version without the spans around it in which nothing is bound.
+    pub(crate) fn plain(&self, version: VersionId) -> VersionId {
+        let mut version = version;
+        loop {
+            let it = self.bindings.version(version);
+            match it.origin {
+                Origin::Span { before, from, to } if self.bindings.bound_between(it.variable, from, to).is_empty() => {
+                    version = before;
+                }
+                _ => return version,
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Sets of meanings, each kept once, so that comparing and joining them is cheap.
+
+use rustc_hash::FxHashMap;
+
+use super::kind::{Meaning, Why};
+
+/// A set of meanings, by its number in [`Sets`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Meanings(u32);
+
+/// More meanings than this are not told apart.
+const MOST: usize = 16;
+
+/// The sets.
+#[derive(Debug)]
+pub(crate) struct Sets<'a> {
+    lists: Vec<Box<[Meaning<'a>]>>,
+    numbers: FxHashMap<Box<[Meaning<'a>]>, Meanings>,
+}
+
+impl<'a> Sets<'a> {
+    /// The empty set: what raises, or never happens.
+    pub(crate) const NOTHING: Meanings = Meanings(0);
+    /// A set that is too large.
+    const TOO_MANY: Meanings = Meanings(1);
+
+    /// The empty set and the one that is too large.
+    pub(super) fn new() -> Self {
+        let mut sets = Sets { lists: Vec::new(), numbers: FxHashMap::default() };
+        sets.keep(Box::new([]));
+        sets.keep(Box::new([Meaning::Unknown(Why::TooMany)]));
+        sets
+    }
+
+    fn keep(&mut self, list: Box<[Meaning<'a>]>) -> Meanings {
+        let number = Meanings(self.lists.len() as u32);
+        self.lists.push(list.clone());
+        self.numbers.insert(list, number);
+        number
+    }
+
+    /// The meanings in a set, sorted.
+    pub(crate) fn list(&self, meanings: Meanings) -> &[Meaning<'a>] {
+        &self.lists[meanings.0 as usize]
+    }
+
+    /// Whether a set is the one that stands for all large ones.
+    pub(crate) fn is_too_many(&self, meanings: Meanings) -> bool {
+        meanings == Self::TOO_MANY
+    }
+
+    /// The set of these meanings.
+    pub(crate) fn of(&mut self, meanings: &[Meaning<'a>]) -> Meanings {
+        let mut list = meanings.to_vec();
+        list.sort_unstable();
+        list.dedup();
+        if list.len() > MOST {
+            return Self::TOO_MANY;
+        }
+        match self.numbers.get(list.as_slice()) {
+            Some(&known) => known,
+            None => self.keep(list.into()),
+        }
+    }
+
+    /// Everything in both sets.
+    pub(crate) fn union(&mut self, one: Meanings, other: Meanings) -> Meanings {
+        if one == other || other == Self::NOTHING {
+            return one;
+        }
+        if one == Self::NOTHING {
+            return other;
+        }
+        if one == Self::TOO_MANY || other == Self::TOO_MANY {
+            return Self::TOO_MANY;
+        }
+        let all = [self.list(one), self.list(other)].concat();
+        self.of(&all)
+    }
+}
