@@ -148,7 +148,9 @@ fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
     let source = SourceText::decode(bytes)?;
     let module = Leaked::new(parse(source.text())?);
     let markers = Marker::all(source.text().as_bytes()).into_iter();
-    let mut own = markers.filter(|(at, _)| is_between_statements(&module, TextOffset(*at))).map(|(_, marker)| marker);
+    let mut own = markers
+        .filter(|(at, _)| is_between_statements(source.text(), &module, TextOffset(*at)))
+        .map(|(_, marker)| marker);
     let Some(first) = own.next() else { return Ok(None) };
     let restored = |marker: &Marker| marker.original(bytes);
     let intact = std::iter::once(first.clone()).chain(own).find_map(|marker| Some((restored(&marker)?, marker)));
@@ -159,8 +161,8 @@ fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
 }
 
 /// Whether an offset lies outside of every statement of the module's own level.
-fn is_between_statements(module: &[Stmt], offset: TextOffset) -> bool {
-    let after = module.partition_point(|statement| first_offset(statement) <= offset);
+fn is_between_statements(text: &str, module: &[Stmt], offset: TextOffset) -> bool {
+    let after = module.partition_point(|statement| first_offset(text, statement) <= offset);
     after.checked_sub(1).is_none_or(|last| end(&module[last]) <= offset)
 }
 

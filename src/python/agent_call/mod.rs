@@ -19,8 +19,7 @@ use thiserror::Error;
 
 pub(crate) use shape::{CallEdit, ConfigurationClass, Shape, Site};
 
-use super::bindings::{Bindings, TooDeep};
-use crate::source::lines::LineIndex;
+use super::bindings::Bindings;
 
 /// The most calls in one file.
 const MOST_SITES: usize = 1_000_000;
@@ -30,12 +29,6 @@ const NIXL: &[u8] = b"nixl";
 /// Why a file's calls cannot be listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum FindError {
-    /// Its syntax tree is too deep.
-    #[error("line {line}: nested too deeply to be analysed; no Python accepts that")]
-    TooDeep {
-        /// From 1.
-        line: usize,
-    },
     /// It has too many calls.
     #[error("{sites} places may create a NIXL agent; at most {MOST_SITES} are supported")]
     TooMany {
@@ -47,15 +40,12 @@ pub(crate) enum FindError {
 /// All places in a module that create an agent or may lead to one, in order. A file without the word `nixl` has none.
 ///
 /// # Errors
-/// Where the file is nested too deeply or has too many such places.
+/// Where the file has too many such places.
 pub(crate) fn find(text: &str, module: &[Stmt]) -> Result<Vec<Site>, FindError> {
     if memchr::memmem::find(text.as_bytes(), NIXL).is_none() {
         return Ok(Vec::new());
     }
-    let bindings = Bindings::of(text, module).map_err(|TooDeep(at)| {
-        let (line, _) = LineIndex::new(text).position(at);
-        FindError::TooDeep { line }
-    })?;
+    let bindings = Bindings::of(text, module);
     let sites = finder::Finder::new(text, &bindings).sites();
     if sites.len() > MOST_SITES {
         return Err(FindError::TooMany { sites: sites.len() });

@@ -428,15 +428,3 @@ fn one_odd_call_does_not_hide_the_others() {
     let text = "from nixl._api import nixl_agent\ndef never(): return nixl_agent()\ndef f(): return nixl_agent('x')\n";
     assert_eq!(shapes(text), ["2:unclear", "3:bare"]);
 }
-
-#[test]
-fn a_file_without_nixl_is_not_analysed() {
-    let deep = format!("x = {}1\n", "-".repeat(60_000));
-    let module = std::mem::ManuallyDrop::new(parse(&deep).unwrap());
-    assert_eq!(find(&deep, &module).unwrap().len(), 0);
-    let deep = format!("import nixl\n{deep}");
-    let module = std::mem::ManuallyDrop::new(parse(&deep).unwrap());
-    let work = || find(&deep, &module).unwrap_err();
-    let (_, error) = crate::threads::join(work, || ());
-    assert_eq!(error, FindError::TooDeep { line: 2 });
-}

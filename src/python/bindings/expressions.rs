@@ -114,10 +114,6 @@ impl<'a> Reader<'a> {
 
     /// Reads an expression that is used in this way.
     pub(super) fn expression(&mut self, expression: &'a Expr, used_as: Use) {
-        self.deeper(|| start(expression), |inner| inner.read(expression, used_as));
-    }
-
-    fn read(&mut self, expression: &'a Expr, used_as: Use) {
         match expression {
             Expr::Name(name) => {
                 self.load(&name.id, start(name));

@@ -6,12 +6,9 @@ use rustpython_parser::ast::{Expr, Stmt};
 use super::declared::Declared;
 use super::{
     Bindings, Branching, BranchingId, Function, Join, MODULE_SCOPE, OPEN, Origin, Path, PathId, Scope, ScopeId,
-    ScopeKind, Symbol, TooDeep, Value, Variable, VariableId, Version, VersionId,
+    ScopeKind, Symbol, Value, Variable, VariableId, Version, VersionId,
 };
 use crate::source::offset::TextOffset;
-
-/// The deepest nesting of expressions and statements that is followed; Python itself gives up at a few thousand.
-const DEPTH: usize = 50_000;
 
 /// Reads a module, statement by statement, in the order in which they run.
 pub(super) struct Reader<'a> {
@@ -28,8 +25,6 @@ pub(super) struct Reader<'a> {
     stamp: u32,
     /// Whether the place can be reached.
     pub(super) reachable: bool,
-    depth: usize,
-    too_deep: Option<TooDeep>,
 }
 
 /// What a branch leaves.
@@ -41,20 +36,14 @@ pub(super) struct Arm {
 }
 
 impl<'a> Bindings<'a> {
-    /// Reads a module. `text` is what it was parsed from.
-    ///
-    /// # Errors
-    /// Where it is nested more deeply than any Python accepts.
-    pub(crate) fn of(text: &'a str, module: &'a [Stmt]) -> Result<Self, TooDeep> {
+    /// Reads a module. `text` is what it was parsed from; the parser has bounded how deep it is.
+    pub(crate) fn of(text: &'a str, module: &'a [Stmt]) -> Self {
         let mut reader = Reader::new(text);
         reader.declare(&super::declared::declared(text, module));
         reader.body(module);
-        if let Some(too_deep) = reader.too_deep {
-            return Err(too_deep);
-        }
         let mut bindings = reader.bindings;
         bindings.loads.sort_unstable();
-        Ok(bindings)
+        bindings
     }
 }
 
@@ -70,23 +59,10 @@ impl<'a> Reader<'a> {
             stamps: Vec::new(),
             stamp: 0,
             reachable: true,
-            depth: 0,
-            too_deep: None,
         };
         reader.bindings.scopes.push(Scope::new(ScopeKind::Module, None, "", None));
         reader.path = reader.root_path();
         reader
-    }
-
-    /// Does `work` one level deeper, unless that is too deep.
-    pub(super) fn deeper(&mut self, at: impl FnOnce() -> TextOffset, work: impl FnOnce(&mut Self)) {
-        if self.depth >= DEPTH {
-            self.too_deep.get_or_insert_with(|| TooDeep(at()));
-            return;
-        }
-        self.depth += 1;
-        work(self);
-        self.depth -= 1;
     }
 
     // Scopes.

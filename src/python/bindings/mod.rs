@@ -305,10 +305,6 @@ pub(crate) enum Choosing {
     ChangedBackends,
 }
 
-/// A syntax tree that is deeper than this program follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooDeep(pub TextOffset);
-
 /// All scopes of a module, and the expressions of interest in it.
 #[derive(Debug, Default)]
 pub(crate) struct Bindings<'a> {

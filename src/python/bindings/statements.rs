@@ -42,7 +42,7 @@ struct Try<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn body(&mut self, statements: &'a [Stmt]) {
         for statement in statements {
-            self.deeper(|| start(statement), |inner| inner.statement(statement));
+            self.statement(statement);
         }
     }
 
