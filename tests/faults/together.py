@@ -23,7 +23,7 @@ TARGETS = [
     [name.replace(tree.SITE, tree.LINK, 1) for name in tree.MODULES],
 ]
 # What a run says that waited for its turn in vain.
-WAITED = "lock"
+WAITED = "does not finish"
 
 
 def rounds(program: pathlib.Path, folder: pathlib.Path, count: int, seed: int) -> tuple[int, list[str]]:
