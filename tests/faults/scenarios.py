@@ -30,6 +30,8 @@ class Scenario:
     options: list[str] = dataclasses.field(default_factory=list)
     # Whether RECORD is still the original's: what a run leaves that is killed between the module and RECORD.
     unfinished: bool = False
+    # What strace does to all its runs, those without a fault too.
+    always: tuple[str, ...] = ()
 
     start: pathlib.Path = pathlib.Path()
     started_from: dict[str, tree.Entry] = dataclasses.field(default_factory=dict)
@@ -53,7 +55,7 @@ class Scenario:
     def compiled_from(self) -> dict[str, bytes]:
         return {name: self.started_from[name].content for name in tree.MODULES}
 
-    def prepare(self, program: pathlib.Path, folder: pathlib.Path) -> None:
+    def prepare(self, tracer: Tracer, folder: pathlib.Path) -> None:
         """Makes the tree that it starts from, and learns from undisturbed runs what has to follow."""
         folder.mkdir()
         original, self.start, patched = folder / "original", folder / "start", folder / "patched"
@@ -62,14 +64,14 @@ class Scenario:
         self.original = tree.see(original)
         tree.clone(original, self.start)
         for arguments in self.before:
-            succeed(program, arguments, self.start)
+            succeed(tracer, arguments, self.start)
         if self.before:
             tree.compile_modules(self.start)
         if self.unfinished:
             (self.start / tree.RECORD).write_bytes(self.original[tree.RECORD].content)
         self.started_from = tree.see(self.start)
         tree.clone(self.start, patched)
-        succeed(program, [*APPLY, *self.options, *self.targets], patched)
+        succeed(tracer, [*APPLY, *self.options, *self.targets], patched)
         self.patched = tree.see(patched)
         self._require_patched()
 
@@ -91,8 +93,9 @@ class Scenario:
         return all(seen.get(name) == goal[name] for name in [*self.modules, tree.RECORD])
 
 
-def succeed(program: pathlib.Path, arguments: list[str], folder: pathlib.Path) -> None:
-    injection.require(injection.run([str(program), *arguments], folder), arguments)
+def succeed(tracer: Tracer, arguments: list[str], folder: pathlib.Path) -> None:
+    """Runs the program, which nothing disturbs."""
+    injection.require(tracer.undisturbed(arguments, folder), arguments)
 
 
 def scenarios() -> list[Scenario]:
@@ -106,6 +109,8 @@ def scenarios() -> list[Scenario]:
         Scenario("revert, two targets", REVERT, both, [[*APPLY, *both]]),
         Scenario("apply, unfinished", APPLY, one, patched, unfinished=True),
         Scenario("revert, unfinished", REVERT, one, patched, unfinished=True),
+        Scenario("apply, only files lock", APPLY, one, [], always=tuple(injection.ONLY_FILES_LOCK)),
+        Scenario("revert, only files lock", REVERT, one, patched, always=tuple(injection.ONLY_FILES_LOCK)),
     ]
 
 
@@ -221,7 +226,7 @@ class Judge:
         scenario = self.scenario
         tree.clone(root, copy)
         arguments = ["check", "--output-format", "json", *scenario.options, *scenario.targets]
-        done = injection.run([str(self.tracer.program), *arguments], copy)
+        done = self.tracer.undisturbed(arguments, copy)
         finished = scenario.has(seen, scenario.patched) and not tree.stale_bytecode(root, scenario.compiled_from)
         if done.returncode != (0 if finished else 1):
             verdict.wrong_next.append(f"check: exit status {done.returncode}")
@@ -245,7 +250,7 @@ class Judge:
         scenario = self.scenario
         what = command[0]
         tree.clone(root, copy)
-        done = injection.run([str(self.tracer.program), *command, *scenario.targets], copy)
+        done = self.tracer.undisturbed([*command, *scenario.targets], copy)
         seen = tree.see(copy)
         if done.returncode != 0:
             verdict.wrong_next.append(f"{what}: exit status {done.returncode}: {done.stderr.strip()[-300:]}")
