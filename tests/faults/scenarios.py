@@ -196,7 +196,7 @@ class Judge:
         elif status == 1:
             if not tree.difference(scenario.started_from, seen):
                 verdict.wrong_end.append("exit status 1 with nothing changed")
-        elif status == 2 or (status == 127 and call.loading):  # 127: of the loader
+        elif status == 2 or call.loading:  # The loader ends with 127, and Rust's start with SIGABRT.
             left = tree.without_temporaries(seen) if excused else seen
             verdict.changed_with_2 += tree.difference(scenario.started_from, left)
         else:
