@@ -191,7 +191,7 @@ class Survey:
         return status not in (0, 1, 2) or "panicked" in words or "fault of nixl-retrofit" in words
 
     def _check(self, path: pathlib.Path) -> pathlib.Path | None:
-        """A file as it is. The path, if its Python compiles it."""
+        """A file as it is. The path, if its Python compiles it and the program reads it."""
         self.counts[FILES] += 1
         status, document, words = self._start("check", path)
         answer = self._oracle.ask(path)
@@ -202,6 +202,7 @@ class Survey:
                 self.counts[REFUSED_BY_BOTH] += 1
             else:
                 self._fault(REFUSED, path, words)
+            return None
         else:
             self._compare(path, document, answer)
         return None if answer["error"] else path

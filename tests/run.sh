@@ -2,11 +2,11 @@
 # Runs all tests. Root installs missing Debian packages; other users are told what is missing. Nothing is skipped.
 # usage: tests/run.sh [--all-releases] [STAGE]...
 #   --all-releases   test every stable Dynamo release and the newest nightly, not one release of each distinct source
-#   STAGE            only these: format lint build tests fuzz releases quickstart docker benchmark bandwidth
+#   STAGE            only these: format lint build tests faults fuzz releases quickstart docker benchmark bandwidth
 
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-stages='format lint build tests fuzz releases quickstart docker benchmark bandwidth'
+stages='format lint build tests faults fuzz releases quickstart docker benchmark bandwidth'
 releases=()
 chosen=()
 for argument in "$@"; do
@@ -40,6 +40,8 @@ tests() {
     cargo test --locked --no-fail-fast -- --skip dockerfile_example --skip campaign_of
 }
 
+# A sample; tests/faults.sh --full takes a quarter of an hour.
+faults() { tests/faults.sh; }
 fuzz() { tests/fuzz.sh; }
 
 releases() {

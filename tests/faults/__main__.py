@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import collections
 import concurrent.futures
+import dataclasses
 import itertools
 import os
 import pathlib
@@ -67,10 +68,14 @@ def main() -> int:
 def stop(scenario: scenarios.Scenario, tracer: Tracer, folder: pathlib.Path, full: bool) -> collections.Counter[str]:
     """Puts faults into a scenario's run, and counts what they led to."""
     began = time.monotonic()
-    scenario.prepare(tracer.program, folder)
+    tracer = dataclasses.replace(tracer, always=scenario.always)
+    scenario.prepare(tracer, folder)
     clean = folder / "clean"
     scenarios.tree.clone(scenario.start, clean)
     calls = tracer.calls(scenario.arguments, clean, folder / "strace")
+    if scenario.always:
+        # flock(2) has its fault already.
+        calls = [call for call in calls if call.name != "flock"]
     faults = every(calls) if full else sample(calls)
     judge = scenarios.Judge(scenario, tracer, full)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

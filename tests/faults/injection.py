@@ -19,6 +19,8 @@ ERRORS = ("ENOSPC", "EIO", "EACCES", "EROFS", "EINTR")
 KILL = "KILL"
 # A full disk stays full, a file system that became read-only stays so: from the chosen call on, all of its kind fail.
 LASTING = ("ENOSPC+", "EIO+", "EROFS+")
+# What a file system answers that locks files alone, as NFS does: every other flock(2), the one of a folder, fails.
+ONLY_FILES_LOCK = ["-e", "inject=flock:error=EBADF:when=1+2"]
 
 # `PID [NUMBER] NAME(ARGUMENTS`
 LINE = re.compile(r"^(?P<thread>\d+) +\[ *(?P<number>\d+)\] (?P<name>\w+)\((?P<rest>.*)$")
@@ -60,6 +62,13 @@ class Tracer:
 
     program: pathlib.Path
     apart: pathlib.Path
+    # What else strace does to every run.
+    always: tuple[str, ...] = ()
+
+    def undisturbed(self, arguments: list[str], folder: pathlib.Path) -> subprocess.CompletedProcess[str]:
+        """Runs the program without a fault."""
+        strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=flock", *self.always] if self.always else []
+        return run([*strace, str(self.program), *arguments], folder)
 
     def calls(self, arguments: list[str], folder: pathlib.Path, log: pathlib.Path) -> list[Call]:
         """Runs the program to its end; its system calls that have to do with files, in order."""
@@ -89,16 +98,16 @@ class Tracer:
         when = call.count + (0 if call.main else COUNT)
         what = "signal=KILL" if fault == KILL else f"error={fault.rstrip('+')}"
         lasting = "+" if fault.endswith("+") else ""
-        options = ["-e", f"trace={call.name}", "-e", f"inject={call.name}:{what}:when={when}{lasting}"]
+        options = ["-e", f"trace={call.name},flock", "-e", f"inject={call.name}:{what}:when={when}{lasting}"]
         done = self._run(options, arguments, folder, log, str(call.number))
-        text = log.read_text(errors="replace")
-        return done, ("+++ killed by SIGKILL +++" if fault == KILL else "(INJECTED)") in text
+        met = r"\+\+\+ killed by SIGKILL \+\+\+" if fault == KILL else rf"\b{call.name}\b.*\(INJECTED\)"
+        return done, bool(re.search(met, log.read_text(errors="replace")))
 
     def _run(
         self, options: list[str], arguments: list[str], folder: pathlib.Path, log: pathlib.Path, apart: str
     ) -> subprocess.CompletedProcess[str]:
         preload = ["-E", f"LD_PRELOAD={self.apart}", "-E", f"APART={apart}"]
-        command = ["strace", "-f", "-o", str(log), *preload, *options, str(self.program), *arguments]
+        command = ["strace", "-f", "-o", str(log), *preload, *options, *self.always, str(self.program), *arguments]
         return run(command, folder)
 
 

@@ -13,6 +13,7 @@ import tree
 from injection import Call, Tracer
 
 APPLY = ["apply", "--smoke", "off", "-q"]
+REVERT = ["revert", "-q"]
 OTHER = ["--env-var", "OTHER_BACKEND"]
 
 
@@ -26,7 +27,11 @@ class Scenario:
     # What makes the tree that it starts from out of the original; empty for the original itself.
     before: list[list[str]]
     # The options of `apply` and `check` afterwards.
-    options: list[str]
+    options: list[str] = dataclasses.field(default_factory=list)
+    # Whether RECORD is still the original's: what a run leaves that is killed between the module and RECORD.
+    unfinished: bool = False
+    # What strace does to all its runs, those without a fault too.
+    always: tuple[str, ...] = ()
 
     start: pathlib.Path = pathlib.Path()
     started_from: dict[str, tree.Entry] = dataclasses.field(default_factory=dict)
@@ -50,7 +55,7 @@ class Scenario:
     def compiled_from(self) -> dict[str, bytes]:
         return {name: self.started_from[name].content for name in tree.MODULES}
 
-    def prepare(self, program: pathlib.Path, folder: pathlib.Path) -> None:
+    def prepare(self, tracer: Tracer, folder: pathlib.Path) -> None:
         """Makes the tree that it starts from, and learns from undisturbed runs what has to follow."""
         folder.mkdir()
         original, self.start, patched = folder / "original", folder / "start", folder / "patched"
@@ -59,31 +64,53 @@ class Scenario:
         self.original = tree.see(original)
         tree.clone(original, self.start)
         for arguments in self.before:
-            succeed(program, arguments, self.start)
+            succeed(tracer, arguments, self.start)
         if self.before:
             tree.compile_modules(self.start)
+        if self.unfinished:
+            (self.start / tree.RECORD).write_bytes(self.original[tree.RECORD].content)
         self.started_from = tree.see(self.start)
         tree.clone(self.start, patched)
-        succeed(program, [*APPLY, *self.options, *self.targets], patched)
+        succeed(tracer, [*APPLY, *self.options, *self.targets], patched)
         self.patched = tree.see(patched)
+        self._require_patched()
+
+    def _require_patched(self) -> None:
+        """What the other trees are compared with: nothing but the modules, RECORD and the modules' bytecode changed, and
+        of these only the content."""
+        may = {*self.modules, tree.RECORD}
+        changed = [path for path in tree.difference(self.original, self.patched) if not path.endswith(".pyc")]
+        wrong = tree.disagreements(self.patched) + [path for path in changed if path not in may]
+        for path in set(changed) & may:
+            before, after = self.original[path], self.patched.get(path)
+            if after is None or dataclasses.replace(after, content=before.content) != before:
+                wrong.append(path)
+        if wrong:
+            raise injection.Failure(f"nixl-retrofit {' '.join(APPLY)}: wrong without a fault: {', '.join(sorted(wrong))}")
 
     def has(self, seen: dict[str, tree.Entry], goal: dict[str, tree.Entry]) -> bool:
         """Whether its modules and RECORD are the goal's."""
         return all(seen.get(name) == goal[name] for name in [*self.modules, tree.RECORD])
 
 
-def succeed(program: pathlib.Path, arguments: list[str], folder: pathlib.Path) -> None:
-    injection.require(injection.run([str(program), *arguments], folder), arguments)
+def succeed(tracer: Tracer, arguments: list[str], folder: pathlib.Path) -> None:
+    """Runs the program, which nothing disturbs."""
+    injection.require(tracer.undisturbed(arguments, folder), arguments)
 
 
 def scenarios() -> list[Scenario]:
-    both = list(tree.MODULES)
+    one, both = [tree.SITE], list(tree.MODULES)
+    patched = [[*APPLY, *one]]
     return [
-        Scenario("apply", APPLY, [tree.SITE], [], []),
-        Scenario("revert", ["revert", "-q"], [tree.SITE], [[*APPLY, tree.SITE]], []),
-        Scenario("apply, other options", [*APPLY, *OTHER], [tree.SITE], [[*APPLY, tree.SITE]], OTHER),
-        Scenario("apply, two targets", APPLY, both, [], []),
-        Scenario("revert, two targets", ["revert", "-q"], both, [[*APPLY, *both]], []),
+        Scenario("apply", APPLY, one, []),
+        Scenario("revert", REVERT, one, patched),
+        Scenario("apply, other options", [*APPLY, *OTHER], one, patched, OTHER),
+        Scenario("apply, two targets", APPLY, both, []),
+        Scenario("revert, two targets", REVERT, both, [[*APPLY, *both]]),
+        Scenario("apply, unfinished", APPLY, one, patched, unfinished=True),
+        Scenario("revert, unfinished", REVERT, one, patched, unfinished=True),
+        Scenario("apply, only files lock", APPLY, one, [], always=tuple(injection.ONLY_FILES_LOCK)),
+        Scenario("revert, only files lock", REVERT, one, patched, always=tuple(injection.ONLY_FILES_LOCK)),
     ]
 
 
@@ -169,7 +196,7 @@ class Judge:
         elif status == 1:
             if not tree.difference(scenario.started_from, seen):
                 verdict.wrong_end.append("exit status 1 with nothing changed")
-        elif status == 2 or (status == 127 and call.loading):  # 127: of the loader
+        elif status == 2 or call.loading:  # The loader ends with 127, and Rust's start with SIGABRT.
             left = tree.without_temporaries(seen) if excused else seen
             verdict.changed_with_2 += tree.difference(scenario.started_from, left)
         else:
@@ -189,7 +216,7 @@ class Judge:
             following = Verdict()
             self._check(following, seen, root, folder / "check")
             self._finish(following, root, folder / "apply", [*APPLY, *self.scenario.options], self.scenario.patched)
-            self._finish(following, root, folder / "revert", ["revert", "-q"], self.scenario.original)
+            self._finish(following, root, folder / "revert", REVERT, self.scenario.original)
             self.known[state] = following
         for kind, found in following.kinds().items():
             getattr(verdict, kind).extend(found)
@@ -199,7 +226,7 @@ class Judge:
         scenario = self.scenario
         tree.clone(root, copy)
         arguments = ["check", "--output-format", "json", *scenario.options, *scenario.targets]
-        done = injection.run([str(self.tracer.program), *arguments], copy)
+        done = self.tracer.undisturbed(arguments, copy)
         finished = scenario.has(seen, scenario.patched) and not tree.stale_bytecode(root, scenario.compiled_from)
         if done.returncode != (0 if finished else 1):
             verdict.wrong_next.append(f"check: exit status {done.returncode}")
@@ -223,7 +250,7 @@ class Judge:
         scenario = self.scenario
         what = command[0]
         tree.clone(root, copy)
-        done = injection.run([str(self.tracer.program), *command, *scenario.targets], copy)
+        done = self.tracer.undisturbed([*command, *scenario.targets], copy)
         seen = tree.see(copy)
         if done.returncode != 0:
             verdict.wrong_next.append(f"{what}: exit status {done.returncode}: {done.stderr.strip()[-300:]}")

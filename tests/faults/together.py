@@ -9,10 +9,10 @@ import shutil
 
 import injection
 import tree
-from scenarios import APPLY, OTHER
+from scenarios import APPLY, OTHER, REVERT
 
 AT_ONCE = 64
-COMMANDS = [APPLY, [*APPLY, *OTHER], ["revert", "-q"], ["check", "-q"]]
+COMMANDS = [APPLY, [*APPLY, *OTHER], REVERT, ["check", "-q"]]
 # One module by its folder and by its file, two modules of one distribution, and both by another path.
 TARGETS = [
     [tree.SITE],
@@ -23,7 +23,7 @@ TARGETS = [
     [name.replace(tree.SITE, tree.LINK, 1) for name in tree.MODULES],
 ]
 # What a run says that waited for its turn in vain.
-WAITED = "lock"
+WAITED = "does not finish"
 
 
 def rounds(program: pathlib.Path, folder: pathlib.Path, count: int, seed: int) -> tuple[int, list[str]]:
