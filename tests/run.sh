@@ -36,6 +36,8 @@ build() { cargo build --locked --release; }
 tests() {
     need 'command -v git' git
     need 'command -v patch' patch
+    need 'command -v strace' strace
+    need 'command -v setfacl' acl
     # The docker stage runs the one, the fuzz stage the other.
     cargo test --locked --no-fail-fast -- --skip dockerfile_example --skip campaign_of
 }

@@ -75,6 +75,10 @@ struct Region {
 fn regions(text: &str, module: &[Stmt], spans: &[InsertedSpan<TextOffset>]) -> Vec<Region> {
     let mut regions: Vec<Region> = Vec::new();
     for span in spans {
+        // Many insertions can lie in one statement.
+        if regions.last().is_some_and(|last| line_end(text, span.offset) <= last.end && span.offset < last.end) {
+            continue;
+        }
         let region = region(text, module, span.offset);
         match regions.last_mut() {
             Some(last) if region.start < last.end || region == *last => {
@@ -87,17 +91,49 @@ fn regions(text: &str, module: &[Stmt], spans: &[InsertedSpan<TextOffset>]) -> V
     regions
 }
 
-/// The region around one offset: at least its line, since an insertion may affect the rest of it.
+/// The region around one offset: at least its line, since an insertion may affect the rest of it, and between two places
+/// where the module can be cut.
 fn region(text: &str, module: &[Stmt], offset: TextOffset) -> Region {
-    let line_end_of = |statement: &Stmt| line_end(text, end(statement));
-    let first = module.partition_point(|statement| line_end_of(statement) <= offset);
-    let mut region = Region { start: line_start(text, offset), end: line_end(text, offset), statements: first..first };
-    while let Some(statement) = module.get(region.statements.end).filter(|next| first_offset(text, next) < region.end) {
-        region.start = region.start.min(line_start(text, first_offset(text, statement)));
-        region.end = region.end.max(line_end_of(statement));
-        region.statements.end += 1;
+    let mut first = module.partition_point(|statement| line_end(text, end(statement)) <= offset);
+    let mut last = (first + 1).min(module.len());
+    let start = loop {
+        match cut_before(text, module, first) {
+            Some(cut) if cut <= line_start(text, offset) => break cut,
+            _ if first == 0 => break TextOffset(0),
+            _ => first -= 1,
+        }
+    };
+    let end = loop {
+        match cut_before(text, module, last) {
+            Some(cut) if cut >= line_end(text, offset) => break cut,
+            _ if last == module.len() => break TextOffset(text.len()),
+            _ => last += 1,
+        }
+    };
+    Region { start, end, statements: first..last }
+}
+
+/// The first line that belongs to no statement before `number`; None where that statement begins on a line of the one
+/// before it. A statement's node does not include the parentheses around it: those that close the one before come first,
+/// then those that open this one.
+fn cut_before(text: &str, module: &[Stmt], number: usize) -> Option<TextOffset> {
+    let Some(before) = number.checked_sub(1).and_then(|before| module.get(before)) else { return Some(TextOffset(0)) };
+    let from = end(before).0;
+    let to = module.get(number).map_or(text.len(), |statement| first_offset(text, statement).0);
+    let gap = &text.as_bytes()[from..to];
+    let (mut cut, mut at) = (None, 0);
+    while at < gap.len() {
+        match gap[at] {
+            b'(' => break,
+            b')' => cut = None,
+            b'#' => at += memchr::memchr2(b'\n', b'\r', &gap[at..]).map_or(gap.len() - at, |newline| newline - 1),
+            b'\\' => at += 1,
+            b'\n' | b'\r' if cut.is_none() => cut = Some(line_end(text, TextOffset(from + at))),
+            _ => {}
+        }
+        at += 1;
     }
-    region
+    cut.or_else(|| (number == module.len()).then_some(TextOffset(text.len())))
 }
 
 /// Checks that Python reads `patched` as `text`: `verify` has seen the text alone.
@@ -209,6 +245,21 @@ mod tests {
         ];
         for (offset, content) in cases {
             assert!(verified(TEXT, &[(offset, content)]).is_err(), "{content} at {offset}");
+        }
+    }
+
+    #[test]
+    fn parentheses_around_a_statement_are_not_cut_off() {
+        for text in [
+            "1;(\ng(2))\n",
+            "(\n\ng(2)\n)\ny = 1\n",
+            "x = 1\n(  # )\n(g(2)  # (\n)\n)\n",
+            "(g(2)); (\nx)",
+            "(\rg(2)\r)\ry\r",
+        ] {
+            let call = text.find("2)").unwrap() + 1;
+            assert_eq!(verified(text, &[(0, "v = 0\n"), (call, ", c(3)")]), Ok(()), "{text}");
+            assert!(verified(text, &[(call, ")(")]).is_err(), "{text}");
         }
     }
 
