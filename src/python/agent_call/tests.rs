@@ -251,6 +251,8 @@ fn a_stand_in_leaves_the_call_alone_unless_it_raises() {
         "class C:\n    kind = nixl_agent\n    def f(self): return self.kind('a')",
         "import types\nns = types.SimpleNamespace()\nns.kind = nixl_agent\nns.kind('a')",
         "from fakes import *\nnixl_agent('a')",
+        "import nixl._api as api\napi.nixl_agent = Fake\napi.nixl_agent('a')",
+        "import nixl._api as api\nsetattr(api, 'nixl_agent', Fake)\napi.nixl_agent('a')",
         "def other(): pass\nmatch x:\n    case 1: A = nixl_agent\n    case _: A = other\nA('a')",
     ];
     for text in left {

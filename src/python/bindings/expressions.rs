@@ -85,6 +85,11 @@ impl<'a> Reader<'a> {
         let Expr::Constant(ExprConstant { value: Constant::Str(name), .. }) = name else { return };
         match (function.id.as_str(), name.as_str()) {
             ("getattr", CREATE_BACKEND) => self.choice(of, Choosing::CreateBackend, None),
+            ("setattr", name) if name.starts_with("nixl_agent") => {
+                if let Some(value) = rest.first() {
+                    self.bind_attribute(None, name, Value::Expression(value));
+                }
+            }
             ("setattr", BACKENDS) => self.choice(of, Choosing::ChangedBackends, rest.first()),
             _ => {}
         }

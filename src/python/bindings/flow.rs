@@ -215,11 +215,14 @@ impl<'a> Reader<'a> {
         let symbol = self.symbol(name);
         let known = class.and_then(|class| self.bindings.class_attributes.get(&(class, symbol)).copied());
         let variable = known.unwrap_or_else(|| self.new_variable(symbol, self.scope));
-        if let Some(class) = class {
-            self.bindings.class_attributes.insert((class, symbol), variable);
-        }
         let version = self.version(variable, Origin::Bound(value));
         self.bindings.variables[variable as usize].bindings.push(version);
+        match class {
+            Some(class) => {
+                self.bindings.class_attributes.insert((class, symbol), variable);
+            }
+            None => self.bindings.foreign_attributes.entry(symbol).or_default().push(version),
+        }
         self.bindings.attributes_by_name.entry(symbol).or_default().push(version);
     }
 

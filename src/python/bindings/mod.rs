@@ -327,6 +327,8 @@ pub(crate) struct Bindings<'a> {
     class_attributes: FxHashMap<(ScopeId, Symbol), VariableId>,
     /// Everything that is assigned to an attribute of this name, whatever its owner.
     attributes_by_name: FxHashMap<Symbol, Vec<VersionId>>,
+    /// Of these, those whose owner is no instance or class of this file: `module.name = …`.
+    foreign_attributes: FxHashMap<Symbol, Vec<VersionId>>,
     /// The functions of classes, by name.
     methods: FxHashMap<Symbol, Vec<ScopeId>>,
     /// Modules of which every name was imported (`from m import *`).
@@ -427,6 +429,11 @@ impl<'a> Bindings<'a> {
     /// Everything that is assigned to an attribute of this name, whatever its owner.
     pub(crate) fn attributes_named(&self, name: Symbol) -> &[VersionId] {
         self.attributes_by_name.get(&name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Of these, those whose owner is no instance or class of this file.
+    pub(crate) fn foreign_attributes_named(&self, name: Symbol) -> &[VersionId] {
+        self.foreign_attributes.get(&name).map_or(&[], Vec::as_slice)
     }
 
     /// The functions of this name in classes.

@@ -375,7 +375,8 @@ impl<'b, 'a> Resolver<'b, 'a> {
                 Meaning::Module(module) => {
                     let module = self.text(module).to_string();
                     let member = self.member(&module, name);
-                    self.one(member)
+                    let (member, replaced) = (self.one(member), self.replaced_member(&module, symbol));
+                    self.sets.union(member, replaced)
                 }
                 Meaning::Member(module, of) => {
                     let module = format!("{}.{}", self.text(module), self.text(of));
@@ -389,6 +390,15 @@ impl<'b, 'a> Resolver<'b, 'a> {
             all = self.sets.union(all, found);
         }
         all
+    }
+
+    /// What this file puts in the place of a member of NIXL's module: `api.nixl_agent = …`.
+    fn replaced_member(&mut self, module: &str, symbol: Option<Symbol>) -> Meanings {
+        let bindings = self.bindings;
+        match symbol.filter(|_| is_nixl(module)) {
+            Some(symbol) => self.any_of(bindings.foreign_attributes_named(symbol)),
+            None => Sets::NOTHING,
+        }
     }
 
     /// Whether reading an attribute of this owner certainly raises.
