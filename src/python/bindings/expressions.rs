@@ -60,6 +60,9 @@ impl<'a> Reader<'a> {
             Expr::Starred(node) => self.target(&node.value, Value::Opaque(Opaque::Unpacked)),
             other => {
                 self.chosen_by_element(other, expression_of(value));
+                if let Some(name) = name_in_globals(other) {
+                    self.bind_global(name, value);
+                }
                 self.expression(other, Use::Inert);
             }
         }
@@ -292,4 +295,14 @@ fn expression_of<'a>(value: Value<'a>) -> Option<&'a Expr> {
 fn list_of_backends(expression: &Expr) -> Option<&Expr> {
     let attribute = expression.as_attribute_expr().filter(|attribute| attribute.attr.as_str() == BACKENDS)?;
     Some(&attribute.value)
+}
+
+/// `name` of `globals()["name"]`.
+fn name_in_globals(target: &Expr) -> Option<&str> {
+    let element = target.as_subscript_expr()?;
+    let function = element.value.as_call_expr()?.func.as_name_expr()?;
+    match &element.slice.as_constant_expr()?.value {
+        Constant::Str(name) if function.id.as_str() == "globals" => Some(name),
+        _ => None,
+    }
 }

@@ -170,6 +170,12 @@ impl<'a> Reader<'a> {
         let symbol = self.symbol(name);
         let variable = self.variable_in(self.scope, symbol);
         let version = self.version(variable, Origin::Bound(value));
+        self.record(variable, version);
+        variable
+    }
+
+    /// Makes a version the present one; another scope's variable can become it at any time.
+    fn record(&mut self, variable: VariableId, version: VersionId) {
         let own = self.bindings.variable(variable).owner == self.scope;
         let bound = &mut self.bindings.variables[variable as usize];
         bound.bindings.push(version);
@@ -178,7 +184,16 @@ impl<'a> Reader<'a> {
         } else {
             bound.at_any_time.push(version);
         }
-        variable
+    }
+
+    /// Binds a name of the module, at some time: `globals()["name"] = …`.
+    pub(super) fn bind_global(&mut self, name: &'a str, value: Value<'a>) {
+        let symbol = self.bindings.names.symbol(name, None);
+        let variable = self.variable_in(MODULE_SCOPE, symbol);
+        let version = self.version(variable, Origin::Bound(value));
+        let bound = &mut self.bindings.variables[variable as usize];
+        bound.bindings.push(version);
+        bound.at_any_time.push(version);
     }
 
     /// As [`Reader::bind`], where the name may as well keep what it was.
@@ -195,13 +210,7 @@ impl<'a> Reader<'a> {
         let symbol = self.symbol(name);
         let variable = self.variable_in(self.scope, symbol);
         let version = self.version(variable, Origin::Unbound);
-        if self.bindings.variable(variable).owner == self.scope {
-            self.set(variable, version);
-        } else {
-            let deleted = &mut self.bindings.variables[variable as usize];
-            deleted.bindings.push(version);
-            deleted.at_any_time.push(version);
-        }
+        self.record(variable, version);
     }
 
     fn span(&mut self, variable: VariableId, before: VersionId, from: VersionId, to: VersionId) -> VersionId {

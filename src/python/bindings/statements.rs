@@ -140,8 +140,13 @@ impl<'a> Reader<'a> {
 
     fn assignment(&mut self, node: &'a StmtAssign) {
         let unpacked = node.targets.iter().all(|target| matches!(target, Expr::Tuple(_) | Expr::List(_)));
-        let used_as = self.use_of_assigned();
-        self.expression(&node.value, if unpacked && used_as == Use::Value { Use::Unpacked } else { used_as });
+        let in_container = node.targets.iter().any(|target| matches!(target, Expr::Subscript(_)));
+        let used_as = match self.use_of_assigned() {
+            Use::Value if in_container => Use::Element,
+            Use::Value if unpacked => Use::Unpacked,
+            other => other,
+        };
+        self.expression(&node.value, used_as);
         node.targets.iter().for_each(|target| self.target(target, Value::Expression(&node.value)));
     }
 

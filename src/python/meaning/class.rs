@@ -64,6 +64,10 @@ impl Resolver<'_, '_> {
         let family = self.family(class);
         if let Some(symbol) = symbol {
             let found = self.assigned_in_family(family, symbol);
+            // `object.name = …` of an object that may be one of these.
+            let bindings = self.bindings;
+            let foreign = self.any_of(bindings.foreign_attributes_named(symbol));
+            let found = self.sets.union(found, foreign);
             if found != Sets::NOTHING {
                 return found;
             }

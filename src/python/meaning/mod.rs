@@ -328,7 +328,9 @@ impl<'b, 'a> Resolver<'b, 'a> {
             let found = match meaning {
                 Meaning::Unbound | Meaning::None => Sets::NOTHING,
                 Meaning::Sequence(Node(Expr::Tuple(node))) => self.item(&node.elts, number),
-                Meaning::Sequence(Node(Expr::List(node))) => self.item(&node.elts, number),
+                Meaning::Sequence(Node(list @ Expr::List(node))) if std::ptr::eq(list, expression) => {
+                    self.item(&node.elts, number)
+                }
                 _ => self.unknown(Why::Opaque(Opaque::Unpacked)),
             };
             all = self.sets.union(all, found);
@@ -345,9 +347,10 @@ impl<'b, 'a> Resolver<'b, 'a> {
 
     fn iteration(&mut self, expression: &'a Expr) -> Meanings {
         let whole = self.meanings(expression);
-        let items = match self.list(whole) {
-            [Meaning::Sequence(Node(Expr::Tuple(node)))] => node.elts.as_slice(),
-            [Meaning::Sequence(Node(Expr::List(node)))] => node.elts.as_slice(),
+        let items = match (self.list(whole), expression) {
+            ([Meaning::Sequence(Node(Expr::Tuple(node)))], _) => node.elts.as_slice(),
+            // A list that has a name may have got other elements.
+            ([Meaning::Sequence(_)], Expr::List(node)) => node.elts.as_slice(),
             _ => return self.unknown(Why::Loop),
         };
         let mut all = Sets::NOTHING;
