@@ -40,7 +40,8 @@ class Scenario:
 
     @property
     def arguments(self) -> list[str]:
-        return [*self.command, *self.targets]
+        """Not quiet, so that faults meet the report too."""
+        return [*(part for part in self.command if part != "-q"), *self.targets]
 
     @property
     def goal(self) -> dict[str, tree.Entry]:
