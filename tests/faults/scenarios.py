@@ -77,7 +77,7 @@ class Scenario:
         self._require_patched()
 
     def _require_patched(self) -> None:
-        """What the other trees are compared with: nothing but the modules, RECORD and the modules' bytecode changed, and
+        """What other trees are compared with: nothing but the modules, RECORD and the modules' bytecode changed, and
         of these only the content."""
         may = {*self.modules, tree.RECORD}
         changed = [path for path in tree.difference(self.original, self.patched) if not path.endswith(".pyc")]
@@ -87,7 +87,7 @@ class Scenario:
             if after is None or dataclasses.replace(after, content=before.content) != before:
                 wrong.append(path)
         if wrong:
-            raise injection.Failure(f"nixl-retrofit {' '.join(APPLY)}: wrong without a fault: {', '.join(sorted(wrong))}")
+            raise injection.Failure(f"apply is wrong without a fault: {', '.join(sorted(wrong))}")
 
     def has(self, seen: dict[str, tree.Entry], goal: dict[str, tree.Entry]) -> bool:
         """Whether its modules and RECORD are the goal's."""
