@@ -42,7 +42,7 @@ tests() {
     cargo test --locked --no-fail-fast -- --skip dockerfile_example --skip campaign_of
 }
 
-# A sample; tests/faults.sh --full takes a quarter of an hour.
+# A sample; tests/faults.sh --full takes half an hour.
 faults() { tests/faults.sh; }
 fuzz() { tests/fuzz.sh; }
 

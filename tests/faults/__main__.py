@@ -22,9 +22,10 @@ from injection import Call, Tracer
 # The short form meets the same faults in every run.
 SEED = 8
 # Faults of the short form for each scenario, besides those that it always meets.
-SAMPLE = 40
+SAMPLE = 30
 ROUNDS_SHORT, ROUNDS_FULL = 3, 20
-# The calls that change what is on disk: the short form, too, kills the run before each of them.
+# The calls that change what is on disk: the short form, too, kills the run before each of them. It also has a disk fill
+# up at each write and rename, so that nothing can be undone.
 CHANGING = (
     "rename", "unlink", "fsync", "fdatasync", "write", "pwrite64", "link", "ftruncate", "fchmod", "fchown", "fsetxattr",
 )  # fmt: skip
@@ -114,6 +115,7 @@ def every(calls: list[Call]) -> list[tuple[Call, str]]:
 def sample(calls: list[Call]) -> list[tuple[Call, str]]:
     calls = [call for call in calls if not call.loading]
     always = [(call, injection.KILL) for call in calls if call.name.startswith(CHANGING)]
+    always += [(call, "ENOSPC+") for call in calls if call.name.startswith(("rename", "write"))]
     others = [fault for fault in every(calls) if fault not in always]
     return always + random.Random(SEED).sample(others, min(SAMPLE, len(others)))
 

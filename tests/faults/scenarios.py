@@ -40,7 +40,8 @@ class Scenario:
 
     @property
     def arguments(self) -> list[str]:
-        return [*self.command, *self.targets]
+        """Not quiet, so that faults meet the report too."""
+        return [*(part for part in self.command if part != "-q"), *self.targets]
 
     @property
     def goal(self) -> dict[str, tree.Entry]:
@@ -76,7 +77,7 @@ class Scenario:
         self._require_patched()
 
     def _require_patched(self) -> None:
-        """What the other trees are compared with: nothing but the modules, RECORD and the modules' bytecode changed, and
+        """What other trees are compared with: nothing but the modules, RECORD and the modules' bytecode changed, and
         of these only the content."""
         may = {*self.modules, tree.RECORD}
         changed = [path for path in tree.difference(self.original, self.patched) if not path.endswith(".pyc")]
@@ -86,7 +87,7 @@ class Scenario:
             if after is None or dataclasses.replace(after, content=before.content) != before:
                 wrong.append(path)
         if wrong:
-            raise injection.Failure(f"nixl-retrofit {' '.join(APPLY)}: wrong without a fault: {', '.join(sorted(wrong))}")
+            raise injection.Failure(f"apply is wrong without a fault: {', '.join(sorted(wrong))}")
 
     def has(self, seen: dict[str, tree.Entry], goal: dict[str, tree.Entry]) -> bool:
         """Whether its modules and RECORD are the goal's."""
