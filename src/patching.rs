@@ -266,6 +266,7 @@ fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Re
     let mut files = work.files;
     for planned in &mut files {
         let details = stage(&mut transaction, planned)?;
+        planned.report.mended = planned.changed.is_none() && !details.is_empty();
         planned.report.details.extend(details);
     }
     let outcome = transaction.commit(direction);
@@ -304,6 +305,8 @@ fn changed_report(planned: &Planned, direction: Direction, stuck: bool) -> FileR
     let status = match now.as_ref() == planned.changed.as_ref() {
         true if direction == Direction::Forward => FileStatus::Unfinished,
         true => FileStatus::Reverted,
+        // RECORD is the original's already.
+        false if direction == Direction::Back => FileStatus::Unfinished,
         false => FileStatus::Failed,
     };
     FileReport { status, diff: Vec::new(), ..planned.report.clone() }

@@ -183,6 +183,25 @@ fn a_report_that_cannot_be_written_is_no_error_without_a_change() {
 }
 
 #[test]
+fn the_exit_status_is_right_even_where_nothing_can_be_written() {
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let site = distribution(&["p/a.py"]);
+    let module = site.path().join("p/a.py");
+    let quiet = |command: &str, target: &Path| {
+        let options: &[&str] = if command == "apply" { &["--smoke=off"] } else { &[] };
+        status(&program().arg(command).args(options).arg(target).stdout(full()).stderr(full()).output().unwrap())
+    };
+    assert_eq!(quiet("revert", Path::new("/nowhere")), 2);
+    let original = fs::read(record(site.path())).unwrap();
+    assert_eq!(quiet("apply", &module), 1);
+    fs::write(record(site.path()), original).unwrap();
+    assert_eq!(quiet("apply", &module), 1, "RECORD was changed");
+    assert_eq!(fs::read_to_string(record(site.path())).unwrap(), lines(site.path(), &["p/a.py"]));
+    let stuck = with_fault("renameat:error=ENOSPC:when=2+", "revert", &module);
+    assert_eq!(status(&stuck), 1, "RECORD is the original's, the module is not: {}", stderr(&stuck));
+}
+
+#[test]
 fn a_record_is_updated_however_it_is_written() {
     let modules = ["p/a.py"];
     let agreed = |site: &Path| lines(site, &modules).trim().split_once(',').unwrap().1.to_string();

@@ -25,6 +25,9 @@ pub(crate) struct FileReport {
     pub notes: Vec<String>,
     /// How it was found and what was checked and touched, for `-v`.
     pub details: Vec<String>,
+    /// Whether a file beside it was changed, although it was not: RECORD, or bytecode.
+    #[serde(skip)]
+    pub mended: bool,
 }
 
 impl FileReport {
@@ -39,6 +42,7 @@ impl FileReport {
             diff: Vec::new(),
             notes: Vec::new(),
             details: Vec::new(),
+            mended: false,
         }
     }
 }

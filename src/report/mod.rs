@@ -62,9 +62,8 @@ impl Report {
 
     /// Whether a file was changed.
     pub(crate) fn changed_files(&self) -> bool {
-        self.files
-            .iter()
-            .any(|file| matches!(file.status, FileStatus::Patched | FileStatus::Reverted | FileStatus::Unfinished))
+        let changed = [FileStatus::Patched, FileStatus::Reverted, FileStatus::Unfinished];
+        self.files.iter().any(|file| file.mended || changed.contains(&file.status))
     }
 
     /// Adds a transfer; the last one that ran is `smoke`.

@@ -165,8 +165,9 @@ impl<'a> Finder<'_, 'a> {
         if let Some(kind) = self.names_the_class(placed, call) {
             return Some((kind, format!("`{}` names NIXL's agent in a string", self.source(&call.func))));
         }
-        let untraced = untraced?;
-        if last_name(&call.func) == Some(AGENT) {
+        let named = possible.iter().find(|it| self.resolver.is_named_agent(it)).copied();
+        let untraced = named.or(untraced)?;
+        if named.is_some() || last_name(&call.func) == Some(AGENT) {
             let (kind, what) = self.words(&call.func, &untraced);
             return Some((kind, format!("may not be NIXL's agent: {what}")));
         }
@@ -229,7 +230,7 @@ fn kind(why: Why) -> SiteShape {
     match why {
         Why::Parameter => SiteShape::Parameter,
         Why::ClassAttribute => SiteShape::ClassAttribute,
-        Why::Attribute => SiteShape::Attribute,
+        Why::Attribute | Why::NamedAgent => SiteShape::Attribute,
         Why::Subscript => SiteShape::Collection,
         Why::Loop => SiteShape::LoopVariable,
         Why::With => SiteShape::With,

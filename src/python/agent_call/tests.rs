@@ -201,6 +201,8 @@ fn what_may_lead_to_an_agent_is_named() {
             "from elsewhere import Wrapper\nfrom nixl._api import nixl_agent_config\nWrapper('x', nixl_agent_config())",
             SiteShape::PassedOn,
         ),
+        ("api = anything()\nNixlAgent = api.nixl_agent\nNixlAgent('x')", SiteShape::Attribute),
+        ("from elsewhere import nixl_agent as NixlAgent\nNixlAgent('x')", SiteShape::Unclear),
         ("nixl_agent()", SiteShape::Unclear),
         ("nixl_agent('x', None, False, 1)", SiteShape::Unclear),
     ] {

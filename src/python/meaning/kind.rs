@@ -55,6 +55,8 @@ pub(crate) enum Why {
     Call,
     /// An attribute of an object that is not traced.
     Attribute,
+    /// An attribute `nixl_agent` of such an object.
+    NamedAgent,
     /// An element of a container.
     Subscript,
     /// A lambda.
@@ -81,6 +83,7 @@ impl Why {
             Why::ClassAttribute => "a class attribute, which a subclass or an instance can replace",
             Why::Call => "the result of a call that cannot be traced",
             Why::Attribute => "an attribute of an object that cannot be traced",
+            Why::NamedAgent => "an attribute `nixl_agent` of an object that cannot be traced",
             Why::Subscript => "an element of a container",
             Why::Lambda => "a lambda",
             Why::Loop => "a loop variable",

@@ -19,6 +19,9 @@ pub(crate) use set::{Meanings, Sets};
 /// The longest chain of expressions that is traced at once.
 const DEPTH: usize = 200;
 
+/// The name of NIXL's agent class.
+const AGENT: &str = "nixl_agent";
+
 /// Traces names through one module.
 pub(crate) struct Resolver<'b, 'a> {
     /// The module's bindings.
@@ -97,12 +100,21 @@ impl<'b, 'a> Resolver<'b, 'a> {
 
     /// The module of NIXL's agent class, where this is that class.
     pub(crate) fn agent_module(&self, meaning: &Meaning) -> Option<&str> {
-        self.nixl_member(meaning, "nixl_agent")
+        self.nixl_member(meaning, AGENT)
     }
 
     /// The module of NIXL's configuration class, where this is that class.
     pub(crate) fn configuration_module(&self, meaning: &Meaning) -> Option<&str> {
         self.nixl_member(meaning, "nixl_agent_config")
+    }
+
+    /// Whether this may be NIXL's agent class, going by its name.
+    pub(crate) fn is_named_agent(&self, meaning: &Meaning) -> bool {
+        match *meaning {
+            Meaning::Unknown(why) => why == Why::NamedAgent,
+            Meaning::Member(_, name) => self.text(name) == AGENT,
+            _ => false,
+        }
     }
 
     fn nixl_member(&self, meaning: &Meaning, wanted: &str) -> Option<&str> {
@@ -388,7 +400,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
                 }
                 Meaning::Instance(class) => self.class_attribute(class, name, symbol, true),
                 Meaning::Class(class) => self.class_attribute(class, name, symbol, false),
-                _ => self.attribute_by_name(symbol),
+                _ => self.attribute_by_name(name, symbol),
             };
             all = self.sets.union(all, found);
         }
@@ -411,10 +423,11 @@ impl<'b, 'a> Resolver<'b, 'a> {
     }
 
     /// An attribute of any object: what is assigned to an attribute of that name somewhere, or something else.
-    fn attribute_by_name(&mut self, symbol: Option<Symbol>) -> Meanings {
+    fn attribute_by_name(&mut self, name: &str, symbol: Option<Symbol>) -> Meanings {
         let bindings = self.bindings;
         let assigned = symbol.map_or(&[][..], |symbol| bindings.attributes_named(symbol));
-        let (assigned, unknown) = (self.any_of(assigned), self.unknown(Why::Attribute));
+        let why = if name == AGENT { Why::NamedAgent } else { Why::Attribute };
+        let (assigned, unknown) = (self.any_of(assigned), self.unknown(why));
         self.sets.union(assigned, unknown)
     }
 
