@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::super::bindings::{Choice, Choosing, Use};
 use super::super::environment_read::{Environment, EnvironmentRead};
-use super::super::meaning::{Meaning, Node, Resolver};
+use super::super::meaning::{Meaning, Node, Resolver, Why};
 use super::super::span::start;
 use super::shape::Shape;
 use crate::report::file::SiteShape;
@@ -20,6 +20,8 @@ pub(super) struct ChosenLater<'a> {
     some_agent: Option<usize>,
     /// Of a configuration that is not traced.
     some_configuration: Option<usize>,
+    /// Of an object that may be any in the file: too much is assigned to its name to trace.
+    any: Option<usize>,
 }
 
 /// A later choice.
@@ -34,7 +36,7 @@ struct Later {
 impl<'a> ChosenLater<'a> {
     /// All later choices in the file.
     pub(super) fn of(resolver: &mut Resolver<'_, 'a>, environment: &mut Environment, lines: &LineIndex) -> Self {
-        let mut later = ChosenLater { of: FxHashMap::default(), some_agent: None, some_configuration: None };
+        let mut later = ChosenLater { of: FxHashMap::default(), some_agent: None, some_configuration: None, any: None };
         let bindings = resolver.bindings;
         for choice in &bindings.choices {
             later.add(choice, resolver, environment, lines);
@@ -55,6 +57,10 @@ impl<'a> ChosenLater<'a> {
             let node = match (meaning, choice.how) {
                 (Meaning::Agent(node), Choosing::CreateBackend)
                 | (Meaning::Configuration(node), Choosing::ChangedBackends) => node,
+                (Meaning::Unknown(Why::TooMany), _) => {
+                    self.any.get_or_insert(line);
+                    continue;
+                }
                 (Meaning::Unknown(_), Choosing::CreateBackend) => {
                     self.some_agent.get_or_insert(line);
                     continue;
@@ -91,7 +97,7 @@ impl<'a> ChosenLater<'a> {
             return Some(later.shape());
         }
         let traced = matches!(used_as, Use::Value | Use::Unpacked | Use::Inert | Use::Callee);
-        let line = untraced.filter(|_| !traced)?;
+        let line = untraced.filter(|_| !traced).or(self.any)?;
         Some(Shape::Unresolved(SiteShape::Unclear, format!("{words} {line}")))
     }
 }

@@ -235,7 +235,7 @@ fn kind(why: Why) -> SiteShape {
         Why::Loop => SiteShape::LoopVariable,
         Why::With => SiteShape::With,
         Why::Getattr => SiteShape::Getattr,
-        Why::Call | Why::Lambda | Why::Decorated | Why::TooMany | Why::Opaque(_) => SiteShape::Unclear,
+        Why::Call | Why::Lambda | Why::Decorated | Why::Circular | Why::TooMany | Why::Opaque(_) => SiteShape::Unclear,
     }
 }
 

@@ -255,6 +255,8 @@ fn a_stand_in_leaves_the_call_alone_unless_it_raises() {
         "from fakes import *\nnixl_agent('a')",
         "import nixl._api as api\napi.nixl_agent = Fake\napi.nixl_agent('a')",
         "import nixl._api as api\nsetattr(api, 'nixl_agent', Fake)\napi.nixl_agent('a')",
+        "def f(): globals()['nixl_agent'] = print\nnixl_agent('a')",
+        "class C:\n    def __init__(self): self.make = nixl_agent\n    def f(self): self.make('a')\nc = C()\nc.make = print",
         "def other(): pass\nmatch x:\n    case 1: A = nixl_agent\n    case _: A = other\nA('a')",
     ];
     for text in left {
@@ -300,6 +302,7 @@ fn a_name_is_used_only_where_it_is_bound_on_every_way_to_the_call() {
         ("def f():\n    nixl_agent('a')\n    from nixl._api import nixl_agent_config", "nixl._api"),
         ("def f():\n    nixl_agent('a')\nfrom nixl._api import nixl_agent_config", "nixl._api"),
         ("from nixl._api import nixl_agent_config\ndel nixl_agent_config\nnixl_agent('a')", "nixl._api"),
+        ("from nixl._api import nixl_agent_config\ndef f(): nixl_agent('a')\ndel nixl_agent_config", "nixl._api"),
         ("from nixl._api import nixl_agent_config\nnixl_agent_config = 1\nnixl_agent('a')", "nixl._api"),
         ("from nixl._api import nixl_agent_config\ndef f(nixl_agent_config): nixl_agent('a')", "nixl._api"),
         ("class C:\n    from nixl._api import nixl_agent_config\n    def f(self): nixl_agent('a')", "nixl._api"),
@@ -374,6 +377,13 @@ fn backends_that_are_chosen_later_are_somebodys_choice() {
         ("c = nixl_agent_config()\nsetattr(c, 'backends', [])\na = nixl_agent('x', c)", "configured"),
         ("c = nixl_agent_config()\nl = c.backends\nl.append('X')\na = nixl_agent('x', c)", "configured"),
         ("agents = [nixl_agent(n) for n in x]\nfor a in agents:\n    a.create_backend('UCX')", "unclear"),
+        (
+            "class C:\n    def f(self):\n        self.a = self.a or nixl_agent('x')\n        self.a.create_backend('UCX')",
+            "configured",
+        ),
+        ("a, *b = [nixl_agent('x'), 1]\na.create_backend('UCX')", "unclear"),
+        ("d = {}\nd[1] = nixl_agent('x')\nd[1].create_backend('UCX')", "unclear"),
+        ("l = []\nl.append(nixl_agent('x'))\nfor a in l: a.create_backend('UCX')", "unclear"),
         ("nixl_agent('x', None, instantiate_all=True)", "configured"),
         ("nixl_agent('x', nixl_agent_config(), True)", "configured"),
         ("nixl_agent('x', nixl_agent_config(), instantiate_all=y)", "unclear"),

@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
     }
 
     fn assignment(&mut self, node: &'a StmtAssign) {
-        let unpacked = node.targets.iter().all(|target| matches!(target, Expr::Tuple(_) | Expr::List(_)));
+        let unpacked = node.targets.iter().all(takes_elements);
         let in_container = node.targets.iter().any(|target| matches!(target, Expr::Subscript(_)));
         let used_as = match self.use_of_assigned() {
             Use::Value if in_container => Use::Element,
@@ -381,6 +381,16 @@ impl<'a> Reader<'a> {
         }
         self.finally(branching, &arms, from, |inner| inner.body(parts.last));
     }
+}
+
+/// Whether a target takes the elements of a literal one by one.
+fn takes_elements(target: &Expr) -> bool {
+    let targets = match target {
+        Expr::Tuple(node) => &node.elts,
+        Expr::List(node) => &node.elts,
+        _ => return false,
+    };
+    !targets.iter().any(rustpython_ast::Expr::is_starred_expr)
 }
 
 /// Names without duplicates.

@@ -81,7 +81,7 @@ impl Resolver<'_, '_> {
     fn assigned_in_family(&mut self, family: ScopeId, symbol: Symbol) -> Meanings {
         match self.of_attribute.get(&(family, symbol)) {
             Some(Traced::Done(known)) => return *known,
-            Some(_) => return self.unknown(Why::TooMany),
+            Some(_) => return self.circular(self.before.of_attribute.get(&(family, symbol)).copied()),
             None => {}
         }
         self.of_attribute.insert((family, symbol), Traced::Now);

@@ -27,7 +27,7 @@ impl<'a> Resolver<'_, 'a> {
     pub(super) fn returned(&mut self, function: ScopeId, awaited: bool) -> Meanings {
         match self.of_function.get(&function) {
             Some(Traced::Done(known)) => return *known,
-            Some(_) => return self.unknown(Why::TooMany),
+            Some(_) => return self.circular(self.before.of_function.get(&function).copied()),
             None => {}
         }
         self.of_function.insert(function, Traced::Now);

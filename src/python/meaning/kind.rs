@@ -69,6 +69,8 @@ pub(crate) enum Why {
     Getattr,
     /// A function that is decorated, or a generator.
     Decorated,
+    /// Made from itself.
+    Circular,
     /// Too many assignments.
     TooMany,
     /// Bound in another way.
@@ -90,6 +92,7 @@ impl Why {
             Why::With => "bound by a `with` statement",
             Why::Getattr => "looked up by `getattr`",
             Why::Decorated => "the result of a function that is decorated or a generator",
+            Why::Circular => "made from itself",
             Why::TooMany => "assigned too often to trace",
             Why::Opaque(opaque) => opaque.words(),
         }

@@ -42,6 +42,18 @@ pub(crate) struct Resolver<'b, 'a> {
     /// What the calls in this file pass for a parameter.
     arguments: FxHashMap<VariableId, Vec<&'a Expr>>,
     depth: usize,
+    /// What was found before, where something is made from itself.
+    before: Before,
+}
+
+/// What a first pass found. What is traced while it is itself being traced is incomplete: a second pass uses this instead.
+#[derive(Default)]
+struct Before {
+    /// Whether anything is made from itself.
+    circular: bool,
+    of_version: Vec<Traced>,
+    of_function: FxHashMap<ScopeId, Traced>,
+    of_attribute: FxHashMap<(ScopeId, Symbol), Traced>,
 }
 
 /// How far something was traced.
@@ -68,14 +80,37 @@ impl<'b, 'a> Resolver<'b, 'a> {
             relatives: FxHashMap::default(),
             arguments: FxHashMap::default(),
             depth: 0,
+            before: Before::default(),
         };
         resolver.relate_classes();
         resolver.collect_arguments();
-        // In their order, since nearly all build on earlier ones: so no chain of them is deep.
-        for version in 0..bindings.version_count() as VersionId {
-            resolver.version(version);
+        resolver.trace_all();
+        if resolver.before.circular {
+            resolver.before.of_version =
+                std::mem::replace(&mut resolver.of_version, vec![Traced::Not; bindings.version_count()]);
+            resolver.before.of_function = std::mem::take(&mut resolver.of_function);
+            resolver.before.of_attribute = std::mem::take(&mut resolver.of_attribute);
+            resolver.of_variable.clear();
+            resolver.trace_all();
         }
         resolver
+    }
+
+    /// Traces all versions, in their order, since nearly all build on earlier ones: so no chain of them is deep.
+    fn trace_all(&mut self) {
+        for version in 0..self.bindings.version_count() as VersionId {
+            self.version(version);
+        }
+    }
+
+    /// What is made from itself: what a first pass found, if there was one, and anything.
+    fn circular(&mut self, before: Option<Traced>) -> Meanings {
+        self.before.circular = true;
+        let unknown = self.unknown(Why::Circular);
+        match before {
+            Some(Traced::Done(found)) => self.sets.union(found, unknown),
+            _ => unknown,
+        }
     }
 
     /// The meanings in a set.
@@ -143,7 +178,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
     /// Everything that an expression can stand for.
     pub(crate) fn meanings(&mut self, expression: &'a Expr) -> Meanings {
         if self.depth >= DEPTH {
-            return self.unknown(Why::TooMany);
+            return Sets::TOO_MANY;
         }
         self.depth += 1;
         let found = self.trace(expression);
@@ -267,8 +302,8 @@ impl<'b, 'a> Resolver<'b, 'a> {
     fn version(&mut self, version: VersionId) -> Meanings {
         match self.of_version[version as usize] {
             Traced::Done(meanings) => return meanings,
-            Traced::Now => return self.unknown(Why::TooMany),
-            Traced::Not if self.depth >= DEPTH => return self.unknown(Why::TooMany),
+            Traced::Now => return self.circular(self.before.of_version.get(version as usize).copied()),
+            Traced::Not if self.depth >= DEPTH => return Sets::TOO_MANY,
             Traced::Not => {}
         }
         self.of_version[version as usize] = Traced::Now;

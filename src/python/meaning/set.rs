@@ -22,7 +22,7 @@ impl<'a> Sets<'a> {
     /// The empty set: what raises, or never happens.
     pub(crate) const NOTHING: Meanings = Meanings(0);
     /// A set that is too large.
-    const TOO_MANY: Meanings = Meanings(1);
+    pub(crate) const TOO_MANY: Meanings = Meanings(1);
 
     /// The empty set and the one that is too large.
     pub(super) fn new() -> Self {
