@@ -48,8 +48,12 @@ impl<'a> Finder<'_, 'a> {
             return Verdict::LeftAlone(shape);
         }
         if let Some(shape) = shapes.into_iter().next() {
-            // Other ways lead to a configuration without backends: whoever chose some here chose not to there.
-            return Verdict::LeftAlone(shape);
+            // Other ways lead to a configuration without backends: whoever chose some here chose not to there. A variable
+            // may have chosen the way.
+            return Verdict::LeftAlone(match self.environment.read(&mut self.resolver, argument) {
+                Some(read) => Shape::EnvironmentAware(Box::new(read), None),
+                None => shape,
+            });
         }
         if edits.is_empty() {
             return Verdict::LeftAlone(unclear("its configuration cannot be traced"));

@@ -410,6 +410,12 @@ fn an_environment_variable_counts_where_it_reaches_the_backends() {
     let after =
         "if os.environ.get('B'):\n    a = nixl_agent('x', nixl_agent_config(backends=['X']))\nb = nixl_agent('y')\n";
     assert_eq!(shapes(&format!("{import}{after}")), ["4:configured", "5:bare"]);
+    for between in ["c = nixl_agent_config(backends=['UCX'])", "c = None"] {
+        let text = format!(
+            "{import}{between}\nif os.environ.get('B') == 'X':\n    c = nixl_agent_config(backends=['X'])\nnixl_agent('x', c)\n"
+        );
+        assert_eq!(one(&text), "env B", "{text}");
+    }
     let overwritten = "x = [os.environ['B']]\nx = ['UCX']\nnixl_agent('x', nixl_agent_config(backends=x))\n";
     assert_eq!(one(&format!("{import}{overwritten}")), "configured");
 }
