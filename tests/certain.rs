@@ -202,3 +202,22 @@ fn a_changed_default_of_nixl_is_named_before_it_is_replaced() {
     fs::write(&api, class("os.environ[\"X\"]").replace("[os", "os").replace("]]", "]")).unwrap();
     assert!(notes(&[])[0].contains("computes its default backend"), "{:?}", notes(&[]));
 }
+
+#[test]
+fn a_program_that_works_before_works_after() {
+    let programs = include_str!("certain/programs.txt");
+    let programs: Vec<(&str, &str)> =
+        programs.split("### ").skip(1).map(|program| program.split_once('\n').unwrap()).collect();
+    assert!(programs.len() > 100, "{}", programs.len());
+    for (title, body) in programs {
+        let source = format!("import os\nfrom nixl._api import nixl_agent\nimport nixl._api as api\n{body}");
+        let (after, report) = applied(&source);
+        let (name, expected) = title.split_once(": ").unwrap();
+        let found = if report["status"] == "patched" { "rewritten" } else { "left" };
+        assert_eq!(found, expected, "{name}: {report}");
+        let (was, is) = (agents(&source, "LIBFABRIC"), agents(&after, "LIBFABRIC"));
+        assert!(!was.contains("Error"), "{name} works: {was}");
+        assert_eq!(is, if found == "left" { was } else { is.clone() }, "{name}");
+        assert!(!is.contains("Error"), "{name} goes on working: {is}\n{after}");
+    }
+}
