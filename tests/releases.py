@@ -354,7 +354,7 @@ def check_choice(
     expect(f"{where} one INFO line with the backends", info == [f"NIXL Connect: Using backend(s): {chosen}"], new)
     warnings = [text for level, text in new if level == "WARNING"]
     if unknown:
-        named = all(any(name in text for text in warnings) for name in unknown)
+        named = all(any(repr(name) in text for text in warnings) for name in unknown)
         expect(f"{where} a warning that names {unknown}", named, new)
     expect(f"{where} no other line", len(new) == 1 + len(warnings) and bool(warnings) == bool(unknown), new)
 
