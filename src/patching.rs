@@ -120,14 +120,15 @@ fn find(targets: Targets, program: &str, purpose: Purpose) -> Result<(Vec<Found>
     }
     let deadline = Instant::now() + lock::PATIENCE;
     let folders = modules.iter().map(|(_, module)| replace::real_folder(&module.path)).collect::<Result<Vec<_>>>()?;
-    let mut locks = lock_all(folders, purpose, deadline)?;
+    let mut held = Vec::new();
+    let mut locks = lock_all(folders, &mut held, purpose, deadline)?;
     let mut found = Vec::new();
     for (environment, module) in modules {
         let owners = module.owners()?;
         found.push(Found { environment, module, owners });
     }
     let records = || found.iter().flat_map(|found| &found.owners).map(|owner| replace::real_folder(&owner.record.path));
-    locks.extend(lock_all(records().collect::<Result<Vec<_>>>()?, purpose, deadline)?);
+    locks.extend(lock_all(records().collect::<Result<Vec<_>>>()?, &mut held, purpose, deadline)?);
     for Found { environment, module, owners } in &mut found {
         for owner in owners {
             owner.record = Record::read(&owner.record.path)?;
@@ -141,9 +142,17 @@ fn find(targets: Targets, program: &str, purpose: Purpose) -> Result<(Vec<Found>
     Ok((found, locks))
 }
 
-fn lock_all(mut folders: Vec<PathBuf>, purpose: Purpose, deadline: Instant) -> Result<Vec<Lock>> {
+/// Locks folders in the order of their names, but for those that this run holds: a second lock would wait for the first.
+fn lock_all(
+    mut folders: Vec<PathBuf>,
+    held: &mut Vec<PathBuf>,
+    purpose: Purpose,
+    deadline: Instant,
+) -> Result<Vec<Lock>> {
     folders.sort();
     folders.dedup();
+    folders.retain(|folder| !held.contains(folder));
+    held.extend(folders.iter().cloned());
     let mut locks = Vec::new();
     for folder in folders {
         match purpose {
@@ -200,18 +209,25 @@ fn plan_rewrite(mut found: Found, rule: &Rule, directory: &Path, purpose: Purpos
     if plan.patched.is_some() {
         report.notes.extend(replaced_defaults(&found.environment, rule));
         report.details.extend(check_helper(&mut found.environment, rule)?);
-    } else if plan.intact && !install::records_agree(&found.owners, &content) {
-        report.notes.push(match purpose {
+    } else if plan.intact && is_unfinished(&found, &content)? {
+        let note = match purpose {
             Purpose::Look => {
-                "a run was stopped before it updated RECORD; `apply` finishes it, `revert` undoes it".into()
+                "a run was stopped before it updated RECORD or removed bytecode; `apply` finishes it, `revert` undoes it"
             }
-            Purpose::Change => "finished what a stopped run left: RECORD".into(),
-        });
+            Purpose::Change => "finished what a stopped run left: RECORD or bytecode",
+        };
+        report.notes.push(note.into());
         if purpose == Purpose::Look {
             report.status = FileStatus::Unfinished;
         }
     }
     Ok(Planned { found, content, changed: plan.patched, report })
+}
+
+/// Whether a run patched the module and did not get to its RECORD or its bytecode.
+fn is_unfinished(found: &Found, content: &[u8]) -> Result<bool> {
+    let prefix = found.environment.cache_prefix.as_deref();
+    Ok(!install::records_agree(&found.owners, content) || bytecode::misleads(&found.module.path, prefix)?)
 }
 
 /// Says where the installed NIXL's own default is not the one that the patched code will use instead.
@@ -270,6 +286,9 @@ fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Re
         planned.report.details.extend(details);
     }
     let outcome = transaction.commit(direction);
+    if let (Ok(notes), Some(first)) = (&outcome, files.first_mut()) {
+        first.report.notes.extend(notes.iter().cloned());
+    }
     let mut environments = Vec::new();
     for planned in files {
         let changed = outcome.is_ok() && planned.changed.is_some();

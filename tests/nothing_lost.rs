@@ -219,6 +219,7 @@ fn a_record_is_updated_however_it_is_written() {
         ("backslashes", |rest| format!("p\\a.py,{rest}\n")),
         ("twice", |rest| format!("p/a.py,{rest}\nx,,\np/a.py,{rest}\n")),
         ("dotted", |rest| format!("./p/../p/a.py,{rest}\n")),
+        ("redundant", |rest| format!("p/.//a.py,{rest}\n")),
         ("a mark, no newline", |rest| format!("\u{feff}p/a.py,{rest}")),
     ] {
         let site = distribution(&modules);
@@ -313,6 +314,7 @@ fn an_owner_that_cannot_be_kept_matters_only_where_access_changes() {
     }
     let output = as_user(1_000_640, &[0], "apply", &module);
     assert_eq!(status(&output), 0, "{}", stderr(&output));
+    assert_eq!(stdout(&output).matches("now belongs to 1000640:0 instead of 0:0").count(), 2, "{}", stdout(&output));
     let metadata = fs::metadata(&module).unwrap();
     assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o7777), (1_000_640, 0, 0o664));
     // The same with files that only root may write: the user would gain that.
@@ -384,6 +386,48 @@ fn bytecode_that_python_would_not_check_goes() {
     assert_eq!(fs::read_dir(&cache).unwrap().count(), 1);
     succeeds("apply", &[&module]);
     assert_eq!(fs::read_dir(&cache).unwrap().count(), 0);
+}
+
+#[test]
+fn a_module_beside_its_record_does_not_lock_the_run_out() {
+    let modules = ["p-1.dist-info/a.py"];
+    let site = tempfile::tempdir().unwrap();
+    fs::create_dir(site.path().join("p-1.dist-info")).unwrap();
+    fs::write(site.path().join(modules[0]), MODULE).unwrap();
+    fs::write(record(site.path()), lines(site.path(), &modules)).unwrap();
+    // A file of such a name is no distribution.
+    fs::write(site.path().join("x-1.dist-info"), "").unwrap();
+    succeeds("apply", &[&site.path().join(modules[0])]);
+    assert_eq!(fs::read_to_string(record(site.path())).unwrap(), lines(site.path(), &modules));
+}
+
+#[test]
+fn a_module_whose_name_is_not_utf8_is_in_record() {
+    let site = distribution(&["p/a.py"]);
+    let module = site.path().join("p").join(OsStr::from_bytes(b"\xff.py"));
+    fs::rename(site.path().join("p/a.py"), &module).unwrap();
+    let line = |agreed: &str| [b"p/\xff.py".as_slice(), agreed.trim_start_matches("p/a.py").as_bytes()].concat();
+    let old = fs::read_to_string(record(site.path())).unwrap();
+    fs::write(record(site.path()), line(&old)).unwrap();
+    succeeds("apply", &[&module]);
+    fs::copy(&module, site.path().join("p/a.py")).unwrap();
+    assert_eq!(fs::read(record(site.path())).unwrap(), line(&lines(site.path(), &["p/a.py"])));
+}
+
+#[test]
+fn bytecode_that_a_stopped_run_left_is_seen() {
+    let site = tempfile::tempdir().unwrap();
+    let module = site.path().join("a.py");
+    fs::write(&module, MODULE).unwrap();
+    let compile = "import py_compile, sys\npy_compile.compile(sys.argv[1], invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)";
+    python(&["-c", compile, module.to_str().unwrap()]);
+    assert!(!with_fault("renameat:signal=KILL:when=2", "apply", &module).status.success());
+    let check = run_on("check", &[&module]);
+    assert_eq!(status(&check), 1, "{}", stdout(&check));
+    assert!(stdout(&check).starts_with("unfinished: "), "{}", stdout(&check));
+    succeeds("apply", &[&module]);
+    assert_eq!(fs::read_dir(site.path().join("__pycache__")).unwrap().count(), 0);
+    succeeds("check", &[&module]);
 }
 
 #[test]

@@ -19,10 +19,10 @@ pub fn record(data: &[u8]) {
     let Ok(bytes) = (if control.is_ascii() { Ok(rest.to_vec()) } else { generated() }) else { return };
     let content = &rest[..rest.len() / 2];
     let before = Record { path: "RECORD".into(), bytes };
-    before.entries_ending(entry);
-    let Ok(bytes) = before.with_content(entry, content) else { return };
+    before.entries_ending(entry.as_bytes());
+    let Ok(bytes) = before.with_content(entry.as_bytes(), content) else { return };
     let after = Record { path: "RECORD".into(), bytes };
-    let again = after.with_content(entry, content).ok();
+    let again = after.with_content(entry.as_bytes(), content).ok();
     let shown = before.bytes.escape_ascii();
     assert_eq!(again.as_ref(), Some(&after.bytes), "a second update of `{entry}` changes nothing in \"{shown}\"");
     let (old, new) = (rows(&before.bytes), rows(&after.bytes));

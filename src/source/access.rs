@@ -59,7 +59,8 @@ pub(crate) fn copy(path: &Path, new: &File) -> Result<Option<String>> {
     }
     if !has_acl && changes_nobody(old, now, &Credentials::current()) {
         let (before, after) = (format!("{}:{}", old.uid, old.gid), format!("{}:{}", now.uid, now.gid));
-        return Ok(Some(format!("the owner is now {after} instead of {before}, which changes nobody's access")));
+        let path = path.display();
+        return Ok(Some(format!("`{path}` now belongs to {after} instead of {before}, which changes nobody's access")));
     }
     bail!(
         "{}: its owner {}:{} and mode {:04o} cannot be given to the new file, and with owner {}:{} and mode {:04o} \
@@ -81,9 +82,11 @@ fn change_owner(new: &File, wanted: Ownership) -> io::Result<()> {
     if (now.uid, now.gid) == (wanted.uid, wanted.gid) {
         return Ok(());
     }
-    let denied = |error: io::Error| if is(&error, Errno::PERM) { Ok(()) } else { Err(error) };
+    // EINVAL: the identifier does not exist in this user namespace, as in a rootless build.
+    let is_denied = |error: &io::Error| is(error, Errno::PERM) || is(error, Errno::INVAL);
+    let denied = |error: io::Error| if is_denied(&error) { Ok(()) } else { Err(error) };
     match fchown(new, Some(wanted.uid), Some(wanted.gid)) {
-        Err(error) if is(&error, Errno::PERM) => fchown(new, None, Some(wanted.gid)).or_else(denied),
+        Err(error) if is_denied(&error) => fchown(new, None, Some(wanted.gid)).or_else(denied),
         outcome => outcome,
     }
 }

@@ -63,6 +63,20 @@ pub(crate) fn stale(source: &Path, cache_prefix: Option<&Path>) -> Result<Vec<Pa
     Ok(compiled.into_iter().filter(|path| is_stale(path, &metadata)).collect())
 }
 
+/// Whether Python would load bytecode that was not compiled from the present source.
+///
+/// # Errors
+/// As [`compiled`].
+pub(crate) fn misleads(source: &Path, cache_prefix: Option<&Path>) -> Result<bool> {
+    let Ok(metadata) = fs::metadata(source) else { return Ok(false) };
+    Ok(compiled(source, cache_prefix)?.iter().any(|path| is_unchecked(path) && is_stale(path, &metadata)))
+}
+
+/// Whether Python loads it whatever the source is.
+fn is_unchecked(path: &Path) -> bool {
+    regular::read(path).is_ok_and(|bytes| bytes.get(4).is_some_and(|flags| flags & 3 == 1))
+}
+
 fn is_stale(path: &Path, source: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
     let Ok(bytes) = regular::read(path) else { return false };

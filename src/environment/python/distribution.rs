@@ -1,5 +1,6 @@
 //! The distribution that installed a file: its name, version and RECORD.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -20,7 +21,7 @@ pub(crate) struct Distribution {
     /// Its RECORD.
     pub record: Record,
     /// The file as RECORD has it: relative to the site-packages folder, with slashes.
-    pub entry: String,
+    pub entry: Vec<u8>,
 }
 
 /// The distributions in these site-packages folders whose RECORD lists `file`, a file below `home`. Several may list the
@@ -29,22 +30,21 @@ pub(crate) struct Distribution {
 /// # Errors
 /// When a folder cannot be listed or a RECORD cannot be read: it might be the one.
 pub(crate) fn owners(site_packages: &[&Path], file: &Path, home: &Path) -> Result<Vec<Distribution>> {
-    let Ok(ending) = file.strip_prefix(home).map(|rest| rest.to_string_lossy().into_owned()) else {
-        return Ok(Vec::new());
-    };
+    let Ok(ending) = file.strip_prefix(home) else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for site in site_packages {
         for dist_info in dist_infos(site)? {
-            found.extend(owner(site, &dist_info, &ending, file)?);
+            found.extend(owner(site, &dist_info, ending.as_os_str().as_bytes(), file)?);
         }
     }
     Ok(found)
 }
 
-fn owner(site_packages: &Path, dist_info: &Path, ending: &str, file: &Path) -> Result<Vec<Distribution>> {
+fn owner(site_packages: &Path, dist_info: &Path, ending: &[u8], file: &Path) -> Result<Vec<Distribution>> {
     let path = dist_info.join("RECORD");
     // Some installers write none.
-    if !path.try_exists().is_ok_and(|exists| !exists) {
+    let absent = |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    if !fs::metadata(&path).is_err_and(|error| absent(&error)) {
         let record = Record::read(&path).map_err(|error| {
             anyhow!(
                 "{error:#}; it may list the module\n\
@@ -52,7 +52,7 @@ fn owner(site_packages: &Path, dist_info: &Path, ending: &str, file: &Path) -> R
             )
         })?;
         let entries = record.entries_ending(ending).into_iter();
-        let own = entries.filter(|entry| is_same(&site_packages.join(normal(entry)), file));
+        let own = entries.filter(|entry| is_same(&site_packages.join(OsStr::from_bytes(&normal(entry))), file));
         let (name, version) = identity(dist_info);
         let owner =
             |entry| Distribution { name: name.clone(), version: version.clone(), record: record.clone(), entry };
@@ -130,7 +130,7 @@ mod tests {
         fs::write(dist_info.join("RECORD"), format!("x/dynamo/nixl_connect/__init__.py,,\n{entry},sha256=a,1\n"))
             .unwrap();
         let found = owners(&[&lib64, &lib], &file, &lib64).unwrap();
-        assert_eq!(found.iter().map(|owner| owner.entry.as_str()).collect::<Vec<_>>(), [entry]);
+        assert_eq!(found.iter().map(|owner| owner.entry.as_slice()).collect::<Vec<_>>(), [entry.as_bytes()]);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(crate) struct Transaction {
     bytecode: Vec<Change>,
     /// Each RECORD as it is and as it will be.
     records: Vec<(Record, Vec<u8>)>,
+    /// What could not be kept, in words.
+    notes: Vec<String>,
 }
 
 /// A transaction that failed.
@@ -75,9 +77,9 @@ impl Transaction {
         cache_prefix: Option<&Path>,
     ) -> Result<Vec<String>> {
         let staged = replace::stage(path, old, new)?;
-        let mut details: Vec<String> = staged.note.iter().cloned().collect();
+        self.notes.extend(staged.note.clone());
         self.modules.push(Change::Replace(staged));
-        details.extend(self.add_records(owners, new)?);
+        let mut details = self.add_records(owners, new)?;
         details.extend(self.add_bytecode(bytecode::compiled(path, cache_prefix)?)?);
         Ok(details)
     }
@@ -127,14 +129,16 @@ impl Transaction {
         Ok(details)
     }
 
-    /// Makes all changes, or none.
+    /// Makes all changes, or none. Returns what could not be kept and changes nobody's access, in words.
     ///
     /// # Errors
     /// Which of the two it is, says the failure.
-    pub(crate) fn commit(self, direction: Direction) -> Result<(), Failure> {
+    pub(crate) fn commit(self, direction: Direction) -> Result<Vec<String>, Failure> {
+        let mut notes = self.notes;
         let mut records = Vec::new();
         for (record, bytes) in self.records.iter().filter(|(record, bytes)| record.bytes != *bytes) {
             let staged = replace::stage(&record.path, &record.bytes, bytes).map_err(Failure::Nothing)?;
+            notes.extend(staged.note.clone());
             records.push(Change::Replace(staged));
         }
         let phases = match direction {
@@ -147,7 +151,7 @@ impl Transaction {
                 return Err(undo(&made, error));
             }
         }
-        Ok(())
+        Ok(notes)
     }
 }
 

@@ -54,7 +54,7 @@ impl Module {
         if real != absolute {
             owners.extend(owners_above(&real)?);
         }
-        let mut known: Vec<(PathBuf, String)> = Vec::new();
+        let mut known: Vec<(PathBuf, Vec<u8>)> = Vec::new();
         owners.retain(|owner| {
             let record = std::fs::canonicalize(&owner.record.path).unwrap_or_else(|_| owner.record.path.clone());
             let key = (record, owner.entry.clone());

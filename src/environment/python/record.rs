@@ -35,7 +35,7 @@ struct Line {
     /// The fields after the path, as a byte range of RECORD without the line terminator.
     rest: std::ops::Range<usize>,
     /// The path, as it is written.
-    path: String,
+    path: Vec<u8>,
     /// `sha256=` and URL-safe base64 without padding; empty for files that may change, such as RECORD itself.
     hash: String,
     /// The file's size in bytes, as text; may be empty.
@@ -54,13 +54,13 @@ impl Record {
     }
 
     /// The paths in it that end with `ending`, as RECORD has them. Some installers on Windows wrote backslashes.
-    pub(crate) fn entries_ending(&self, ending: &str) -> Vec<String> {
+    pub(crate) fn entries_ending(&self, ending: &[u8]) -> Vec<Vec<u8>> {
         // Parsing is slow: some RECORDs have tens of thousands of lines, and most have no such path.
-        let part = ending.rsplit('/').nth(1).unwrap_or(ending);
-        if memchr::memmem::find(&self.bytes, part.as_bytes()).is_none() {
+        let part = ending.rsplit(|byte| *byte == b'/').nth(1).unwrap_or(ending);
+        if memchr::memmem::find(&self.bytes, part).is_none() {
             return Vec::new();
         }
-        let mut entries: Vec<String> = self.lines().map(|line| line.path).collect();
+        let mut entries: Vec<Vec<u8>> = self.lines().map(|line| line.path).collect();
         entries.retain(|path| normal(path).ends_with(ending));
         entries.sort();
         entries.dedup();
@@ -71,7 +71,7 @@ impl Record {
     ///
     /// # Errors
     /// When a line has a hash of an unsupported algorithm, or is not one of RECORD's.
-    pub(crate) fn with_content(&self, entry: &str, content: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn with_content(&self, entry: &[u8], content: &[u8]) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(self.bytes.len());
         let mut copied = 0;
         for line in self.lines().filter(|line| line.path == entry && !line.hash.is_empty()) {
@@ -88,7 +88,7 @@ impl Record {
         let path = self.path.display();
         let algorithm = line.hash.split_once('=').map_or("", |(algorithm, _)| algorithm);
         let hash = hash(algorithm, content).with_context(|| {
-            let (entry, hash) = (&line.path, &line.hash);
+            let (entry, hash) = (String::from_utf8_lossy(&line.path), &line.hash);
             format!("{path}: unsupported hash `{hash}` for `{entry}`; supported: sha256, sha384, sha512")
         })?;
         let rest = &self.bytes[line.rest.clone()];
@@ -96,7 +96,9 @@ impl Record {
             .strip_prefix(b",")
             .and_then(|fields| fields.split_at_checked(fields.iter().position(|byte| *byte == b',')?))
             .filter(|_| line.fields == 3)
-            .with_context(|| format!("{path}: the line for `{}` has not three fields", line.path))?;
+            .with_context(|| {
+                format!("{path}: the line for `{}` has not three fields", String::from_utf8_lossy(&line.path))
+            })?;
         let quoted =
             |field: &[u8], text: &str| if field.starts_with(b"\"") { format!("\"{text}\"") } else { text.into() };
         let size = if line.size.is_empty() { String::new() } else { content.len().to_string() };
@@ -105,7 +107,7 @@ impl Record {
     }
 
     /// Whether every line for `entry` that has a hash has that of `content`.
-    pub(crate) fn agrees(&self, entry: &str, content: &[u8]) -> bool {
+    pub(crate) fn agrees(&self, entry: &[u8], content: &[u8]) -> bool {
         self.with_content(entry, content).is_ok_and(|bytes| bytes == self.bytes)
     }
 
@@ -133,10 +135,10 @@ impl Record {
         let ended = raw.iter().rev().take_while(|byte| b"\r\n".contains(byte)).count();
         let end = (range.end - ended).max(start);
         let path_end = start + mark + path_length(&self.bytes[start + mark..end]);
-        let path = field(0);
+        let path = row.get(0).unwrap_or_default();
         Line {
             rest: path_end..end,
-            path: path.strip_prefix('\u{feff}').unwrap_or(&path).trim_matches('"').to_string(),
+            path: unquoted(path.strip_prefix(BYTE_ORDER_MARK).unwrap_or(path)).to_vec(),
             hash: field(1),
             size: field(2),
             fields: row.len(),
@@ -154,9 +156,19 @@ fn path_length(line: &[u8]) -> usize {
     end.unwrap_or(line.len())
 }
 
-/// A path with slashes.
-pub(crate) fn normal(path: &str) -> String {
-    path.replace('\\', "/")
+/// A quoted field behind a byte-order mark, which the reader does not take for one.
+fn unquoted(field: &[u8]) -> &[u8] {
+    field.strip_prefix(b"\"").and_then(|field| field.strip_suffix(b"\"")).unwrap_or(field)
+}
+
+/// A path with slashes, without empty segments and dots.
+pub(crate) fn normal(path: &[u8]) -> Vec<u8> {
+    let slashes: Vec<u8> = path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect();
+    let segments = slashes.split(|byte| *byte == b'/').enumerate();
+    // An absolute path begins with an empty one.
+    let is_kept = |number: usize, segment: &[u8]| segment != b"." && (number == 0 || !segment.is_empty());
+    let kept: Vec<&[u8]> = segments.filter(|(number, segment)| is_kept(*number, segment)).map(|(_, it)| it).collect();
+    kept.join(&b'/')
 }
 
 fn hash(algorithm: &str, content: &[u8]) -> Option<String> {
@@ -181,7 +193,7 @@ mod tests {
     fn one_line_changes_and_changes_back_exactly() {
         for newline in ["\n", "\r\n"] {
             let text = ["a.py,,", "\"b,c.py\",sha256=x,1", "d.py,sha256=y,2", ""].join(newline);
-            for entry in ["b,c.py", "d.py"] {
+            for entry in [&b"b,c.py"[..], b"d.py"] {
                 let original = record(&text).with_content(entry, b"old").unwrap();
                 let changed =
                     record(&String::from_utf8(original.clone()).unwrap()).with_content(entry, b"longer").unwrap();
@@ -194,19 +206,19 @@ mod tests {
 
     #[test]
     fn the_hash_is_urlsafe_base64_without_padding() {
-        let bytes = record("x.py,sha256=,0").with_content("x.py", b"").unwrap();
+        let bytes = record("x.py,sha256=,0").with_content(b"x.py", b"").unwrap();
         assert_eq!(bytes, b"x.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0");
     }
 
     #[test]
     fn lines_without_a_hash_stay_and_unknown_hashes_are_refused() {
-        assert_eq!(record("x.py,,\n").with_content("x.py", b"1").unwrap(), b"x.py,,\n");
+        assert_eq!(record("x.py,,\n").with_content(b"x.py", b"1").unwrap(), b"x.py,,\n");
         assert!(
             record("x.py,md4=abc,3\n")
-                .with_content("x.py", b"1")
+                .with_content(b"x.py", b"1")
                 .is_err_and(|error| error.to_string().contains("`md4=abc`"))
         );
-        assert_eq!(record("y/x.py,,\nx.pyc,,\n").entries_ending("x.py"), ["y/x.py"]);
+        assert_eq!(record("y/x.py,,\nx.pyc,,\n").entries_ending(b"x.py"), [b"y/x.py"]);
     }
 
     #[test]
@@ -217,9 +229,11 @@ mod tests {
             "x\\a.py,sha256=y,1",
             "\n\nx/a.py,sha256=y,1\n\nx/a.py,sha256=z,2\n",
             "x/a.py,sha256=y,\n",
+            "x/./a.py,sha256=y,1\n",
+            "./x//a.py,sha256=y,1\n",
         ] {
             let old = record(text);
-            let entries = old.entries_ending("x/a.py");
+            let entries = old.entries_ending(b"x/a.py");
             assert_eq!(entries.len(), 1, "{text}");
             let new = old.with_content(&entries[0], b"1234567").unwrap();
             let new = Record { path: "R".into(), bytes: new };
@@ -230,7 +244,7 @@ mod tests {
             };
             assert_eq!(strip(&new.bytes), strip(&old.bytes), "only the hash and the size change");
         }
-        let odd = record("a.py,sha256=x,1,sha256=x,1\n").with_content("a.py", b"1");
+        let odd = record("a.py,sha256=x,1,sha256=x,1\n").with_content(b"a.py", b"1");
         assert!(odd.is_err_and(|error| error.to_string().contains("not three fields")));
     }
 }
