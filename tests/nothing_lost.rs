@@ -415,6 +415,42 @@ fn a_module_whose_name_is_not_utf8_is_in_record() {
 }
 
 #[test]
+fn the_record_is_found_wherever_it_is() {
+    let deep = "a/b/c/d/e/f/g/m.py";
+    let site = distribution(&[deep]);
+    succeeds("apply", &[&site.path().join(deep)]);
+    assert_eq!(fs::read_to_string(record(site.path())).unwrap(), lines(site.path(), &[deep]), "far above");
+    let vendored = "pkg/_vendor/x/m.py";
+    let site = distribution(&[vendored]);
+    fs::create_dir(site.path().join("pkg/_vendor/x-1.dist-info")).unwrap();
+    fs::write(site.path().join("pkg/_vendor/x-1.dist-info/RECORD"), "x/other.py,,\n").unwrap();
+    succeeds("apply", &[&site.path().join(vendored)]);
+    assert_eq!(fs::read_to_string(record(site.path())).unwrap(), lines(site.path(), &[vendored]), "above another one");
+    let prefix = tempfile::tempdir().unwrap();
+    let (lib, lib64) =
+        (prefix.path().join("lib/python3/site-packages"), prefix.path().join("lib64/python3/site-packages"));
+    fs::create_dir_all(lib.join("p-1.dist-info")).unwrap();
+    fs::create_dir_all(&lib64).unwrap();
+    fs::write(lib64.join("m.py"), MODULE).unwrap();
+    let entry = "../../../lib64/python3/site-packages/m.py";
+    fs::write(record(&lib), lines(&lib, &[entry])).unwrap();
+    succeeds("apply", &[&lib64.join("m.py")]);
+    assert_eq!(fs::read_to_string(record(&lib)).unwrap(), lines(&lib, &[entry]), "below lib");
+}
+
+#[test]
+fn a_user_without_the_right_to_write_is_told_what_to_do() {
+    let site = distribution(&["p/a.py"]);
+    fs::set_permissions(site.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    own_all(site.path(), 0, 0);
+    let output = as_user(65534, &[65534], "apply", &site.path().join("p/a.py"));
+    assert_eq!(status(&output), 2);
+    let text = stderr(&output);
+    assert!(text.contains("a.py: cannot be written: Permission denied") && text.contains("`USER root`"), "{text}");
+    assert!(!text.contains(".tmp\""), "{text}");
+}
+
+#[test]
 fn bytecode_that_a_stopped_run_left_is_seen() {
     let site = tempfile::tempdir().unwrap();
     let module = site.path().join("a.py");

@@ -55,8 +55,8 @@ releases() {
 quickstart() { tests/quickstart.sh; }
 docker() { cargo test --locked --test docker -- --ignored --nocapture; }
 # Run alone, the script requires the documented ratio of 1.8. Here the limit only catches regressions: on a machine with
-# other load, the ratio varies by a sixth.
-benchmark() { BENCHMARK_RATIO=1.5 tests/benchmark.sh; }
+# other load, the ratio varies by a quarter.
+benchmark() { BENCHMARK_RATIO=1.3 tests/benchmark.sh; }
 # Likewise; run alone, the script requires 0.95.
 bandwidth() { BANDWIDTH_RATIO=0.7 tests/bandwidth.sh; }
 

@@ -165,10 +165,12 @@ fn changes_nobody(old: Ownership, new: Ownership, own: &Credentials) -> bool {
     old_owner_keeps && new.uid == own.uid && own_before == owner
 }
 
-/// As an error for callers that have no context of their own.
+/// Why a file cannot be written, and what to do.
 pub(crate) fn denied(path: &Path, error: &io::Error) -> anyhow::Error {
-    let path = path.display();
-    if is(error, Errno::ACCESS) || is(error, Errno::PERM) || is(error, Errno::ROFS) {
+    let (path, error, kind) = (path.display(), error.to_string(), error.kind());
+    // The temporary file's name tells nobody anything.
+    let error = error.split(" at path ").next().unwrap_or_default();
+    if matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) {
         return anyhow!(
             "{path}: cannot be written: {error}; nothing was changed\n\
              help: run this as the owner of the environment; in a Dockerfile, put `USER root` before the RUN line"

@@ -22,6 +22,13 @@ pub(crate) fn folders(source: &Path, cache_prefix: Option<&Path>) -> Vec<PathBuf
         folders.push(folder.join("__pycache__"));
         folders.extend(cache_prefix.map(|prefix| prefix.join(folder.strip_prefix("/").unwrap_or(folder))));
     }
+    let mut known: Vec<PathBuf> = Vec::new();
+    folders.retain(|folder| {
+        let real = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        let new = !known.contains(&real);
+        known.push(real);
+        new
+    });
     folders
 }
 

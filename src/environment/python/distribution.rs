@@ -105,7 +105,7 @@ fn identity(dist_info: &Path) -> (String, String) {
 /// # Errors
 /// When a folder above it cannot be listed.
 pub(crate) fn site_packages_of(file: &Path) -> Result<Option<&Path>> {
-    for folder in file.ancestors().skip(1).take(6) {
+    for folder in file.ancestors().skip(1) {
         if !dist_infos(folder)?.is_empty() {
             return Ok(Some(folder));
         }

@@ -1,5 +1,6 @@
 //! The installed `dynamo.nixl_connect`: its source file, and the distribution that it belongs to.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -76,11 +77,32 @@ impl Module {
     }
 }
 
+/// The distributions in any folder above a file whose RECORD lists it: a package may bring others' dist-info folders, and a
+/// RECORD below `lib` may list files below `lib64`.
 fn owners_above(file: &Path) -> Result<Vec<Distribution>> {
-    match distribution::site_packages_of(file)? {
-        Some(site) => distribution::owners(&[site], file, site),
-        None => Ok(Vec::new()),
+    let mut owners = Vec::new();
+    for folder in file.ancestors().skip(1) {
+        let sibling = library_beside(folder);
+        let sites: Vec<&Path> = std::iter::once(folder).chain(sibling.as_deref()).collect();
+        match distribution::owners(&sites, file, folder) {
+            Ok(found) => owners.extend(found),
+            // Above the folder with the owner, nothing is expected.
+            Err(_) if !owners.is_empty() => break,
+            Err(error) => return Err(error),
+        }
     }
+    Ok(owners)
+}
+
+/// The same folder below `lib` instead of `lib64`, or the other way round.
+fn library_beside(folder: &Path) -> Option<PathBuf> {
+    let mut parts: Vec<&OsStr> = folder.iter().collect();
+    let at = parts.iter().rposition(|part| *part == "lib" || *part == "lib64")?;
+    parts[at] = OsStr::new(if parts[at] == "lib" { "lib64" } else { "lib" });
+    let beside: PathBuf = parts.iter().collect();
+    // Usually one is a link to the other.
+    let is_another = beside.canonicalize().ok()? != folder.canonicalize().ok()?;
+    is_another.then_some(beside)
 }
 
 /// The module's source, and how it is on the import path.
