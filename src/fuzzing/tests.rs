@@ -73,6 +73,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
 /// The strings of libFuzzer's dictionary, one a line in quotation marks; none of ours has an escaped character.
 fn tokens() -> Vec<Vec<u8>> {
     let text = fs::read_to_string(fuzz().join("python.dict")).unwrap();
+    assert!(text.is_ascii(), "libFuzzer refuses a dictionary with any other character");
     let quoted = text.lines().filter_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
     quoted.map(|token| token.as_bytes().to_vec()).collect()
 }
