@@ -24,19 +24,19 @@ pub(super) struct Indentation {
 }
 
 impl Indentation {
-    /// Reads the blanks at the start of a line. A form feed sets the width to 0. Blanks before a backslash at the end of
-    /// the line count, and those of the next line only where there are none.
+    /// Reads the blanks at the start of a line. A form feed sets the width to 0. Of blanks before backslashes at the end
+    /// of the line, the first ones count, with tab stops in both measures (CPython's `cont_line_col`, from 3.10 on).
     pub(super) fn measure(cursor: &mut Cursor) -> Result<Self, LexicalError> {
         let mut here = Indentation::default();
-        let mut before_backslash = Indentation::default();
+        let mut before_backslash = 0;
         loop {
             match cursor.peek() {
                 Some(b' ') => here = Indentation { column: here.column + 1, narrow: here.narrow + 1 },
                 Some(b'\t') => here = Indentation { column: (here.column / TAB + 1) * TAB, narrow: here.narrow + 1 },
                 Some(b'\x0c') => here = Indentation::default(),
                 Some(b'\\') => {
-                    if before_backslash == Indentation::default() {
-                        before_backslash = here;
+                    if before_backslash == 0 {
+                        before_backslash = here.column;
                     }
                     let at = cursor.at;
                     cursor.at += 1;
@@ -49,8 +49,8 @@ impl Indentation {
             }
             cursor.at += 1;
         }
-        let split = before_backslash != Indentation::default();
-        Ok(if split { before_backslash } else { here })
+        let split = before_backslash > 0;
+        Ok(if split { Indentation { column: before_backslash, narrow: before_backslash } } else { here })
     }
 }
 
