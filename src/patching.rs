@@ -237,7 +237,7 @@ fn replaced_defaults(environment: &Environment, rule: &Rule) -> Vec<String> {
 }
 
 fn replaced_default(path: &Path, rule: &Rule) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
+    let text = String::from_utf8(regular::read(path).ok()?).ok()?;
     let (path, default, variable) = (path.display(), rule.default, &rule.variable);
     let becomes = format!("the patched code uses `{default}` where `{variable}` is unset");
     match nixl_default::of(&text)? {
@@ -281,7 +281,8 @@ fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Re
     let mut transaction = Transaction::default();
     let mut files = work.files;
     for planned in &mut files {
-        let details = stage(&mut transaction, planned)?;
+        let details = stage(&mut transaction, planned)
+            .inspect_err(|error| reports.push(failed(&planned.found.module.path, error)))?;
         planned.report.mended = planned.changed.is_none() && !details.is_empty();
         planned.report.details.extend(details);
     }
@@ -297,6 +298,11 @@ fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Re
             reports.push(changed_report(&planned, direction, stuck));
         } else if outcome.is_ok() {
             reports.push(planned.report);
+        } else if let Err(failure) = &outcome {
+            reports.push(FileReport {
+                notes: vec![failure.to_string()],
+                ..FileReport::new(&planned.found.module.path, FileStatus::Failed)
+            });
         }
         environments.push(planned.found.environment);
     }

@@ -162,6 +162,19 @@ fn a_change_that_fails_in_the_middle_is_undone() {
         assert_eq!(snapshot(site.path()), before, "{fault}");
     }
     let site = distribution(&["p/a.py"]);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", "/dev/null", "-e", "trace=renameat", "-e", "inject=renameat:error=EIO:when=2"]);
+    strace
+        .arg(program().get_program())
+        .args(["apply", "--smoke=off", "--output-format=json"])
+        .arg(site.path().join("p/a.py"));
+    let document: serde_json::Value = serde_json::from_slice(&strace.output().unwrap().stdout).unwrap();
+    assert_eq!(
+        (&document["exit_status"], &document["files"][0]["status"]),
+        (&2.into(), &"failed".into()),
+        "{document}"
+    );
+    let site = distribution(&["p/a.py"]);
     let output = with_fault("renameat:error=EROFS:when=2+", "apply", &site.path().join("p/a.py"));
     assert_eq!(status(&output), 1, "{}", stderr(&output));
     let text = stderr(&output);
@@ -238,6 +251,11 @@ fn what_cannot_be_read_is_an_error_and_never_waited_for() {
     let fifo = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
     let site = distribution(&["p/a.py"]);
     let module = site.path().join("p/a.py");
+    let odd = distribution(&[]);
+    for name in ["x.pth", "__editable___x_finder.py", "p-1.dist-info/METADATA"] {
+        fifo(&odd.path().join(name));
+    }
+    assert_eq!(status(&run_on("check", &[odd.path()])), 2, "no Dynamo there");
     fs::remove_file(record(site.path())).unwrap();
     fifo(&record(site.path()));
     let output = run_on("apply", &[&module]);

@@ -33,7 +33,8 @@ pub fn encoding(data: &[u8]) {
     let boundaries: Vec<usize> = (0..=text.len()).filter(|&at| text.is_char_boundary(at)).collect();
     let mut offsets: Vec<usize> = boundaries.iter().copied().take(200).chain([text.len()]).collect();
     offsets.dedup();
-    let mapped: Vec<usize> = offsets.iter().map(|&at| source.byte_offset(TextOffset(at)).0).collect();
+    let offsets: Vec<TextOffset> = offsets.into_iter().map(TextOffset).collect();
+    let mapped: Vec<usize> = source.byte_offsets(&offsets).into_iter().map(|offset| offset.0).collect();
     assert!(mapped.is_sorted_by(|one, next| one < next), "offsets keep their order");
     assert_eq!(mapped.last(), Some(&bytes.len()), "the end is the end");
     // Before that, what is inserted may be or move the cookie.

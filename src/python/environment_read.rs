@@ -6,44 +6,26 @@ use rustpython_parser::ast::{CmpOp, Constant, Expr, ExprCall, ExprCompare};
 use super::bindings::{Origin, PathId, ScopeId, Value, VersionId};
 use super::meaning::{Meaning, Node, Resolver};
 use super::walk;
+use crate::report::file::ChoiceReport;
 
 /// The longest chain of expressions that is followed.
 const DEPTH: usize = 200;
 /// How many names of backends are kept.
 const NAMES: usize = 16;
 
-/// A choice by an environment variable, as far as the file shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct EnvironmentRead {
-    /// The variable's name, where it is a constant.
-    pub variable: Option<String>,
-    /// Whether the value is taken as a list: it is split.
-    pub list: bool,
-    /// What an unset variable means, where it is a constant.
-    pub default: Option<String>,
-    /// The names that the value is compared with.
-    pub allowed: Vec<String>,
-    /// A name that the read uses and nothing binds: it raises NameError.
-    pub unbound: Option<String>,
-}
-
 /// Finds reads of environment variables behind expressions.
 #[derive(Debug, Default)]
 pub(crate) struct Environment {
     /// None while one is followed, so that circular names end.
-    of_version: FxHashMap<VersionId, Option<EnvironmentRead>>,
-    of_function: FxHashMap<ScopeId, Option<EnvironmentRead>>,
+    of_version: FxHashMap<VersionId, Option<ChoiceReport>>,
+    of_function: FxHashMap<ScopeId, Option<ChoiceReport>>,
     depth: usize,
 }
 
 impl Environment {
     /// The first read in an expression, in what its names were assigned from, or in the conditions between several
     /// assignments: hand patches spread over several statements.
-    pub(crate) fn read<'a>(
-        &mut self,
-        resolver: &mut Resolver<'_, 'a>,
-        expression: &'a Expr,
-    ) -> Option<EnvironmentRead> {
+    pub(crate) fn read<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<ChoiceReport> {
         if self.depth >= DEPTH {
             return None;
         }
@@ -54,13 +36,13 @@ impl Environment {
     }
 
     /// The first read in the conditions around a place, innermost first, and its statement.
-    pub(crate) fn test_around<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, path: PathId) -> Option<EnvironmentRead> {
+    pub(crate) fn test_around<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, path: PathId) -> Option<ChoiceReport> {
         let bindings = resolver.bindings;
         let branchings = bindings.paths(path).map(|(_, path)| path.branching);
         branchings.flat_map(|id| &bindings.branching(id).tests).find_map(|test| self.read(resolver, test))
     }
 
-    fn follow<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<EnvironmentRead> {
+    fn follow<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<ChoiceReport> {
         if let Some(read) = self.here(resolver, expression) {
             return Some(read);
         }
@@ -77,7 +59,7 @@ impl Environment {
         Some(read)
     }
 
-    fn inside<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<EnvironmentRead> {
+    fn inside<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<ChoiceReport> {
         let mut read = None;
         let mut look = |child: &'a Expr| {
             if read.is_none() {
@@ -90,7 +72,7 @@ impl Environment {
     }
 
     /// `os.environ[…]`, `os.environ.get(…)`, `os.getenv(…)`, `… in os.environ`.
-    fn here<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<EnvironmentRead> {
+    fn here<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<ChoiceReport> {
         match expression {
             Expr::Subscript(node) => {
                 let unbound = is_environ(resolver, &node.value)?;
@@ -114,7 +96,7 @@ impl Environment {
         }
     }
 
-    fn attribute<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<EnvironmentRead> {
+    fn attribute<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr) -> Option<ChoiceReport> {
         let attribute = expression.as_attribute_expr()?;
         let bindings = resolver.bindings;
         let symbol = bindings.attribute_symbol(attribute)?;
@@ -133,7 +115,7 @@ impl Environment {
     }
 
     /// A read in what a function of this file returns.
-    fn called<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, call: &'a ExprCall) -> Option<EnvironmentRead> {
+    fn called<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, call: &'a ExprCall) -> Option<ChoiceReport> {
         let callees = resolver.meanings(&call.func);
         let functions: Vec<ScopeId> = resolver
             .list(callees)
@@ -143,7 +125,7 @@ impl Environment {
         functions.into_iter().find_map(|function| self.function(resolver, function))
     }
 
-    fn function<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, scope: ScopeId) -> Option<EnvironmentRead> {
+    fn function<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, scope: ScopeId) -> Option<ChoiceReport> {
         if let Some(known) = self.of_function.get(&scope) {
             return known.clone();
         }
@@ -157,7 +139,7 @@ impl Environment {
         read
     }
 
-    fn version<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, version: VersionId) -> Option<EnvironmentRead> {
+    fn version<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, version: VersionId) -> Option<ChoiceReport> {
         if let Some(known) = self.of_version.get(&version) {
             return known.clone();
         }
@@ -172,7 +154,7 @@ impl Environment {
         read
     }
 
-    fn origin<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, version: VersionId) -> Option<EnvironmentRead> {
+    fn origin<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, version: VersionId) -> Option<ChoiceReport> {
         let bindings = resolver.bindings;
         let variable = bindings.version(version).variable;
         match &bindings.version(version).origin {
@@ -200,7 +182,7 @@ impl Environment {
     }
 
     /// Adds what an expression does with the value.
-    fn describe<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr, read: &mut EnvironmentRead) {
+    fn describe<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr, read: &mut ChoiceReport) {
         match expression {
             Expr::Call(call) => {
                 let method = call.func.as_attribute_expr().map(|attribute| attribute.attr.as_str());
@@ -266,7 +248,7 @@ fn named<'a>(
     key: Option<&'a Expr>,
     default: Option<&'a Expr>,
     unbound: Option<&str>,
-) -> EnvironmentRead {
+) -> ChoiceReport {
     let bytes = |expression: &Expr| match expression.as_constant_expr().map(|constant| &constant.value) {
         Some(Constant::Bytes(bytes)) => String::from_utf8(bytes.clone()).ok(),
         _ => None,
@@ -275,10 +257,10 @@ fn named<'a>(
         let expression = expression?;
         resolver.constant(expression).map(str::to_string).or_else(|| bytes(expression))
     };
-    EnvironmentRead {
+    ChoiceReport {
         variable: text(key),
         default: text(default),
         unbound: unbound.map(str::to_string),
-        ..EnvironmentRead::default()
+        ..ChoiceReport::default()
     }
 }

@@ -7,7 +7,6 @@ use thiserror::Error;
 
 use super::agent_call::{self, FindError, Shape, Site};
 use super::encoding::{DecodeError, SourceText};
-use super::environment_read::EnvironmentRead;
 use super::rewrite::{self, Original};
 use super::span::{end, first_offset};
 use super::syntax::{SyntaxError, parse};
@@ -257,7 +256,8 @@ fn report(site: &Site) -> SiteReport {
         Shape::EnvironmentAware(read, how) => (SiteShape::EnvAware, environment_aware(read, how.as_deref())),
         Shape::Unresolved(shape, reason) => (*shape, reason.clone()),
     };
-    let choice = if let Shape::EnvironmentAware(read, _) = &site.shape { Some(choice(read)) } else { None };
+    let choice =
+        if let Shape::EnvironmentAware(read, _) = &site.shape { Some(ChoiceReport::clone(read)) } else { None };
     let action = if site.edits.is_empty() { Action::Leave } else { Action::Rewrite };
     SiteReport {
         line: site.line,
@@ -272,7 +272,7 @@ fn report(site: &Site) -> SiteReport {
 }
 
 /// What is known of a patch made by hand, in words.
-fn environment_aware(read: &EnvironmentRead, how: Option<&str>) -> String {
+fn environment_aware(read: &ChoiceReport, how: Option<&str>) -> String {
     let mut words = match &read.variable {
         Some(name) => format!("reads the environment variable `{name}`"),
         None => "reads an environment variable whose name is not a constant".into(),
@@ -291,14 +291,4 @@ fn environment_aware(read: &EnvironmentRead, how: Option<&str>) -> String {
         words.push_str(&format!("; nothing binds `{name}`, so it raises NameError"));
     }
     words
-}
-
-fn choice(read: &EnvironmentRead) -> ChoiceReport {
-    ChoiceReport {
-        variable: read.variable.clone(),
-        list: read.list,
-        default: read.default.clone(),
-        allowed: read.allowed.clone(),
-        unbound: read.unbound.clone(),
-    }
 }

@@ -64,7 +64,7 @@ pub(crate) fn copy(path: &Path, new: &File) -> Result<Option<String>> {
     }
     bail!(
         "{}: its owner {}:{} and mode {:04o} cannot be given to the new file, and with owner {}:{} and mode {:04o} \
-         somebody would gain or lose access; nothing was changed\n\
+         somebody might gain or lose access; nothing was changed\n\
          help: run this as the owner; in a Dockerfile, put `USER root` before the RUN line",
         path.display(),
         old.uid,

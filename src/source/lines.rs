@@ -26,14 +26,6 @@ impl<'a> LineIndex<'a> {
     }
 }
 
-/// Line and column (characters) of an offset, both from 1.
-pub(crate) fn position(text: &str, offset: TextOffset) -> (usize, usize) {
-    let before = &text.as_bytes()[..offset.0];
-    let ends = memchr::memchr2_iter(b'\n', b'\r', before);
-    let line = ends.filter(|at| before[*at] == b'\n' || text.as_bytes().get(at + 1) != Some(&b'\n')).count() + 1;
-    (line, String::from_utf8_lossy(&before[line_start(text, offset).0..]).chars().count() + 1)
-}
-
 /// The start of the line that contains an offset.
 pub(crate) fn line_start(text: &str, offset: TextOffset) -> TextOffset {
     TextOffset(memchr::memrchr2(b'\n', b'\r', &text.as_bytes()[..offset.0]).map_or(0, |end| end + 1))
@@ -53,10 +45,8 @@ mod tests {
     #[test]
     fn every_line_ending_ends_a_line() {
         let text = "a\nb\r\nc\rd";
-        let lines: Vec<_> = [0, 2, 5, 7].map(|at| position(text, TextOffset(at))).into();
-        assert_eq!(lines, [(1, 1), (2, 1), (3, 1), (4, 1)]);
         let index = LineIndex::new(text);
-        assert_eq!([0, 2, 5, 7].map(|at| index.position(TextOffset(at))), lines[..]);
+        assert_eq!([0, 2, 5, 7].map(|at| index.position(TextOffset(at))), [(1, 1), (2, 1), (3, 1), (4, 1)]);
         let ends: Vec<_> = [0, 2, 5, 7].map(|at| line_end(text, TextOffset(at)).0).into();
         assert_eq!(ends, [2, 5, 7, 8]);
         let starts: Vec<_> = [1, 3, 6, 8].map(|at| line_start(text, TextOffset(at)).0).into();

@@ -126,6 +126,8 @@ impl Change {
     pub(crate) fn undo(&self) -> Result<()> {
         let (from, to) = match self {
             Change::Replace(staged) => (&staged.old, &staged.path),
+            // The file was gone before it could be renamed: this is the empty one that kept the name for it.
+            Change::Remove { aside, .. } if fs::metadata(aside).is_ok_and(|aside| aside.len() == 0) => return Ok(()),
             Change::Remove { path, aside } => (aside, path),
         };
         rename(from, to).with_context(|| format!("{}: cannot be restored", to.display()))

@@ -42,8 +42,9 @@ pub(crate) enum Failure {
     Nothing(anyhow::Error),
     /// Some files are changed and could not be restored.
     #[error(
-        "{error:#}; the change could not be undone either; changed: {}\n\
+        "{}; the change could not be undone either; changed: {}\n\
          help: run the same command again to finish the change, or `revert` to undo it",
+        fact(error),
         list(changed)
     )]
     Some {
@@ -52,6 +53,11 @@ pub(crate) enum Failure {
         /// The files that are changed.
         changed: Vec<PathBuf>,
     },
+}
+
+/// An error without its advice.
+fn fact(error: &anyhow::Error) -> String {
+    format!("{error:#}").split("\nhelp: ").next().unwrap_or_default().to_string()
 }
 
 fn list(paths: &[PathBuf]) -> String {

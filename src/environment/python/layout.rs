@@ -12,6 +12,7 @@ use anyhow::{Result, anyhow, bail};
 
 use super::site_packages::{self, ImportFolder};
 use crate::environment::variables::Variables;
+use crate::source::regular;
 
 /// How a program's file begins.
 const ELF: [u8; 4] = *b"\x7fELF";
@@ -94,7 +95,7 @@ impl VirtualEnvironment {
     /// Python looks beside the executable and in the folder above.
     fn of(executable: &Path) -> Option<VirtualEnvironment> {
         let found = executable.ancestors().skip(1).take(2).find(|folder| folder.join("pyvenv.cfg").is_file())?;
-        let text = fs::read(found.join("pyvenv.cfg")).ok()?;
+        let text = regular::read(&found.join("pyvenv.cfg")).ok()?;
         let text = String::from_utf8_lossy(&text);
         let pairs = || text.lines().filter_map(|line| line.split_once('='));
         let value = |wanted: &str| {

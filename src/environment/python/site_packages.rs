@@ -9,6 +9,7 @@ use std::{env, fs};
 use rustpython_parser::{Parse, ast};
 
 use crate::environment::variables::Variables;
+use crate::source::regular;
 
 /// A folder of an import path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub(crate) fn import_path<'a>(sites: impl Iterator<Item = &'a Path>, variables: 
 pub(crate) fn expand(site_packages: &Path) -> Vec<ImportFolder> {
     let mut folders = vec![ImportFolder::new(site_packages)];
     for pth in files_ending(site_packages, ".pth") {
-        let Ok(text) = fs::read(&pth) else { continue };
+        let Ok(text) = regular::read(&pth) else { continue };
         let text = String::from_utf8_lossy(&text).into_owned();
         for line in text.trim_start_matches('\u{feff}').lines().map(str::trim_end) {
             let is_path = !line.is_empty()
@@ -68,7 +69,7 @@ pub(crate) fn editable_mapping(site_packages: &Path, module: &str) -> Option<(Pa
 }
 
 fn mapped(finder: &Path, module: &str) -> Option<PathBuf> {
-    let text = fs::read_to_string(finder).ok()?;
+    let text = String::from_utf8(regular::read(finder).ok()?).ok()?;
     let statements = ast::Suite::parse(&text, &finder.to_string_lossy()).ok()?;
     let pairs = statements.iter().filter_map(mapping).flat_map(|dict| dict.keys.iter().zip(&dict.values));
     let mut found = pairs.filter_map(|(key, value)| {

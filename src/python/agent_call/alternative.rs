@@ -9,9 +9,10 @@
 use rustc_hash::FxHashMap;
 
 use super::super::bindings::{Bindings, BranchingId, PathId};
-use super::super::environment_read::{Environment, EnvironmentRead};
+use super::super::environment_read::Environment;
 use super::super::meaning::Resolver;
 use super::shape::{Shape, Site};
+use crate::report::file::ChoiceReport;
 use crate::source::offset::TextOffset;
 
 /// A site and the branch that it is in.
@@ -27,7 +28,7 @@ struct Alternative {
     arm: u32,
     leaves: bool,
     end: TextOffset,
-    read: EnvironmentRead,
+    read: ChoiceReport,
 }
 
 /// Marks the sites that are such an alternative.

@@ -5,11 +5,11 @@
 use rustc_hash::FxHashMap;
 
 use super::super::bindings::{Choice, Choosing, Use};
-use super::super::environment_read::{Environment, EnvironmentRead};
+use super::super::environment_read::Environment;
 use super::super::meaning::{Meaning, Node, Resolver, Why};
 use super::super::span::start;
 use super::shape::Shape;
-use crate::report::file::SiteShape;
+use crate::report::file::{ChoiceReport, SiteShape};
 use crate::source::lines::LineIndex;
 
 /// What is chosen later, and of which object.
@@ -30,7 +30,7 @@ struct Later {
     how: Choosing,
     /// From 1.
     line: usize,
-    read: Option<EnvironmentRead>,
+    read: Option<ChoiceReport>,
 }
 
 impl<'a> ChosenLater<'a> {

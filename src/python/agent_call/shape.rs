@@ -1,7 +1,6 @@
 //! What is said of a call: how it chooses its backends, and what is inserted into it.
 
-use super::super::environment_read::EnvironmentRead;
-use crate::report::file::SiteShape;
+use crate::report::file::{ChoiceReport, SiteShape};
 use crate::source::offset::TextOffset;
 
 /// A call that creates an agent, or another place that may lead to one.
@@ -31,7 +30,7 @@ pub(crate) enum Shape {
     /// By the file's own choice; which.
     Configured(String),
     /// By an environment variable, and how if that does not go without saying.
-    EnvironmentAware(Box<EnvironmentRead>, Option<String>),
+    EnvironmentAware(Box<ChoiceReport>, Option<String>),
     /// In a way that this file does not tell: what it looks like, and why.
     Unresolved(SiteShape, String),
 }

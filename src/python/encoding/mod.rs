@@ -209,6 +209,7 @@ mod tests {
             ("latin-1", &b"\xe9\xe8"[..]),
             ("shift_jis", b"\x83e\x83X"),
             ("gbk", b"\xc4\xe3"),
+            ("gbk", b"\x80z"),
             ("cp1252", b"\x80"),
             ("cp437", b"\x80\xff"),
             ("mac-roman", b"\x8e"),

@@ -76,8 +76,9 @@ impl MultiByte {
 
     fn text(&self, sequence: &[u8]) -> String {
         let known = self.characters.decode_without_bom_handling_and_without_replacement(sequence);
-        // One that cannot be encoded again is private, so that encoding gives these bytes back.
-        let known = known.filter(|text| self.characters.encode(text).0 == sequence);
+        // One that cannot be encoded again, or that encoding_rs takes for two, is private, so that encoding gives these bytes
+        // back and offsets keep their order.
+        let known = known.filter(|text| text.chars().count() == 1 && self.characters.encode(text).0 == sequence);
         known.map_or_else(|| private(sequence).into(), Into::into)
     }
 

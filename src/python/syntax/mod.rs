@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use self::lexer::Lexer;
 use super::span;
-use crate::source::lines::{line_end, line_start, position};
+use crate::source::lines::{LineIndex, line_end, line_start};
 use crate::source::offset::TextOffset;
 use crate::threads;
 
@@ -49,7 +49,7 @@ const SHOWN: usize = 160;
 impl SyntaxError {
     fn new(text: &str, error: &ParseError) -> Self {
         let offset = span::from_parser(error.offset).min(TextOffset(text.len()));
-        let (line, column) = position(text, offset);
+        let (line, column) = LineIndex::new(text).position(offset);
         let text = &text[line_start(text, offset).0..line_end(text, offset).0];
         let text = text.trim_end_matches(['\n', '\r']).chars().take(SHOWN).collect();
         SyntaxError { line, column, text, message: error.error.to_string() }
