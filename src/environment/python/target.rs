@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::distribution;
 use super::interpreter::Interpreter;
@@ -94,7 +94,13 @@ impl Environment {
 /// # Errors
 /// When TARGET does not exist, or its interpreter does not work.
 pub(crate) fn resolve(target: &Path, execution: Execution, variables: &Variables) -> Result<Environment> {
-    let metadata = std::fs::metadata(target).with_context(|| format!("{}: cannot be accessed", target.display()))?;
+    let metadata = std::fs::metadata(target).map_err(|error| {
+        anyhow!(
+            "{}: cannot be accessed: {error}\n\
+             help: pass a file, a package or site-packages folder, a virtual environment or a Python interpreter as TARGET",
+            target.display()
+        )
+    })?;
     if metadata.is_dir() {
         return resolve_folder(target, execution, variables);
     }

@@ -5,7 +5,7 @@ use rustpython_parser::ast::Expr;
 
 use super::super::bindings::{Bindings, ScopeId, Use};
 use super::super::environment_read::Environment;
-use super::super::meaning::{Node, Resolver};
+use super::super::meaning::{Meanings, Node, Resolver};
 use super::super::span::{end, start};
 use super::chosen_later::ChosenLater;
 use crate::source::lines::LineIndex;
@@ -20,6 +20,8 @@ pub(super) struct Finder<'b, 'a> {
     /// How the value of each call that creates an object of NIXL is used.
     pub(super) uses: FxHashMap<Node<'a>, Use>,
     pub(super) lines: LineIndex<'a>,
+    /// What each call may call, by its number.
+    pub(super) callees: Vec<Meanings>,
     /// Functions that a call in this file calls: what they return is traced.
     pub(super) called: FxHashSet<ScopeId>,
 }
@@ -30,8 +32,8 @@ impl<'b, 'a> Finder<'b, 'a> {
         let (mut resolver, mut environment, lines) =
             (Resolver::new(bindings), Environment::default(), LineIndex::new(text));
         let later = ChosenLater::of(&mut resolver, &mut environment, &lines);
-        let (uses, called) = (FxHashMap::default(), FxHashSet::default());
-        Finder { text, resolver, environment, later, uses, lines, called }
+        let (uses, callees, called) = (FxHashMap::default(), Vec::new(), FxHashSet::default());
+        Finder { text, resolver, environment, later, uses, lines, callees, called }
     }
 
     /// The text of an expression.

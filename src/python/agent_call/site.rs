@@ -3,7 +3,7 @@
 use rustpython_parser::ast::{Constant, Expr, ExprCall};
 
 use super::super::bindings::{Placed, Use};
-use super::super::meaning::{Meaning, Node, Why};
+use super::super::meaning::{Meaning, Meanings, Node, Sets, Why};
 use super::super::span::start;
 use super::alternative::{self, PlacedSite};
 use super::arguments::{self, argument, is_none};
@@ -43,8 +43,11 @@ impl<'a> Finder<'_, 'a> {
     /// What each call calls, as far as other calls depend on it.
     fn note_calls(&mut self) {
         for placed in &self.resolver.bindings.calls {
-            let Expr::Call(call) = placed.node else { continue };
-            let callees = self.resolver.meanings(&call.func);
+            let callees = match placed.node {
+                Expr::Call(call) => self.resolver.meanings(&call.func),
+                _ => Sets::NOTHING,
+            };
+            self.callees.push(callees);
             for callee in self.resolver.list(callees) {
                 if let Meaning::Function(function) = callee {
                     self.called.insert(*function);
@@ -57,7 +60,10 @@ impl<'a> Finder<'_, 'a> {
 
     fn call(&mut self, number: usize, placed: &Placed<'a>) -> Option<Site> {
         let Expr::Call(call) = placed.node else { return None };
-        let callees = self.resolver.meanings(&call.func);
+        let callees = self.callees[number];
+        if !self.concerns(callees) && self.uses.is_empty() && !mentions(call) {
+            return None;
+        }
         let possible: Vec<Meaning<'a>> = self.resolver.list(callees).to_vec();
         let possible: Vec<Meaning<'a>> =
             possible.into_iter().filter(|it| !self.resolver.raises_when_called(it)).collect();
@@ -73,6 +79,12 @@ impl<'a> Finder<'_, 'a> {
             None => self.classify(number, placed, call, modules),
         };
         Some(self.site(placed, shape, edits))
+    }
+
+    /// Whether one of these may be NIXL's agent class.
+    fn concerns(&self, callees: Meanings) -> bool {
+        let resolver = &self.resolver;
+        resolver.list(callees).iter().any(|it| resolver.agent_module(it).is_some() || resolver.is_named_agent(it))
     }
 
     fn site(&self, placed: &Placed<'a>, shape: Shape, edits: Vec<CallEdit>) -> Site {
@@ -237,6 +249,13 @@ fn kind(why: Why) -> SiteShape {
         Why::Getattr => SiteShape::Getattr,
         Why::Call | Why::Lambda | Why::Decorated | Why::Circular | Why::TooMany | Why::Opaque(_) => SiteShape::Unclear,
     }
+}
+
+/// Whether a call names the class, by its callee or in a string.
+fn mentions(call: &ExprCall) -> bool {
+    last_name(&call.func) == Some(AGENT)
+        || call.func.is_subscript_expr()
+        || call.args.iter().filter_map(string).any(reference::names_agent)
 }
 
 fn string(expression: &Expr) -> Option<&str> {

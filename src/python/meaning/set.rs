@@ -51,6 +51,12 @@ impl<'a> Sets<'a> {
 
     /// The set of these meanings.
     pub(crate) fn of(&mut self, meanings: &[Meaning<'a>]) -> Meanings {
+        // Most sets have one member.
+        if let [_] = meanings
+            && let Some(&known) = self.numbers.get(meanings)
+        {
+            return known;
+        }
         let mut list = meanings.to_vec();
         list.sort_unstable();
         list.dedup();

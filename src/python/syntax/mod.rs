@@ -29,7 +29,7 @@ const PART: usize = 8 << 10;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "{line}:{column}: {message}\n    {}\n\
-     help: if Python accepts this file, its syntax is newer than the parser of nixl-retrofit; please report it",
+     help: correct the file; if Python accepts it as it is, please report it to nixl-retrofit",
     .text.trim_end()
 )]
 pub(crate) struct SyntaxError {
