@@ -38,6 +38,10 @@ const TARGET_HELP: &str = "A file, a package or site-packages folder, a virtual 
 (standard input to standard output) [default: the first of $VIRTUAL_ENV, the python3 on PATH (absolute entries only) and \
 /opt/dynamo/venv that has Dynamo]";
 
+const ROOT_HELP: &str = "A virtual environment, a Python interpreter, a site-packages or any other folder, a source \
+checkout, or a file [default: the first of $VIRTUAL_ENV, the python3 on PATH (absolute entries only) and \
+/opt/dynamo/venv that has NIXL or Dynamo]";
+
 const SMOKE_TARGET_HELP: &str = "A virtual environment, a Python interpreter, a site-packages folder, or a file in one \
 [default: the first of $VIRTUAL_ENV, the python3 on PATH (absolute entries only) and /opt/dynamo/venv that has NIXL]";
 
@@ -77,6 +81,19 @@ Examples:
   nixl-retrofit revert /opt/dynamo/venv
   nixl-retrofit revert - < patched.py > original.py")]
     Revert(RevertArgs),
+    /// List every place in a tree that chooses a NIXL backend, and how
+    #[command(after_help = "\
+Examples:
+  nixl-retrofit audit                          the default environment's site-packages
+  nixl-retrofit audit /opt/dynamo/venv || echo 'something ignores every setting'
+  nixl-retrofit audit ~/src/vllm               a source checkout
+  nixl-retrofit audit --output-format json | jq '.audit.places[] | select(.class == \"ignores-settings\")'
+
+Exit status:
+  0  nothing ignores every setting
+  1  something does
+  2  nothing was found to look at")]
+    Audit(AuditArgs),
     /// Run the smoke transfer alone, with the NIXL of an environment
     #[command(after_help = "\
 Examples:
@@ -272,6 +289,7 @@ impl Cli {
         match &self.command {
             Command::Apply(args) => Some(&args.output),
             Command::Check(args) => Some(&args.output),
+            Command::Audit(args) => Some(&args.output),
             Command::Revert(args) => Some(&args.output),
             Command::Smoke(args) => Some(&args.output),
             Command::Completions { .. } | Command::SmokeWorker => None,
@@ -338,6 +356,17 @@ pub struct RevertArgs {
     /// The targets.
     #[arg(value_name = "TARGET", help = TARGET_HELP)]
     pub targets: Vec<PathBuf>,
+    /// How to report.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// The trees.
+    #[arg(value_name = "ROOT", help = ROOT_HELP)]
+    pub roots: Vec<PathBuf>,
     /// How to report.
     #[command(flatten)]
     pub output: OutputArgs,

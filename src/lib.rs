@@ -4,6 +4,7 @@
 //! may change with any release.
 
 mod advice;
+mod audit;
 mod choice;
 mod cli;
 mod commands;

@@ -18,6 +18,18 @@ use crate::smoke::two_machines::Observer;
 /// How often the spinner turns. The transfer needs the processors more than it does.
 const TICK: Duration = Duration::from_millis(250);
 
+/// A line of progress, on a terminal only.
+pub(super) struct Counter(Option<ProgressBar>);
+
+impl Counter {
+    /// Shows this text.
+    pub(super) fn show(&self, line: &str) {
+        if let Some(spinner) = self.0.as_ref().filter(|spinner| !spinner.is_hidden()) {
+            spinner.set_message(line.to_string());
+        }
+    }
+}
+
 /// Prints for one run.
 pub(super) struct Console<'a> {
     options: &'a OutputArgs,
@@ -82,6 +94,7 @@ impl<'a> Console<'a> {
             OutputFormat::Text => {
                 self.show_files(report)?;
                 let mut page = self.page();
+                report.audit.iter().for_each(|audit| text::audit(&mut page, audit, self.is_verbose()));
                 text::smokes(&mut page, &report.smokes, self.is_verbose());
                 self.write(page.as_bytes())
             }
@@ -103,6 +116,14 @@ impl<'a> Console<'a> {
             return;
         }
         self.spinner.borrow_mut().get_or_insert_with(spinner).set_message(line.to_string());
+    }
+
+    /// What several threads show their progress with.
+    pub(super) fn counter(&self) -> Counter {
+        if self.options.quiet {
+            return Counter(None);
+        }
+        Counter(Some(self.spinner.borrow_mut().get_or_insert_with(spinner).clone()))
     }
 
     /// Removes the spinner.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod audit;
 mod check;
 mod color;
 mod completions;
@@ -32,6 +33,7 @@ pub(crate) fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
     let outcome = match cli.command {
         Command::Apply(args) => with_large_stack(move || apply::run(&args, &process), exit),
         Command::Check(args) => with_large_stack(move || check::run(&args, &process), exit),
+        Command::Audit(args) => with_large_stack(move || audit::run(&args, &process), exit),
         Command::Revert(args) => revert::run(&args, &process),
         Command::Smoke(args) => smoke::run(&args, &process),
         Command::Completions { shell } => completions::run(shell),

@@ -1,6 +1,6 @@
 //! The expressions inside an expression or a statement, and the names in a pattern.
 
-use rustpython_parser::ast::{Arguments, Expr, Pattern, Stmt, StmtIf};
+use rustpython_parser::ast::{Arguments, ExceptHandler, Expr, Pattern, Stmt, StmtIf};
 
 /// Calls `visit` for each direct child of `expression` that is evaluated in the same scope: lambdas and comprehensions
 /// open scopes of their own, so nothing in them is visited.
@@ -124,6 +124,31 @@ pub(super) fn expressions_of<'a>(statement: &'a Stmt, visit: &mut dyn FnMut(&'a 
             node.keywords.iter().for_each(|keyword| visit(&keyword.value));
         }
         _ => {}
+    }
+}
+
+/// The statements inside a statement, body by body.
+pub(super) fn bodies(statement: &Stmt) -> Vec<&[Stmt]> {
+    match statement {
+        Stmt::FunctionDef(node) => vec![&node.body],
+        Stmt::AsyncFunctionDef(node) => vec![&node.body],
+        Stmt::ClassDef(node) => vec![&node.body],
+        Stmt::For(node) => vec![&node.body, &node.orelse],
+        Stmt::AsyncFor(node) => vec![&node.body, &node.orelse],
+        Stmt::While(node) => vec![&node.body, &node.orelse],
+        Stmt::If(node) => vec![&node.body, &node.orelse],
+        Stmt::With(node) => vec![&node.body],
+        Stmt::AsyncWith(node) => vec![&node.body],
+        Stmt::Match(node) => node.cases.iter().map(|case| case.body.as_slice()).collect(),
+        Stmt::Try(node) => {
+            let handlers = node.handlers.iter().map(|ExceptHandler::ExceptHandler(handler)| handler.body.as_slice());
+            [node.body.as_slice(), &node.orelse, &node.finalbody].into_iter().chain(handlers).collect()
+        }
+        Stmt::TryStar(node) => {
+            let handlers = node.handlers.iter().map(|ExceptHandler::ExceptHandler(handler)| handler.body.as_slice());
+            [node.body.as_slice(), &node.orelse, &node.finalbody].into_iter().chain(handlers).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What happened, as data; one renderer a format. Nothing here prints or exits.
 #![forbid(unsafe_code)]
 
+pub(crate) mod audit;
 pub(crate) mod fabric;
 pub(crate) mod file;
 pub(crate) mod json;
@@ -10,6 +11,7 @@ pub(crate) mod text;
 
 use serde::Serialize;
 
+use audit::Audit;
 use file::{FileReport, FileStatus};
 use smoke::{Smoke, SmokeStatus};
 
@@ -32,6 +34,8 @@ pub(crate) struct Report {
     pub smoke: Option<Smoke>,
     /// All transfers, in the order they ran.
     pub smokes: Vec<Smoke>,
+    /// What an audit found, or null.
+    pub audit: Option<Audit>,
     /// Why nothing was done (exit status 2), or null.
     pub error: Option<String>,
 }
@@ -51,6 +55,7 @@ impl Report {
             files: Vec::new(),
             smoke: None,
             smokes: Vec::new(),
+            audit: None,
             error: None,
         }
     }

@@ -61,6 +61,27 @@ fn owner(site_packages: &Path, dist_info: &Path, ending: &[u8], file: &Path) -> 
     Ok(Vec::new())
 }
 
+/// Name and version of the distribution in a site-packages folder that installed each of these files; None where no RECORD
+/// lists it. Each RECORD is read once.
+pub(crate) fn identities(site_packages: &Path, files: &[&Path]) -> Vec<Option<(String, String)>> {
+    let entries: Vec<Option<&[u8]>> = files
+        .iter()
+        .map(|file| file.strip_prefix(site_packages).ok().map(|entry| entry.as_os_str().as_bytes()))
+        .collect();
+    let mut found = vec![None; files.len()];
+    for dist_info in dist_infos(site_packages).unwrap_or_default() {
+        // Without a RECORD that can be read, nothing says what is the distribution's.
+        let Ok(record) = Record::read(&dist_info.join("RECORD")) else { continue };
+        for (found, entry) in found.iter_mut().zip(&entries) {
+            let lists = |entry: &[u8]| record.entries_ending(entry).iter().any(|listed| normal(listed) == entry);
+            if found.is_none() && entry.is_some_and(lists) {
+                *found = Some(identity(&dist_info));
+            }
+        }
+    }
+    found
+}
+
 /// Whether two paths are the same file.
 fn is_same(one: &Path, other: &Path) -> bool {
     one == other

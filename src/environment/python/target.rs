@@ -110,6 +110,29 @@ pub(crate) fn resolve(target: &Path, execution: Execution, variables: &Variables
     Ok(Environment::of_file(target, "named on the command line", variables))
 }
 
+/// The folders that an audit of `root` reads: what an environment's Python imports from, without the standard library, or
+/// the folder or file itself.
+///
+/// # Errors
+/// When `root` does not exist, or its interpreter does not work.
+pub(crate) fn audited(root: &Path, execution: Execution, variables: &Variables) -> Result<Vec<PathBuf>> {
+    let metadata = std::fs::metadata(root).map_err(|error| {
+        anyhow!(
+            "{}: cannot be accessed: {error}\n\
+             help: pass a virtual environment, a Python interpreter, a folder or a file as ROOT",
+            root.display()
+        )
+    })?;
+    if metadata.is_dir() && is_site_packages(root) {
+        return Ok(site_packages::expand(root).into_iter().map(|folder| folder.path).collect());
+    }
+    let is_environment = if metadata.is_dir() { python_of(root).is_some() } else { is_interpreter(root, &metadata) };
+    if is_environment {
+        return Ok(resolve(root, execution, variables)?.folders());
+    }
+    Ok(vec![root.to_path_buf()])
+}
+
 /// Whether a file is called `python`, `python3`, `python3.12`, `pypy3`, …; a source is called `*.py`.
 fn is_interpreter(path: &Path, metadata: &std::fs::Metadata) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -5,7 +5,7 @@ use rustpython_parser::ast::Expr;
 
 use super::super::bindings::{Bindings, ScopeId, Use};
 use super::super::environment_read::Environment;
-use super::super::meaning::{Meanings, Node, Resolver};
+use super::super::meaning::{Imports, Meanings, Node, Resolver};
 use super::super::span::{end, start};
 use super::chosen_later::ChosenLater;
 use crate::source::lines::LineIndex;
@@ -27,10 +27,10 @@ pub(super) struct Finder<'b, 'a> {
 }
 
 impl<'b, 'a> Finder<'b, 'a> {
-    /// A finder for a module.
-    pub(super) fn new(text: &'a str, bindings: &'b Bindings<'a>) -> Self {
+    /// A finder for a module, which knows what the modules around it bind.
+    pub(super) fn new(text: &'a str, bindings: &'b Bindings<'a>, imports: Option<&'b dyn Imports>) -> Self {
         let (mut resolver, mut environment, lines) =
-            (Resolver::new(bindings), Environment::default(), LineIndex::new(text));
+            (Resolver::new(bindings, imports), Environment::default(), LineIndex::new(text));
         let later = ChosenLater::of(&mut resolver, &mut environment, &lines);
         let (uses, callees, called) = (FxHashMap::default(), Vec::new(), FxHashSet::default());
         Finder { text, resolver, environment, later, uses, lines, callees, called }

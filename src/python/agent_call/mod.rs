@@ -11,6 +11,7 @@ mod finder;
 mod reference;
 mod shape;
 mod site;
+pub(crate) mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -46,7 +47,7 @@ pub(crate) fn find(text: &str, module: &[Stmt]) -> Result<Vec<Site>, FindError> 
         return Ok(Vec::new());
     }
     let bindings = Bindings::of(text, module);
-    let sites = finder::Finder::new(text, &bindings).sites();
+    let sites = finder::Finder::new(text, &bindings, None).sites();
     if sites.len() > MOST_SITES {
         return Err(FindError::TooMany { sites: sites.len() });
     }

@@ -20,7 +20,7 @@ const PARAMETERS: usize = 3;
 
 impl<'a> Finder<'_, 'a> {
     /// All sites, in order.
-    pub(super) fn sites(mut self) -> Vec<Site> {
+    pub(super) fn sites(&mut self) -> Vec<Site> {
         let bindings = self.resolver.bindings;
         self.note_calls();
         let mut sites = Vec::new();
@@ -242,7 +242,7 @@ fn kind(why: Why) -> SiteShape {
     match why {
         Why::Parameter => SiteShape::Parameter,
         Why::ClassAttribute => SiteShape::ClassAttribute,
-        Why::Attribute | Why::NamedAgent => SiteShape::Attribute,
+        Why::Attribute | Why::NamedAgent | Why::NamedConfiguration => SiteShape::Attribute,
         Why::Subscript => SiteShape::Collection,
         Why::Loop => SiteShape::LoopVariable,
         Why::With => SiteShape::With,
@@ -258,14 +258,14 @@ fn mentions(call: &ExprCall) -> bool {
         || call.args.iter().filter_map(string).any(reference::names_agent)
 }
 
-fn string(expression: &Expr) -> Option<&str> {
+pub(super) fn string(expression: &Expr) -> Option<&str> {
     match &expression.as_constant_expr()?.value {
         Constant::Str(text) => Some(text),
         _ => None,
     }
 }
 
-fn last_name(callee: &Expr) -> Option<&str> {
+pub(super) fn last_name(callee: &Expr) -> Option<&str> {
     match callee {
         Expr::Name(name) => Some(&name.id),
         Expr::Attribute(attribute) => Some(&attribute.attr),

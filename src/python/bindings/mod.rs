@@ -156,12 +156,14 @@ pub(crate) struct Join {
 pub(crate) enum Value<'a> {
     /// `import a.b as x`, or `import a` (an `import a.b` binds `a`).
     Module(&'a str),
-    /// `from module import name`; a relative import has the module `.`.
+    /// `from module import name`.
     Member {
-        /// The module's full name.
+        /// The module's name; of a relative import, what follows the dots.
         module: &'a str,
         /// Its member's name.
         name: &'a str,
+        /// How many dots a relative import has; 0 for others.
+        level: u32,
     },
     /// `x = expression`.
     Expression(&'a Expr),

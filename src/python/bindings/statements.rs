@@ -267,17 +267,17 @@ impl<'a> Reader<'a> {
     }
 
     fn import_from(&mut self, node: &'a StmtImportFrom) {
-        let relative = node.level.as_ref().is_some_and(|level| level.to_u32() > 0);
-        // A relative import names a module of the package itself, never NIXL.
-        let module = if relative { "." } else { node.module.as_ref().map_or("", |name| name.as_str()) };
+        let level = node.level.as_ref().map_or(0, rustpython_ast::Int::to_u32);
+        let module = node.module.as_ref().map_or("", |name| name.as_str());
         for alias in &node.names {
             let name = alias.name.as_str();
             if name == "*" {
-                self.star_import(module);
+                // A relative import names a module of the package itself, never NIXL.
+                self.star_import(if level > 0 { "." } else { module });
                 continue;
             }
             let bound = alias.asname.as_ref().unwrap_or(&alias.name);
-            let variable = self.bind(bound, Value::Member { module, name });
+            let variable = self.bind(bound, Value::Member { module, name, level });
             if name == CONFIGURATION {
                 self.note_configuration_name(bound, variable);
             }

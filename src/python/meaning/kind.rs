@@ -57,6 +57,8 @@ pub(crate) enum Why {
     Attribute,
     /// An attribute `nixl_agent` of such an object.
     NamedAgent,
+    /// An attribute `nixl_agent_config` of such an object.
+    NamedConfiguration,
     /// An element of a container.
     Subscript,
     /// A lambda.
@@ -84,7 +86,7 @@ impl Why {
             Why::Parameter => "a parameter, so its value comes from the caller",
             Why::ClassAttribute => "a class attribute, which a subclass or an instance can replace",
             Why::Call => "the result of a call that cannot be traced",
-            Why::Attribute => "an attribute of an object that cannot be traced",
+            Why::Attribute | Why::NamedConfiguration => "an attribute of an object that cannot be traced",
             Why::NamedAgent => "an attribute `nixl_agent` of an object that cannot be traced",
             Why::Subscript => "an element of a container",
             Why::Lambda => "a lambda",

@@ -21,6 +21,10 @@ const DEPTH: usize = 200;
 
 /// The name of NIXL's agent class.
 const AGENT: &str = "nixl_agent";
+/// The name of NIXL's configuration class.
+const CONFIGURATION: &str = "nixl_agent_config";
+/// The module of both, where another module's alias leads to them.
+const API: &str = "nixl._api";
 
 /// Traces names through one module.
 pub(crate) struct Resolver<'b, 'a> {
@@ -44,6 +48,46 @@ pub(crate) struct Resolver<'b, 'a> {
     depth: usize,
     /// What was found before, where something is made from itself.
     before: Before,
+    /// What the modules beside this file bind; None where the file is judged alone.
+    imports: Option<&'b dyn Imports>,
+}
+
+/// What is known of the modules in the tree around a file.
+pub(crate) trait Imports {
+    /// The full name of the module that a relative import with this many dots means.
+    fn absolute(&self, level: u32, module: &str) -> String;
+    /// The class of NIXL that a module binds under this name.
+    fn alias(&self, module: &str, name: &str) -> Option<NixlClass>;
+    /// All of them, for `from module import *`.
+    fn all(&self, module: &str) -> Vec<(String, NixlClass)>;
+}
+
+/// A class of NIXL's Python binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum NixlClass {
+    /// `nixl_agent`.
+    Agent,
+    /// `nixl_agent_config`.
+    Configuration,
+}
+
+impl NixlClass {
+    /// The class of this name.
+    pub(crate) fn named(name: &str) -> Option<NixlClass> {
+        match name {
+            AGENT => Some(NixlClass::Agent),
+            CONFIGURATION => Some(NixlClass::Configuration),
+            _ => None,
+        }
+    }
+
+    /// Its name in NIXL.
+    fn name(self) -> &'static str {
+        match self {
+            NixlClass::Agent => AGENT,
+            NixlClass::Configuration => CONFIGURATION,
+        }
+    }
 }
 
 /// What a first pass found. What is traced while it is itself being traced is incomplete: a second pass uses this instead.
@@ -65,8 +109,8 @@ enum Traced {
 }
 
 impl<'b, 'a> Resolver<'b, 'a> {
-    /// A resolver for a module's bindings.
-    pub(crate) fn new(bindings: &'b Bindings<'a>) -> Self {
+    /// A resolver for a module's bindings, and for what the modules around it bind.
+    pub(crate) fn new(bindings: &'b Bindings<'a>, imports: Option<&'b dyn Imports>) -> Self {
         let mut resolver = Resolver {
             bindings,
             sets: Sets::new(),
@@ -81,6 +125,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
             arguments: FxHashMap::default(),
             depth: 0,
             before: Before::default(),
+            imports,
         };
         resolver.relate_classes();
         resolver.collect_arguments();
@@ -140,15 +185,21 @@ impl<'b, 'a> Resolver<'b, 'a> {
 
     /// The module of NIXL's configuration class, where this is that class.
     pub(crate) fn configuration_module(&self, meaning: &Meaning) -> Option<&str> {
-        self.nixl_member(meaning, "nixl_agent_config")
+        self.nixl_member(meaning, CONFIGURATION)
     }
 
     /// Whether this may be NIXL's agent class, going by its name.
     pub(crate) fn is_named_agent(&self, meaning: &Meaning) -> bool {
+        self.named_class(meaning) == Some(NixlClass::Agent)
+    }
+
+    /// NIXL's class that this may be, going by its name.
+    pub(crate) fn named_class(&self, meaning: &Meaning) -> Option<NixlClass> {
         match *meaning {
-            Meaning::Unknown(why) => why == Why::NamedAgent,
-            Meaning::Member(_, name) => self.text(name) == AGENT,
-            _ => false,
+            Meaning::Unknown(Why::NamedAgent) => Some(NixlClass::Agent),
+            Meaning::Unknown(Why::NamedConfiguration) => Some(NixlClass::Configuration),
+            Meaning::Member(_, name) => NixlClass::named(self.text(name)),
+            _ => None,
         }
     }
 
@@ -164,7 +215,10 @@ impl<'b, 'a> Resolver<'b, 'a> {
             let full = self.intern(&format!("{module}.{name}"));
             return Meaning::Module(full);
         }
-        Meaning::Member(self.intern(module), self.intern(name))
+        match self.imports.filter(|_| !is_nixl(module)).and_then(|imports| imports.alias(module, name)) {
+            Some(class) => Meaning::Member(self.intern(API), self.intern(class.name())),
+            None => Meaning::Member(self.intern(module), self.intern(name)),
+        }
     }
 
     fn one(&mut self, meaning: Meaning<'a>) -> Meanings {
@@ -251,6 +305,9 @@ impl<'b, 'a> Resolver<'b, 'a> {
         let nixl = modules.iter().copied().find(|module| is_nixl(module) && name.starts_with("nixl_"));
         let others = modules.iter().any(|module| !is_nixl(module));
         let mut found = Vec::new();
+        if let Some(class) = self.imports.and_then(|imports| modules.iter().find_map(|it| imports.alias(it, name))) {
+            found.push(Meaning::Member(self.intern(API), self.intern(class.name())));
+        }
         if let Some(module) = nixl {
             found.push(self.member(module, name));
         }
@@ -348,8 +405,14 @@ impl<'b, 'a> Resolver<'b, 'a> {
                 let module = self.intern(module);
                 self.one(Meaning::Module(module))
             }
-            Value::Member { module, name } => {
+            Value::Member { module, name, level: 0 } => {
                 let member = self.member(module, name);
+                self.one(member)
+            }
+            Value::Member { module, name, level } => {
+                // Without the tree around the file, a relative import is a module of the package itself, never NIXL.
+                let module = self.imports.map_or_else(|| ".".to_string(), |imports| imports.absolute(level, module));
+                let member = self.member(&module, name);
                 self.one(member)
             }
             Value::Expression(expression) => self.meanings(expression),
@@ -461,7 +524,11 @@ impl<'b, 'a> Resolver<'b, 'a> {
     fn attribute_by_name(&mut self, name: &str, symbol: Option<Symbol>) -> Meanings {
         let bindings = self.bindings;
         let assigned = symbol.map_or(&[][..], |symbol| bindings.attributes_named(symbol));
-        let why = if name == AGENT { Why::NamedAgent } else { Why::Attribute };
+        let why = match NixlClass::named(name) {
+            Some(NixlClass::Agent) => Why::NamedAgent,
+            Some(NixlClass::Configuration) => Why::NamedConfiguration,
+            None => Why::Attribute,
+        };
         let (assigned, unknown) = (self.any_of(assigned), self.unknown(why));
         self.sets.union(assigned, unknown)
     }

@@ -66,6 +66,14 @@ pub(crate) fn parse(text: &str) -> Result<ast::Suite, SyntaxError> {
     module.map_or_else(|| parse_at(text, TextOffset(0)).map_err(|error| SyntaxError::new(text, &error)), Ok)
 }
 
+/// Parses a module on this thread alone, where other threads parse others.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_alone(text: &str) -> Result<ast::Suite, SyntaxError> {
+    parse_at(text, TextOffset(0)).map_err(|error| SyntaxError::new(text, &error))
+}
+
 /// Parses a text that begins at `offset` of its module, at the start of a top-level line.
 ///
 /// # Errors

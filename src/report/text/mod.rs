@@ -1,5 +1,6 @@
 //! The report for people.
 
+mod audit;
 mod files;
 mod page;
 mod remarks;
@@ -7,6 +8,7 @@ mod smokes;
 mod style;
 mod title;
 
+pub(crate) use audit::audit;
 pub(crate) use files::files;
 pub(crate) use page::Page;
 pub(crate) use smokes::smokes;

@@ -1,0 +1,11 @@
+//! Every place in a tree that creates a NIXL agent, its configuration or a backend, and how it chooses.
+#![forbid(unsafe_code)]
+
+mod distributions;
+pub(crate) mod knobs;
+mod modules;
+mod needles;
+mod survey;
+mod walk;
+
+pub(crate) use survey::{Progress, audit};

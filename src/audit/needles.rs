@@ -1,0 +1,119 @@
+//! What a file must contain so that parsing it can matter: found in its bytes, before anything is decoded.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+/// The names of both classes begin with it.
+static CLASS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("nixl_agent"));
+static CREATE_BACKEND: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(".create_backend"));
+static CREATE_BACKEND_BELOW: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(".createBackend"));
+/// In `nixl` and `Nixl`.
+static LOWER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("ixl"));
+/// In `NIXL`.
+static UPPER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("IXL"));
+
+/// What a file has to do with NIXL, going by its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Mention {
+    /// Nothing.
+    None,
+    /// It writes about it, and may use a class of NIXL under another module's name for it.
+    Word,
+    /// It names a class of NIXL, or creates a backend.
+    Class,
+}
+
+/// What a Python file mentions.
+pub(super) fn mention(content: &[u8]) -> Mention {
+    let lower = LOWER.find(content);
+    if lower.is_none() && UPPER.find(content).is_none() {
+        return Mention::None;
+    }
+    let names = lower.is_some_and(|from| {
+        let rest = from.saturating_sub(1);
+        CLASS.find_iter(&content[rest..]).any(|at| is_class(content, rest + at))
+    });
+    if names || CREATE_BACKEND.find(content).is_some() || CREATE_BACKEND_BELOW.find(content).is_some() {
+        return Mention::Class;
+    }
+    Mention::Word
+}
+
+/// Whether `nixl_agent` at an offset is the whole name of a class, and not an agent whose method is called
+/// (`nixl_agent.register_memory`) or a longer name (`nixl_agent_metadata`).
+fn is_class(content: &[u8], at: usize) -> bool {
+    let begins = at == 0 || !is_identifier(content[at - 1]);
+    let rest = &content[at + b"nixl_agent".len()..];
+    let rest = rest.strip_prefix(b"_config").unwrap_or(rest);
+    begins && !rest.first().is_some_and(|byte| is_identifier(*byte) || *byte == b'.')
+}
+
+/// Whether files with this name are parsed in any case.
+pub(super) fn is_class_name(name: &str) -> bool {
+    matches!(name, "nixl_agent" | "nixl_agent_config")
+}
+
+fn is_identifier(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+/// Names that other modules of the tree bind NIXL's classes to.
+pub(super) struct Aliases(Vec<Finder<'static>>);
+
+impl Aliases {
+    /// Looks for these names.
+    pub(super) fn new<'n>(names: impl Iterator<Item = &'n str>) -> Self {
+        Aliases(names.map(|name| Finder::new(name).into_owned()).collect())
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a file has one of them.
+    pub(super) fn are_in(&self, content: &[u8]) -> bool {
+        self.0.iter().any(|name| {
+            let length = name.needle().len();
+            name.find_iter(content).any(|at| {
+                let ends = !content.get(at + length).is_some_and(|byte| is_identifier(*byte));
+                ends && (at == 0 || !is_identifier(content[at - 1]))
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_names_of_a_class_count() {
+        let names_a_class = |content: &[u8]| mention(content) == Mention::Class;
+        for text in
+            ["nixl_agent", "from nixl import nixl_agent as A", "x.nixl_agent_config()", "'nixl._api:nixl_agent'"]
+        {
+            assert!(names_a_class(text.as_bytes()), "{text}");
+        }
+        for text in ["nixl_agent.transfer()", "nixl_agent_meta", "my_nixl_agent", "nixl_agent_configs", "nixl", ""] {
+            assert!(!names_a_class(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_backend_counts_beside_nixl_s_name() {
+        let names_a_class = |content: &[u8]| mention(content) == Mention::Class;
+        assert!(names_a_class(b"# NIXL\nagent.create_backend('UCX')"));
+        assert!(names_a_class(b"nixl\nagent.createBackend('UCX')"));
+        assert!(!names_a_class(b"io.create_backend('UCX')"));
+        assert!(!names_a_class(b"nixl\ndef create_backend(): pass"));
+    }
+
+    #[test]
+    fn aliases_are_whole_names() {
+        let aliases = Aliases::new(["NixlWrapper"].into_iter());
+        assert!(aliases.are_in(b"a.NixlWrapper("));
+        assert!(!aliases.are_in(b"NixlWrappers _NixlWrapper"));
+    }
+}

@@ -1,0 +1,101 @@
+//! An audit in the text report: the summary, the places by distribution, the settings, what could not be read.
+
+use anstyle::Style;
+
+use super::page::Page;
+use super::style::{BAD, BOLD, GOOD, WARNING};
+use crate::report::audit::{Audit, Creates, Group, Knob, KnobKind, Place, PlaceClass, Summary};
+
+/// Shows an audit; with `verbose`, why each place has its class, and the settings that are not set.
+pub(crate) fn audit(page: &mut Page, audit: &Audit, verbose: bool) {
+    summary(page, audit);
+    for (number, group) in audit.groups.iter().enumerate() {
+        page.line(format_args!(""));
+        heading(page, group);
+        audit.places.iter().filter(|place| place.group == number).for_each(|it| place(page, it, verbose));
+    }
+    knobs(page, &audit.knobs);
+    findings(page, audit);
+    for problem in &audit.problems {
+        page.line(format_args!("{WARNING}warning:{WARNING:#} {}: {}", problem.path.display(), problem.message));
+    }
+}
+
+fn summary(page: &mut Page, audit: &Audit) {
+    let Summary { places, ignores_settings, .. } = audit.summary;
+    let style = if ignores_settings == 0 { GOOD } else { BAD };
+    let verb = if ignores_settings == 1 { "ignores" } else { "ignore" };
+    let files = plural(audit.files, "file");
+    match places {
+        0 => page.line(format_args!("{GOOD}no place creates a NIXL agent or backend{GOOD:#} in {files}")),
+        _ => page.line(format_args!(
+            "{style}{ignores_settings} of {places} {verb} every setting{style:#}: agents and backends of NIXL in {files}"
+        )),
+    }
+}
+
+fn heading(page: &mut Page, group: &Group) {
+    let Summary { places, ignores_settings, .. } = group.summary;
+    let folder = group.folder.display();
+    let counts = format!("{ignores_settings} of {places}");
+    match (&group.distribution, &group.distribution_version) {
+        (Some(name), Some(version)) => page.line(format_args!("{BOLD}{name} {version}{BOLD:#} ({folder}): {counts}")),
+        _ => page.line(format_args!("{BOLD}{folder}{BOLD:#}: {counts}")),
+    }
+}
+
+fn place(page: &mut Page, place: &Place, verbose: bool) {
+    let choice = &place.choice;
+    let creates = match choice.creates {
+        Creates::Agent => "agent",
+        Creates::Configuration => "configuration",
+        Creates::Backend => "backend",
+    };
+    let (path, line, column) = (place.path.display(), choice.line, choice.column);
+    let (style, class) = words(place);
+    page.line(format_args!("  {path}:{line}:{column}: {creates}: {style}{class}{style:#}"));
+    let is_wrong = matches!(choice.class, PlaceClass::IgnoresSettings | PlaceClass::Unknown);
+    if verbose || (is_wrong && choice.creates != Creates::Configuration) {
+        page.line(format_args!("    {}", choice.reason));
+    }
+}
+
+fn words(place: &Place) -> (Style, String) {
+    let choice = &place.choice;
+    let setting = choice.setting.as_ref().map(|name| format!(" `{name}`")).unwrap_or_default();
+    let backends = choice.backends.join(",");
+    match choice.class {
+        PlaceClass::IgnoresSettings => (BAD, "ignores every setting".into()),
+        PlaceClass::Environment => (GOOD, format!("environment variable{setting}")),
+        PlaceClass::Option => (GOOD, format!("option{setting}")),
+        PlaceClass::Deliberate if backends.is_empty() => (Style::new(), "deliberate, no backend".into()),
+        PlaceClass::Deliberate => (Style::new(), format!("deliberate, `{backends}`")),
+        PlaceClass::Unknown => (WARNING, "cannot be judged".into()),
+    }
+}
+
+/// The settings of what was found.
+fn knobs(page: &mut Page, knobs: &[Knob]) {
+    if knobs.is_empty() {
+        return;
+    }
+    page.line(format_args!(""));
+    page.line(format_args!("{BOLD}settings of what is installed{BOLD:#}"));
+    for knob in knobs {
+        let Knob { package, name, default, syntax, chooses, .. } = knob;
+        let value = match (&knob.value, knob.kind) {
+            (Some(value), _) => format!("{GOOD}set to `{value}`{GOOD:#}"),
+            (None, KnobKind::Environment) => "not set".into(),
+            (None, KnobKind::Option) => "an option".into(),
+        };
+        page.line(format_args!("  {package}: `{name}`, {value}, default {default}: {chooses}; {syntax}"));
+    }
+}
+
+fn findings(page: &mut Page, audit: &Audit) {
+    let _ = (page, audit);
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
