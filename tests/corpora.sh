@@ -18,34 +18,11 @@ program=${1:-$program}
 need_program
 python=$(tests/lab.sh python)
 
-# NAME VERSION [PLATFORM]: of torch, the smallest wheel has the same Python sources. Only the sources stay.
-package() {
-    local folder=$lab/corpora/$1-$2 beside
-    [ ! -d "$folder" ] || return 0
-    say "downloading $1 $2"
-    mkdir -p "$lab/corpora"
-    beside=$(mktemp -d "$lab/corpora/.incomplete.XXXXXX")
-    quietly "$python" -m pip download --no-deps --only-binary=:all: --no-cache-dir --python-version 3.13 \
-        ${3:+--platform "$3"} --dest "$beside" "$1==$2"
-    "$python" - "$beside" <<'PYTHON'
-import pathlib, sys, zipfile
-folder = pathlib.Path(sys.argv[1])
-for wheel in folder.glob("*.whl"):
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder, [name for name in archive.namelist() if name.endswith(".py")])
-    wheel.unlink()
-PYTHON
-    mv "$beside" "$folder"
-}
-package ai-dynamo 1.6.1
-package ai-dynamo-runtime 1.6.1
-package lmcache 0.5.6
-package modelexpress 0.7.0
-package sglang 0.5.10
-package sympy 1.14.0
-package torch 2.15.0 macosx_14_0_arm64
-package transformers 5.24.0
-package vllm 0.33.0
+for package in "ai-dynamo 1.6.1" "ai-dynamo-runtime 1.6.1" "lmcache 0.5.6" "modelexpress 0.7.0" "sglang 0.5.10" \
+    "sympy 1.14.0" "torch 2.15.0" "transformers 5.24.0" "vllm 0.33.0"; do
+    # shellcheck disable=SC2086 # name and version
+    tests/lab.sh sources $package >/dev/null
+done
 
 # Every Python from 3.9 on: those of pyenv, of uv, and of the system.
 pythons=()

@@ -5,6 +5,8 @@
 #            a virtual environment with that NIXL and ai-dynamo-runtime (default 1.6.1; `none`: only NIXL)
 #        tests/lab.sh wheel DISTRIBUTION VERSION [PYTHON_VERSION]
 #            that wheel, for this machine's Python or for 3.12, 3.13, ...
+#        tests/lab.sh sources DISTRIBUTION VERSION
+#            a folder with the Python sources of that wheel, without its metadata
 #        tests/lab.sh debian PACKAGE
 #            a folder with that package of this machine's Debian, unpacked but not installed
 #        tests/lab.sh python
@@ -95,6 +97,40 @@ wheel() {
         )
     fi
     printf '%s\n' "$folder"/*.whl
+}
+
+# Of torch, the smallest wheel has the same Python sources as the others. Only the sources stay.
+sources() {
+    local folder=$lab/corpora/$1-$2 python platform beside
+    case "$1" in
+        torch) platform=macosx_14_0_arm64 ;;
+        *) platform='' ;;
+    esac
+    if [ ! -d "$folder" ]; then
+        python=$(pip_python)
+        (
+            lock "sources-$(basename "$folder")"
+            [ -d "$folder" ] && exit
+            say "downloading $1 $2"
+            mkdir -p "$lab/corpora"
+            beside=$(mktemp -d "$lab/corpora/.incomplete.XXXXXX")
+            # shellcheck disable=SC2064 # this folder, whatever the variable holds later
+            trap "rm -rf '$beside'" EXIT
+            quietly "$python" -m pip download --no-deps --only-binary=:all: --no-cache-dir --python-version 3.13 \
+                ${platform:+--platform "$platform"} --dest "$beside" "$1==$2"
+            "$python" - "$beside" <<'PYTHON'
+import pathlib, sys, zipfile
+
+folder = pathlib.Path(sys.argv[1])
+for wheel in folder.glob("*.whl"):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder, [name for name in archive.namelist() if name.endswith(".py")])
+    wheel.unlink()
+PYTHON
+            mv "$beside" "$folder"
+        )
+    fi
+    printf '%s\n' "$folder"
 }
 
 # From 0.7.1 on, `nixl` only chooses between nixl-cu12 and nixl-cu13; before, it holds the libraries itself.
@@ -295,6 +331,7 @@ case "${1:-} $#" in
     'debian 2') debian "$2" ;;
     'env 2' | 'env 3') environment "${@:2}" ;;
     'wheel 3' | 'wheel 4') wheel "${@:2}" ;;
+    'sources 3') sources "$2" "$3" ;;
     'tool 3') tool "$2" "$3" ;;
     'libfabric 1') libfabric ;;
     'debian13 1') debian13 ;;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod distributions;
+pub(crate) mod findings;
 pub(crate) mod knobs;
 mod modules;
 mod needles;

@@ -35,6 +35,10 @@ impl ModuleName {
         ModuleName { dotted: parts.join("."), is_package }
     }
 
+    fn last(&self) -> &str {
+        self.dotted.rsplit('.').next().unwrap_or_default()
+    }
+
     /// The full name of what a relative import in this module means.
     fn absolute(&self, level: u32, module: &str) -> String {
         let mut package = self.dotted.as_str();
@@ -54,17 +58,15 @@ pub(super) struct Modules {
 }
 
 impl Modules {
-    /// Adds what a module exports; returns the names that no module had yet.
-    pub(super) fn add(&mut self, module: &ModuleName, exports: Vec<Export>) -> Vec<String> {
+    /// Adds what a module exports; returns what was not known yet: a name, and the last part of the module's own.
+    pub(super) fn add(&mut self, module: &ModuleName, exports: Vec<Export>) -> Vec<(String, String)> {
         let mut new = Vec::new();
         for Export { name, class } in exports {
             let entry = (module.dotted.clone(), class);
             let known = self.exports.entry(name.clone()).or_default();
-            if known.is_empty() {
-                new.push(name);
-            }
             if !known.contains(&entry) {
                 known.push(entry);
+                new.push((name, module.last().to_string()));
             }
         }
         new

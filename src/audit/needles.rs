@@ -49,22 +49,25 @@ fn is_class(content: &[u8], at: usize) -> bool {
     begins && !rest.first().is_some_and(|byte| is_identifier(*byte) || *byte == b'.')
 }
 
-/// Whether files with this name are parsed in any case.
-pub(super) fn is_class_name(name: &str) -> bool {
-    matches!(name, "nixl_agent" | "nixl_agent_config")
-}
-
 fn is_identifier(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
 /// Names that other modules of the tree bind NIXL's classes to.
-pub(super) struct Aliases(Vec<Finder<'static>>);
+pub(super) struct Aliases(Vec<Alias>);
+
+struct Alias {
+    name: Finder<'static>,
+    /// The last part of the module's name, which a file that imports from it has too.
+    module: Finder<'static>,
+}
 
 impl Aliases {
-    /// Looks for these names.
-    pub(super) fn new<'n>(names: impl Iterator<Item = &'n str>) -> Self {
-        Aliases(names.map(|name| Finder::new(name).into_owned()).collect())
+    /// Looks for these names from these modules. NIXL's own names are looked for in any case.
+    pub(super) fn new(names: &[(String, String)]) -> Self {
+        let others = names.iter().filter(|(name, _)| !matches!(name.as_str(), "nixl_agent" | "nixl_agent_config"));
+        let finder = |text: &String| Finder::new(text).into_owned();
+        Aliases(others.map(|(name, module)| Alias { name: finder(name), module: finder(module) }).collect())
     }
 
     /// Whether there are none.
@@ -72,16 +75,23 @@ impl Aliases {
         self.0.is_empty()
     }
 
-    /// Whether a file has one of them.
-    pub(super) fn are_in(&self, content: &[u8]) -> bool {
-        self.0.iter().any(|name| {
-            let length = name.needle().len();
-            name.find_iter(content).any(|at| {
-                let ends = !content.get(at + length).is_some_and(|byte| is_identifier(*byte));
-                ends && (at == 0 || !is_identifier(content[at - 1]))
-            })
-        })
+    /// Whether every file with one of them mentions NIXL.
+    pub(super) fn mention_nixl(&self) -> bool {
+        self.0.iter().all(|alias| mention(alias.name.needle()) != Mention::None)
     }
+
+    /// Whether a file has one of them, and its module.
+    pub(super) fn are_in(&self, content: &[u8]) -> bool {
+        self.0.iter().any(|alias| is_word_of(&alias.name, content) && alias.module.find(content).is_some())
+    }
+}
+
+/// Whether a text has a whole name.
+fn is_word_of(name: &Finder<'_>, content: &[u8]) -> bool {
+    name.find_iter(content).any(|at| {
+        let after = content.get(at + name.needle().len());
+        !after.is_some_and(|byte| is_identifier(*byte)) && (at == 0 || !is_identifier(content[at - 1]))
+    })
 }
 
 #[cfg(test)]
@@ -112,8 +122,12 @@ mod tests {
 
     #[test]
     fn aliases_are_whole_names() {
-        let aliases = Aliases::new(["NixlWrapper"].into_iter());
-        assert!(aliases.are_in(b"a.NixlWrapper("));
-        assert!(!aliases.are_in(b"NixlWrappers _NixlWrapper"));
+        let aliases = Aliases::new(&[("NixlWrapper".into(), "utils".into())]);
+        assert!(aliases.are_in(b"from utils import x; a.NixlWrapper("));
+        assert!(!aliases.are_in(b"from utils import NixlWrappers, _NixlWrapper"));
+        assert!(!aliases.are_in(b"from tools import NixlWrapper"));
+        assert!(aliases.mention_nixl());
+        assert!(!Aliases::new(&[("Agent".into(), "utils".into())]).mention_nixl());
+        assert!(Aliases::new(&[("nixl_agent".into(), "utils".into())]).is_empty());
     }
 }

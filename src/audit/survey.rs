@@ -5,13 +5,15 @@
 //!    and so on.
 //! 3. With all exports known, every place is judged.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
 use anyhow::{Context, Result};
-use rustpython_parser::ast::Suite;
+use rustc_hash::FxHashSet;
+use rustpython_parser::ast::{Stmt, Suite};
 
 use super::distributions::{self, Found};
 use super::modules::{ModuleName, Modules};
@@ -26,12 +28,12 @@ use crate::threads;
 /// How many files wait to be parsed.
 const WAITING: usize = 16;
 /// How many bytes of source are kept as trees, which take some twenty times as much; the rest is parsed twice.
-const KEPT: usize = 1 << 20;
+const KEPT: usize = 3 << 19;
 
 /// What a user can be told while an audit runs.
 pub(crate) trait Progress: Sync {
-    /// So many files below a root were looked at.
-    fn files(&self, root: &Path, count: usize);
+    /// So many files were looked at.
+    fn files(&self, count: usize);
 }
 
 /// A file that may have places.
@@ -41,6 +43,16 @@ struct Candidate {
     text: String,
     /// None where too many trees are kept already.
     tree: Option<Suite>,
+}
+
+impl Candidate {
+    /// Its tree; None never, since it was parsed before.
+    fn tree(&self) -> Option<Cow<'_, [Stmt]>> {
+        match &self.tree {
+            Some(tree) => Some(Cow::Borrowed(tree)),
+            None => syntax::parse_alone(&self.text).ok().map(Cow::Owned),
+        }
+    }
 }
 
 /// What is shared by the threads.
@@ -60,20 +72,22 @@ struct Shared {
 /// # Errors
 /// When no thread can be started.
 pub(crate) fn audit(roots: &[PathBuf], progress: &dyn Progress) -> Result<Audit> {
-    let mut audit = Audit::default();
-    let mut found = Vec::new();
-    for root in roots {
-        let shared = Shared::default();
-        search(root, &shared, progress)?;
-        let modules = follow(root, &shared)?;
-        found.extend(judge(root, &shared, &modules)?);
-        audit.files += shared.files.into_inner();
-        audit.parsed += shared.parsed.into_inner();
-        audit.problems.extend(unlocked(shared.problems));
-    }
+    let shared = Shared::default();
+    search(roots, &shared, progress)?;
+    let modules = follow(roots, &shared)?;
+    let found = judge(roots, &shared, &modules)?;
+    let mut audit = Audit { files: shared.files.into_inner(), parsed: shared.parsed.into_inner(), ..Audit::default() };
+    audit.problems = unlocked(shared.problems);
     audit.problems.sort_by(|one, other| one.path.cmp(&other.path));
+    // A second search finds them again.
+    audit.problems.dedup();
     distributions::group(found, &mut audit);
     Ok(audit)
+}
+
+/// The root that a file lies below.
+fn root_of<'r>(roots: &'r [PathBuf], path: &Path) -> &'r Path {
+    roots.iter().find(|root| path.starts_with(root)).map_or(Path::new(""), PathBuf::as_path)
 }
 
 fn unlocked<T>(mutex: Mutex<T>) -> T {
@@ -84,27 +98,44 @@ fn push<T>(list: &Mutex<Vec<T>>, item: T) {
     list.lock().unwrap_or_else(PoisonError::into_inner).push(item);
 }
 
+/// What becomes of a file that was read.
+enum Decision {
+    Pass,
+    Parse,
+}
+
 /// Reads all files; parses those that name a class of NIXL.
-fn search(root: &Path, shared: &Shared, progress: &dyn Progress) -> Result<()> {
+fn search(roots: &[PathBuf], shared: &Shared, progress: &dyn Progress) -> Result<()> {
+    parse_those(roots, shared, &|path, content| {
+        progress.files(shared.files.fetch_add(1, Ordering::Relaxed) + 1);
+        match needles::mention(content) {
+            Mention::None => Decision::Pass,
+            Mention::Word => {
+                push(&shared.words, path.to_path_buf());
+                Decision::Pass
+            }
+            Mention::Class => Decision::Parse,
+        }
+    })
+}
+
+/// Reads all files, and parses some while the search goes on.
+fn parse_those(roots: &[PathBuf], shared: &Shared, decide: &(dyn Fn(&Path, &[u8]) -> Decision + Sync)) -> Result<()> {
     let (sender, receiver) = mpsc::sync_channel::<(PathBuf, Vec<u8>)>(WAITING);
     let receiver = Mutex::new(receiver);
     let next = || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
     let parse_all = || {
         while let Some((path, content)) = next() {
-            parse(root, path, &content, shared);
+            parse(roots, path, &content, shared);
         }
     };
     pool(&parse_all, || {
-        let visit = |path: &Path, content: &[u8]| {
-            progress.files(root, shared.files.fetch_add(1, Ordering::Relaxed) + 1);
-            match needles::mention(content) {
-                Mention::None => {}
-                Mention::Word => push(&shared.words, path.to_path_buf()),
-                // The parsers end after the search, so that there is always one who receives.
-                Mention::Class => drop(sender.send((path.to_path_buf(), content.to_vec()))),
-            }
+        let visit = |path: &Path, content: &[u8]| match decide(path, content) {
+            Decision::Pass => {}
+            // The parsers end after the search, so that there is always one who receives.
+            Decision::Parse => drop(sender.send((path.to_path_buf(), content.to_vec()))),
         };
-        walk::files(root, &visit, &|problem| push(&shared.problems, problem));
+        walk::files(roots, &visit, &|problem| push(&shared.problems, problem));
         drop(sender);
     })
 }
@@ -129,7 +160,7 @@ fn pool(work: &(dyn Fn() + Sync), here: impl FnOnce()) -> Result<()> {
     })
 }
 
-fn parse(root: &Path, path: PathBuf, content: &[u8], shared: &Shared) {
+fn parse(roots: &[PathBuf], path: PathBuf, content: &[u8], shared: &Shared) {
     let text = match SourceText::decode(content) {
         Ok(source) => source.text().to_string(),
         Err(error) => return push(&shared.problems, problem(path, &error.to_string())),
@@ -137,7 +168,7 @@ fn parse(root: &Path, path: PathBuf, content: &[u8], shared: &Shared) {
     shared.parsed.fetch_add(1, Ordering::Relaxed);
     match syntax::parse_alone(&text) {
         Ok(tree) => {
-            let module = ModuleName::of(path.strip_prefix(root).unwrap_or(&path));
+            let module = ModuleName::of(path.strip_prefix(root_of(roots, &path)).unwrap_or(&path));
             let kept = shared.kept.fetch_add(text.len(), Ordering::Relaxed) < KEPT;
             push(&shared.candidates, Candidate { path, module, text, tree: kept.then_some(tree) });
         }
@@ -151,7 +182,7 @@ fn problem(path: PathBuf, error: &str) -> Problem {
 }
 
 /// Finds what the modules export, and the files that use it under names of their own.
-fn follow(root: &Path, shared: &Shared) -> Result<Modules> {
+fn follow(roots: &[PathBuf], shared: &Shared) -> Result<Modules> {
     let mut modules = Modules::default();
     let mut words = std::mem::take(&mut *shared.words.lock().unwrap_or_else(PoisonError::into_inner));
     let mut done = 0;
@@ -159,22 +190,26 @@ fn follow(root: &Path, shared: &Shared) -> Result<Modules> {
         let candidates = shared.candidates.lock().unwrap_or_else(PoisonError::into_inner);
         let mut names = Vec::new();
         for candidate in &candidates[done..] {
-            let Some(tree) = &candidate.tree else { continue };
-            let found = exports(tree, &modules.seen_from(&candidate.module));
+            let Some(tree) = candidate.tree() else { continue };
+            let found = exports(&tree, &modules.seen_from(&candidate.module));
             names.extend(modules.add(&candidate.module, found));
         }
         done = candidates.len();
         drop(candidates);
-        let aliases = Aliases::new(names.iter().map(String::as_str).filter(|name| !needles::is_class_name(name)));
+        let aliases = Aliases::new(&names);
         if aliases.is_empty() {
             return Ok(modules);
         }
-        words = with_aliases(root, words, &aliases, shared)?;
+        if aliases.mention_nixl() {
+            words = with_aliases(roots, words, &aliases, shared)?;
+        } else {
+            search_again(roots, &aliases, shared)?;
+        }
     }
 }
 
 /// Parses those files that have one of the names; returns the others.
-fn with_aliases(root: &Path, words: Vec<PathBuf>, aliases: &Aliases, shared: &Shared) -> Result<Vec<PathBuf>> {
+fn with_aliases(roots: &[PathBuf], words: Vec<PathBuf>, aliases: &Aliases, shared: &Shared) -> Result<Vec<PathBuf>> {
     let (next, others) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         let mut buffer = vec![0; 1 << 16];
@@ -182,7 +217,7 @@ fn with_aliases(root: &Path, words: Vec<PathBuf>, aliases: &Aliases, shared: &Sh
             // What cannot be read any more was read before: another program removed it.
             let Ok(length) = walk::read(path, &mut buffer) else { continue };
             match aliases.are_in(&buffer[..length]) {
-                true => parse(root, path.clone(), &buffer[..length], shared),
+                true => parse(roots, path.clone(), &buffer[..length], shared),
                 false => push(&others, path.clone()),
             }
         }
@@ -191,27 +226,31 @@ fn with_aliases(root: &Path, words: Vec<PathBuf>, aliases: &Aliases, shared: &Sh
     Ok(unlocked(others))
 }
 
+/// Parses those of all files that have one of the names: a name without NIXL's is rare.
+fn search_again(roots: &[PathBuf], aliases: &Aliases, shared: &Shared) -> Result<()> {
+    let parsed: FxHashSet<PathBuf> = {
+        let candidates = shared.candidates.lock().unwrap_or_else(PoisonError::into_inner);
+        candidates.iter().map(|candidate| candidate.path.clone()).collect()
+    };
+    parse_those(roots, shared, &|path, content| {
+        if !parsed.contains(path) && aliases.are_in(content) { Decision::Parse } else { Decision::Pass }
+    })
+}
+
 /// Judges every place in the candidates.
-fn judge(root: &Path, shared: &Shared, modules: &Modules) -> Result<Vec<Found>> {
+fn judge(roots: &[PathBuf], shared: &Shared, modules: &Modules) -> Result<Vec<Found>> {
     let candidates = std::mem::take(&mut *shared.candidates.lock().unwrap_or_else(PoisonError::into_inner));
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(candidate) = candidates.get(next.fetch_add(1, Ordering::Relaxed)) {
             let imports = modules.seen_from(&candidate.module);
-            let parsed;
-            let tree = match &candidate.tree {
-                Some(tree) => tree,
-                None => match syntax::parse_alone(&candidate.text) {
-                    Ok(tree) => {
-                        parsed = tree;
-                        &parsed
-                    }
-                    Err(_) => continue,
-                },
-            };
-            let places = survey(&candidate.text, tree, &imports);
+            let Some(tree) = candidate.tree() else { continue };
+            let places = survey(&candidate.text, &tree, &imports);
             if !places.is_empty() {
-                push(&found, Found { root: root.to_path_buf(), path: candidate.path.clone(), places });
+                push(
+                    &found,
+                    Found { root: root_of(roots, &candidate.path).to_path_buf(), path: candidate.path.clone(), places },
+                );
             }
         }
     };

@@ -1,9 +1,9 @@
-//! All source files below a folder, read in parallel.
+//! All source files below some folders, read in parallel.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ignore::{WalkBuilder, WalkState};
 use rustix::fs::OFlags;
@@ -17,11 +17,15 @@ const LARGEST: usize = 1 << 30;
 /// Where the kernel shows processes and devices as files.
 const NO_FILES: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Calls `visit` with each Python file below `root` and its bytes, from several threads; `problem` with what cannot be
+/// Calls `visit` with each Python file below the roots and its bytes, from several threads; `problem` with what cannot be
 /// read. Nothing is left out that Python could import: no hidden file, nothing that a `.gitignore` names. Symbolic links
 /// are followed; one that leads to a folder above itself is not.
-pub(super) fn files(root: &Path, visit: &(dyn Fn(&Path, &[u8]) + Sync), problem: &(dyn Fn(Problem) + Sync)) {
-    let mut walk = WalkBuilder::new(root);
+pub(super) fn files(roots: &[PathBuf], visit: &(dyn Fn(&Path, &[u8]) + Sync), problem: &(dyn Fn(Problem) + Sync)) {
+    let [first, others @ ..] = roots else { return };
+    let mut walk = WalkBuilder::new(first);
+    for root in others {
+        walk.add(root);
+    }
     walk.standard_filters(false)
         .follow_links(true)
         .filter_entry(|entry| !NO_FILES.iter().any(|folder| entry.path() == Path::new(folder)));
@@ -38,7 +42,7 @@ pub(super) fn files(root: &Path, visit: &(dyn Fn(&Path, &[u8]) + Sync), problem:
                         }
                     }
                 }
-                Err(error) => walk_problem(root, &error).into_iter().for_each(problem),
+                Err(error) => walk_problem(first, &error).into_iter().for_each(problem),
             }
             WalkState::Continue
         })

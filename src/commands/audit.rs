@@ -1,12 +1,12 @@
 //! `audit`: every place in a tree that chooses a NIXL backend.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
 use super::console::{Console, Counter};
 use super::process::Process;
-use crate::audit::{self, Progress, knobs};
+use crate::audit::{self, Progress, findings, knobs};
 use crate::cli::AuditArgs;
 use crate::environment::python::module;
 use crate::environment::python::target::{self, Environment, Execution};
@@ -30,9 +30,10 @@ fn audit(args: &AuditArgs, process: &Process, console: &Console, report: &mut Re
     let mut found = audit::audit(&roots, &console.counter())?;
     if found.files == 0 {
         let roots: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
-        bail!("no Python source in {}\nhelp: pass a folder that has some as ROOT", roots.join(", "));
+        bail!("no Python or Rust source in {}\nhelp: pass a folder that has some as ROOT", roots.join(", "));
     }
     found.knobs = knobs::installed(&roots, &process.variables);
+    report.findings = findings::of(&found);
     let ignores = found.summary.ignores_settings > 0;
     report.audit = Some(found);
     Ok(if ignores { ExitStatus::Findings } else { ExitStatus::Success })
@@ -62,9 +63,9 @@ fn roots(named: &[PathBuf], process: &Process) -> Result<Vec<PathBuf>> {
 }
 
 impl Progress for Counter {
-    fn files(&self, root: &Path, count: usize) {
+    fn files(&self, count: usize) {
         if count.is_multiple_of(SHOWN) {
-            self.show(&format!("{}: {count} files", root.display()));
+            self.show(&format!("looked at {count} files"));
         }
     }
 }

@@ -171,7 +171,7 @@ pub(crate) enum KnobKind {
 }
 
 /// A file or folder that the audit had to pass over.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Problem {
     /// Where it is.
     #[serde(serialize_with = "path_as_text")]

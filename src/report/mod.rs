@@ -4,6 +4,7 @@
 pub(crate) mod audit;
 pub(crate) mod fabric;
 pub(crate) mod file;
+pub(crate) mod finding;
 pub(crate) mod json;
 pub(crate) mod smoke;
 pub(crate) mod stage;
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use audit::Audit;
 use file::{FileReport, FileStatus};
+use finding::Finding;
 use smoke::{Smoke, SmokeStatus};
 
 /// The document that a run produces (`--output-format json` prints it as it is).
@@ -34,6 +36,8 @@ pub(crate) struct Report {
     pub smoke: Option<Smoke>,
     /// All transfers, in the order they ran.
     pub smokes: Vec<Smoke>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
     /// What an audit found, or null.
     pub audit: Option<Audit>,
     /// Why nothing was done (exit status 2), or null.
@@ -55,6 +59,7 @@ impl Report {
             files: Vec::new(),
             smoke: None,
             smokes: Vec::new(),
+            findings: Vec::new(),
             audit: None,
             error: None,
         }

@@ -15,7 +15,6 @@ pub(crate) fn audit(page: &mut Page, audit: &Audit, verbose: bool) {
         audit.places.iter().filter(|place| place.group == number).for_each(|it| place(page, it, verbose));
     }
     knobs(page, &audit.knobs);
-    findings(page, audit);
     for problem in &audit.problems {
         page.line(format_args!("{WARNING}warning:{WARNING:#} {}: {}", problem.path.display(), problem.message));
     }
@@ -90,10 +89,6 @@ fn knobs(page: &mut Page, knobs: &[Knob]) {
         };
         page.line(format_args!("  {package}: `{name}`, {value}, default {default}: {chooses}; {syntax}"));
     }
-}
-
-fn findings(page: &mut Page, audit: &Audit) {
-    let _ = (page, audit);
 }
 
 fn plural(count: usize, what: &str) -> String {
