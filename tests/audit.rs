@@ -252,9 +252,9 @@ fn an_environment_s_packages_are_audited_and_its_variables_shown() {
     assert_eq!(status(&default), 1, "{}", stderr(&default));
 }
 
-/// The folder with the sources of a release.
-fn sources(distribution: &str, version: &str) -> PathBuf {
-    let output = Command::new("tests/lab.sh").args(["sources", distribution, version]).output().unwrap();
+/// What the laboratory fetches: the folder with the sources of a release.
+fn lab(what: [&str; 3]) -> PathBuf {
+    let output = Command::new("tests/lab.sh").args(what).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     PathBuf::from(stdout(&output).trim())
 }
@@ -272,7 +272,7 @@ fn the_places_of_the_released_packages_are_those_that_were_read() {
         expected.entry((name.into(), version.into())).or_default().insert(place);
     }
     for ((name, version), expected) in expected {
-        let (_, found) = places(&sources(&name, &version));
+        let (_, found) = places(&lab(["sources", &name, &version]));
         let found: BTreeSet<String> = found.into_iter().collect();
         let missing: Vec<_> = expected.difference(&found).collect();
         let extra: Vec<_> = found.difference(&expected).collect();
@@ -280,7 +280,7 @@ fn the_places_of_the_released_packages_are_those_that_were_read() {
     }
 }
 
-/// Fetches packages as the test above does, and kvbm's wheel.
+/// Fetches packages as the test above does, and a crate.
 #[test]
 fn each_setting_is_in_the_file_that_the_table_names() {
     let table = fs::read_to_string("src/audit/knobs.tsv").unwrap();
@@ -293,22 +293,12 @@ fn each_setting_is_in_the_file_that_the_table_names() {
         let content = match package {
             // Its wheels are not on the package index.
             "tensorrt_llm" => continue,
-            "kvbm" => python(&["-c", READ, &wheel(package, version), source, words]).into_bytes(),
-            _ => fs::read(sources(package, version).join(source)).unwrap(),
+            "dynamo-memory" => fs::read(lab(["crate", package, version]).join(source)).unwrap(),
+            _ => fs::read(lab(["sources", package, version]).join(source)).unwrap(),
         };
         let text = String::from_utf8_lossy(&content).replace('\n', "\\n");
         assert!(text.contains(words), "{name}: {source} of {package} {version} has no {words}");
         held += 1;
     }
     assert!(held >= 12, "{held}");
-}
-
-/// Prints the words where a file in a wheel has them.
-const READ: &str =
-    "import sys, zipfile; w, f, t = sys.argv[1:]; print(t if t.encode() in zipfile.ZipFile(w).read(f) else '')";
-
-fn wheel(distribution: &str, version: &str) -> String {
-    let output = Command::new("tests/lab.sh").args(["wheel", distribution, version]).output().unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-    stdout(&output).trim().to_string()
 }

@@ -7,6 +7,8 @@
 #            that wheel, for this machine's Python or for 3.12, 3.13, ...
 #        tests/lab.sh sources DISTRIBUTION VERSION
 #            a folder with the Python sources of that wheel, without its metadata
+#        tests/lab.sh crate NAME VERSION
+#            a folder with the sources of that crate, without its dependencies
 #        tests/lab.sh debian PACKAGE
 #            a folder with that package of this machine's Debian, unpacked but not installed
 #        tests/lab.sh python
@@ -131,6 +133,15 @@ PYTHON
         )
     fi
     printf '%s\n' "$folder"
+}
+
+# cargo checks the archive's SHA-256 and unpacks it.
+crate() {
+    local found
+    quietly cargo info --color never "$1@$2"
+    found=("${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/"$1-$2")
+    [ -d "${found[0]}" ] || fail "cargo did not unpack $1 $2"
+    printf '%s\n' "${found[0]}"
 }
 
 # From 0.7.1 on, `nixl` only chooses between nixl-cu12 and nixl-cu13; before, it holds the libraries itself.
@@ -331,6 +342,7 @@ case "${1:-} $#" in
     'debian 2') debian "$2" ;;
     'env 2' | 'env 3') environment "${@:2}" ;;
     'wheel 3' | 'wheel 4') wheel "${@:2}" ;;
+    'crate 3') crate "$2" "$3" ;;
     'sources 3') sources "$2" "$3" ;;
     'tool 3') tool "$2" "$3" ;;
     'libfabric 1') libfabric ;;

@@ -187,6 +187,15 @@ pub(crate) enum Value<'a> {
     Opaque(Opaque),
 }
 
+/// `from module import *`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StarImport<'a> {
+    /// The module's name; of a relative import, what follows the dots.
+    pub module: &'a str,
+    /// How many dots a relative import has.
+    pub level: u32,
+}
+
 /// A value that is not traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Opaque {
@@ -334,7 +343,7 @@ pub(crate) struct Bindings<'a> {
     /// The functions of classes, by name.
     methods: FxHashMap<Symbol, Vec<ScopeId>>,
     /// Modules of which every name was imported (`from m import *`).
-    pub star_imports: Vec<&'a str>,
+    pub star_imports: Vec<StarImport<'a>>,
     /// Symbols of private attributes (`x.__a` in a class), by the end of the expression.
     private_attributes: FxHashMap<u32, Symbol>,
     /// Names that NIXL's configuration class was imported as.

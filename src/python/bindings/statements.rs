@@ -7,7 +7,7 @@ use rustpython_parser::ast::{
 
 use super::declared::{declared, of_target};
 use super::flow::{Arm, Reader};
-use super::{Opaque, Returned, ScopeId, ScopeKind, Use, Value, VariableId};
+use super::{Opaque, Returned, ScopeId, ScopeKind, StarImport, Use, Value, VariableId};
 use crate::python::span::{end, start};
 use crate::python::walk;
 
@@ -272,8 +272,7 @@ impl<'a> Reader<'a> {
         for alias in &node.names {
             let name = alias.name.as_str();
             if name == "*" {
-                // A relative import names a module of the package itself, never NIXL.
-                self.star_import(if level > 0 { "." } else { module });
+                self.star_import(StarImport { module, level });
                 continue;
             }
             let bound = alias.asname.as_ref().unwrap_or(&alias.name);
@@ -285,9 +284,10 @@ impl<'a> Reader<'a> {
     }
 
     /// It may replace what was imported from NIXL.
-    fn star_import(&mut self, module: &'a str) {
-        self.bindings.star_imports.push(module);
-        if module.starts_with("nixl") {
+    fn star_import(&mut self, import: StarImport<'a>) {
+        self.bindings.star_imports.push(import);
+        // A relative import names a module of the package itself, never NIXL.
+        if import.level == 0 && import.module.starts_with("nixl") {
             return;
         }
         for name in [AGENT, CONFIGURATION] {

@@ -11,7 +11,7 @@ mod set;
 use rustc_hash::FxHashMap;
 use rustpython_parser::ast::{BoolOp, Constant, Expr, ExprAttribute, ExprCall};
 
-use super::bindings::{Bindings, Opaque, Origin, ScopeId, Symbol, Value, VariableId, VersionId};
+use super::bindings::{Bindings, Opaque, Origin, ScopeId, StarImport, Symbol, Value, VariableId, VersionId};
 pub(crate) use kind::{Meaning, Node, Why};
 use kind::{Text, is_nixl};
 pub(crate) use set::{Meanings, Sets};
@@ -301,15 +301,17 @@ impl<'b, 'a> Resolver<'b, 'a> {
 
     /// What a name stands for that this file does not bind: a builtin, or part of an `import *`.
     fn not_bound(&mut self, name: &str) -> Meanings {
-        let modules = &self.bindings.star_imports;
-        let nixl = modules.iter().copied().find(|module| is_nixl(module) && name.starts_with("nixl_"));
-        let others = modules.iter().any(|module| !is_nixl(module));
+        let stars = &self.bindings.star_imports;
+        let is_binding = |star: &StarImport| star.level == 0 && is_nixl(star.module);
+        let nixl = stars.iter().copied().find(|star| is_binding(star) && name.starts_with("nixl_"));
+        let others = stars.iter().any(|star| !is_binding(star));
         let mut found = Vec::new();
-        if let Some(class) = self.imports.and_then(|imports| modules.iter().find_map(|it| imports.alias(it, name))) {
-            found.push(Meaning::Member(self.intern(API), self.intern(class.name())));
+        if let Some(star) = nixl {
+            found.push(self.member(star.module, name));
         }
-        if let Some(module) = nixl {
-            found.push(self.member(module, name));
+        if let Some(class) = stars.iter().find_map(|star| self.alias_in(star, name)) {
+            // As certain as `from module import name`.
+            return self.one(class);
         }
         if others {
             found.push(Meaning::Unknown(Why::Opaque(Opaque::Star)));
@@ -317,6 +319,17 @@ impl<'b, 'a> Resolver<'b, 'a> {
             found.push(Meaning::Builtin(self.intern(name)));
         }
         self.sets.of(&found)
+    }
+
+    /// NIXL's class that a module of the tree gives to `import *` under this name.
+    fn alias_in(&mut self, star: &StarImport, name: &str) -> Option<Meaning<'a>> {
+        let imports = self.imports?;
+        let module = match star.level {
+            0 => star.module.to_string(),
+            level => imports.absolute(level, star.module),
+        };
+        let class = imports.alias(&module, name)?;
+        Some(Meaning::Member(self.intern(API), self.intern(class.name())))
     }
 
     /// What the use of a name stands for that sees this version.
