@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
+
+use crate::python::agent_call::survey::ONLY_OF_AGENTS;
 
 /// The names of both classes begin with it.
 static CLASS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("nixl_agent"));
@@ -34,10 +36,7 @@ pub(super) fn mention(content: &[u8]) -> Mention {
         let rest = from.saturating_sub(1);
         CLASS.find_iter(&content[rest..]).any(|at| is_class(content, rest + at))
     });
-    if names || CREATE_BACKEND.find(content).is_some() || CREATE_BACKEND_BELOW.find(content).is_some() {
-        return Mention::Class;
-    }
-    Mention::Word
+    if names || creates_a_backend(content) { Mention::Class } else { Mention::Word }
 }
 
 /// Whether `nixl_agent` at an offset is the whole name of a class, and not an agent whose method is called
@@ -47,6 +46,14 @@ fn is_class(content: &[u8], at: usize) -> bool {
     let rest = &content[at + b"nixl_agent".len()..];
     let rest = rest.strip_prefix(b"_config").unwrap_or(rest);
     begins && !rest.first().is_some_and(|byte| is_identifier(*byte) || *byte == b'.')
+}
+
+/// Whether it creates a backend of what may be an agent. Where no class is named, an object is an agent by another method
+/// that nothing else has.
+fn creates_a_backend(content: &[u8]) -> bool {
+    let creates = CREATE_BACKEND.find(content).is_some() || CREATE_BACKEND_BELOW.find(content).is_some();
+    let has = |method: &&str| memmem::find(content, method.as_bytes()).is_some();
+    creates && (ONLY_OF_AGENTS.iter().any(has) || CLASS.find(content).is_some())
 }
 
 fn is_identifier(byte: u8) -> bool {
@@ -114,8 +121,9 @@ mod tests {
     #[test]
     fn a_backend_counts_beside_nixl_s_name() {
         let names_a_class = |content: &[u8]| mention(content) == Mention::Class;
-        assert!(names_a_class(b"# NIXL\nagent.create_backend('UCX')"));
-        assert!(names_a_class(b"nixl\nagent.createBackend('UCX')"));
+        assert!(names_a_class(b"# NIXL\nagent.get_plugin_list()\nagent.create_backend('UCX')"));
+        assert!(names_a_class(b"self.nixl_agent.createBackend('UCX')"));
+        assert!(!names_a_class(b"nixl\nfactory.create_backend('nixl')"));
         assert!(!names_a_class(b"io.create_backend('UCX')"));
         assert!(!names_a_class(b"nixl\ndef create_backend(): pass"));
     }

@@ -29,7 +29,7 @@ const CONFIGURATION_PARAMETER: &str = "nixl_conf";
 /// Methods that add a backend to an agent: of NIXL's Python binding, and of the C++ one below it.
 const CREATES_BACKEND: [&str; 2] = ["create_backend", "createBackend"];
 /// Methods that nothing but NIXL's agent has: an object with one of them is one.
-const ONLY_OF_AGENTS: [&str; 5] =
+pub(crate) const ONLY_OF_AGENTS: [&str; 5] =
     ["get_plugin_list", "get_plugin_params", "get_plugin_mem_types", "get_backend_params", "get_agent_metadata"];
 
 /// All places of a module, in order.
