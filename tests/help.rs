@@ -22,6 +22,7 @@ fn each_help_is_as_it_was_approved() {
     insta::assert_snapshot!("apply", help(&["apply"]));
     insta::assert_snapshot!("check", help(&["check"]));
     insta::assert_snapshot!("revert", help(&["revert"]));
+    insta::assert_snapshot!("audit", help(&["audit"]));
     insta::assert_snapshot!("smoke", help(&["smoke"]));
     insta::assert_snapshot!("completions", help(&["completions"]));
     let names: Vec<String> = Cli::command()
@@ -29,7 +30,7 @@ fn each_help_is_as_it_was_approved() {
         .filter(|command| !command.is_hide_set())
         .map(|c| c.get_name().into())
         .collect();
-    assert_eq!(names, ["apply", "check", "revert", "smoke", "completions"], "each one has a snapshot here");
+    assert_eq!(names, ["apply", "check", "revert", "audit", "smoke", "completions"], "each one has a snapshot here");
 }
 
 #[test]
