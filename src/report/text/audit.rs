@@ -94,3 +94,90 @@ fn knobs(page: &mut Page, knobs: &[Knob]) {
 fn plural(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::tests::shown;
+    use super::*;
+    use crate::report::audit::{PlaceChoice, Problem};
+
+    fn place(line: usize, creates: Creates, class: PlaceClass, setting: Option<&str>, backends: &[&str]) -> Place {
+        Place {
+            group: 0,
+            distribution: Some("one".into()),
+            distribution_version: Some("1.2".into()),
+            path: PathBuf::from("/site/one/m.py"),
+            choice: PlaceChoice {
+                line,
+                column: 5,
+                function: None,
+                creates,
+                class,
+                setting: setting.map(Into::into),
+                backends: backends.iter().map(ToString::to_string).collect(),
+                reason: "the reason".into(),
+            },
+        }
+    }
+
+    #[test]
+    fn each_class_has_its_words() {
+        use Creates::{Agent, Backend, Configuration};
+        let places = vec![
+            place(1, Agent, PlaceClass::IgnoresSettings, None, &[]),
+            place(2, Configuration, PlaceClass::IgnoresSettings, None, &[]),
+            place(3, Backend, PlaceClass::IgnoresSettings, None, &["UCX"]),
+            place(4, Agent, PlaceClass::Environment, Some("B"), &[]),
+            place(5, Agent, PlaceClass::Environment, None, &[]),
+            place(6, Agent, PlaceClass::Option, Some("config.backends"), &[]),
+            place(7, Agent, PlaceClass::Deliberate, None, &[]),
+            place(8, Backend, PlaceClass::Deliberate, None, &["OBJ", "POSIX"]),
+            Place { group: 1, ..place(9, Agent, PlaceClass::Unknown, None, &[]) },
+        ];
+        let mut audit = Audit { files: 1, places, ..Audit::default() };
+        let count = |number| {
+            let mut summary = Summary::default();
+            let group = audit.places.iter().filter(|place| place.group == number);
+            group.filter(|it| it.choice.creates != Configuration).for_each(|place| summary.add(place.choice.class));
+            summary
+        };
+        let named = Group {
+            distribution: Some("one".into()),
+            distribution_version: Some("1.2".into()),
+            folder: "/site".into(),
+            summary: count(0),
+        };
+        let folder =
+            Group { distribution: None, distribution_version: None, folder: "/site/two".into(), summary: count(1) };
+        audit.summary = Summary { places: 8, ignores_settings: 2, ..Summary::default() };
+        audit.groups = vec![named, folder];
+        let knob = Knob {
+            package: "one",
+            kind: KnobKind::Environment,
+            name: "B",
+            default: "UCX",
+            syntax: "one name",
+            chooses: "transfer",
+            source: "one/m.py",
+            source_version: "1.2",
+            value: Some("LIBFABRIC".into()),
+        };
+        audit.knobs = vec![
+            Knob { value: None, ..knob.clone() },
+            Knob { kind: KnobKind::Option, value: None, ..knob.clone() },
+            knob,
+        ];
+        audit.problems = vec![Problem { path: "/site/x.py".into(), message: "cannot be read".into() }];
+        insta::assert_snapshot!(shown(|page| super::audit(page, &audit, false)));
+        let verbose = shown(|page| super::audit(page, &audit, true));
+        assert_eq!(verbose.matches("the reason").count(), 9, "{verbose}");
+    }
+
+    #[test]
+    fn nothing_found_is_said() {
+        let text = shown(|page| super::audit(page, &Audit { files: 2, ..Audit::default() }, false));
+        assert_eq!(text, "no place creates a NIXL agent or backend in 2 files\n");
+    }
+}

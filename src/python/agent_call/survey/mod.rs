@@ -391,3 +391,6 @@ fn instantiates_all(call: &ExprCall) -> Option<Verdict> {
         _ => Some(Verdict::unknown("`instantiate_all` is not a constant")),
     }
 }
+
+#[cfg(test)]
+mod tests;
