@@ -4,15 +4,21 @@
 //! 2. Each module becomes a planned file, with its new bytes and its report: [`plan`], and within [`revert`].
 //! 3. The planned files are committed as one transaction: [`commit`].
 //!
+//! Rust sources take the same way: [`rust`].
+//!
 //! A source on standard input is planned like a file, and the result goes to standard output: [`plan_text`] and
 //! [`revert_text`].
 
-use std::fs;
+mod purpose;
+mod rust;
+
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
+
+pub(crate) use purpose::Purpose;
 
 use crate::choice::rule::Rule;
 use crate::environment::python::bytecode;
@@ -21,6 +27,7 @@ use crate::environment::python::install::{self, Direction, Failure, Transaction}
 use crate::environment::python::module::{self, Module};
 use crate::environment::python::record::Record;
 use crate::environment::python::target::{self, Environment, Execution};
+use crate::environment::rust::target::is_rust;
 use crate::environment::variables::Variables;
 use crate::python::helper_check;
 use crate::python::nixl_default::{self, NixlDefault};
@@ -50,15 +57,6 @@ pub(crate) struct Targets<'a> {
     pub no_exec: bool,
 }
 
-/// What a run does with the files that it finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// It reads them.
-    Look,
-    /// It changes them.
-    Change,
-}
-
 /// The files of a run, and the locks that keep other runs from them.
 pub(crate) struct Work {
     files: Vec<Planned>,
@@ -72,13 +70,28 @@ impl Work {
     }
 }
 
-/// A module, and what is to be done with it.
+/// A file, and what is to be done with it.
 struct Planned {
-    found: Found,
+    of: Of,
     content: Vec<u8>,
     /// Its new bytes; None when it stays as it is.
     changed: Option<Vec<u8>>,
     report: FileReport,
+}
+
+/// What a file is.
+enum Of {
+    Module(Box<Found>),
+    Source(rust::Source),
+}
+
+impl Of {
+    fn path(&self) -> &Path {
+        match self {
+            Of::Module(found) => &found.module.path,
+            Of::Source(source) => &source.path,
+        }
+    }
 }
 
 /// A module that was found.
@@ -101,20 +114,22 @@ pub(crate) fn is_standard_input(targets: &[PathBuf]) -> Result<bool> {
     Ok(named)
 }
 
-/// Finds the module of every TARGET, a file that several TARGETs lead to once, and locks the folders that hold them and
-/// their RECORDs. Interpreters of the environments run `program` in the background.
+/// Finds the modules of the environments and the Rust sources that the TARGETs are, a file that several TARGETs lead to
+/// once, and locks the folders that hold them, their RECORDs and their checksums. Interpreters of the environments run `program` in the background.
 ///
 /// Runs take the locks in the same order, so that none waits for another one that waits for it: first all modules' folders
-/// by their names, then all RECORDs'. What is read, is read under the lock.
+/// by their names, then all RECORDs', then all sources' and checksums'. What is read, is read under the lock.
 ///
 /// # Errors
 /// When a TARGET does not exist or has no module, there is no TARGET and no default environment, a RECORD cannot be read,
 /// or another run does not finish.
-fn find(targets: Targets, program: &str, purpose: Purpose) -> Result<(Vec<Found>, Vec<Lock>)> {
+fn find(targets: Targets, program: &str, purpose: Purpose) -> Result<(Vec<Of>, Vec<Lock>)> {
+    let (sources, others): (Vec<&PathBuf>, Vec<&PathBuf>) = targets.named.iter().partition(|target| is_rust(target));
+    let sources = rust::find(&sources)?;
     let mut modules: Vec<(Environment, Module)> = Vec::new();
-    for environment in environments(targets, program)? {
+    for environment in environments(targets, &others, program)? {
         let module = target::require_module(&environment)?;
-        if !modules.iter().any(|(_, known)| same_file(&known.path, &module.path)) {
+        if !modules.iter().any(|(_, known)| regular::is_same_file(&known.path, &module.path)) {
             modules.push((environment, module));
         }
     }
@@ -139,7 +154,12 @@ fn find(targets: Targets, program: &str, purpose: Purpose) -> Result<(Vec<Found>
             folders.iter().for_each(|folder| replace::remove_left_over(folder));
         }
     }
-    Ok((found, locks))
+    locks.extend(lock_all(rust::folders(&sources)?, &mut held, purpose, deadline)?);
+    let sources = sources.into_iter().map(rust::Source::read).collect::<Result<Vec<_>>>()?;
+    Ok((
+        found.into_iter().map(|found| Of::Module(Box::new(found))).chain(sources.into_iter().map(Of::Source)).collect(),
+        locks,
+    ))
 }
 
 /// Locks folders in the order of their names, but for those that this run holds: a second lock would wait for the first.
@@ -166,7 +186,8 @@ fn lock_all(
     Ok(locks)
 }
 
-fn environments(targets: Targets, program: &str) -> Result<Vec<Environment>> {
+/// The environments that the TARGETs other than Rust's are; the default one where there is no TARGET at all.
+fn environments(targets: Targets, others: &[&PathBuf], program: &str) -> Result<Vec<Environment>> {
     let execution = if targets.no_exec { Execution::Never } else { Execution::Start(program) };
     if targets.named.is_empty() {
         let what = format!("`{}`", module::MODULE);
@@ -174,12 +195,12 @@ fn environments(targets: Targets, program: &str) -> Result<Vec<Environment>> {
         let (default, ()) = target::default_environment(execution, &what, targets.variables, has_module)?;
         return Ok(vec![default]);
     }
-    targets.named.iter().map(|target| target::resolve(target, execution, targets.variables)).collect()
+    others.iter().map(|target| target::resolve(target, execution, targets.variables)).collect()
 }
 
-fn same_file(one: &Path, other: &Path) -> bool {
-    let (one, other) = (fs::canonicalize(one), fs::canonicalize(other));
-    one.ok().zip(other.ok()).is_some_and(|(one, other)| one == other)
+/// Whether all TARGETs are Rust sources, so that there is no environment for a transfer.
+pub(crate) fn are_rust(targets: &[PathBuf]) -> bool {
+    !targets.is_empty() && targets.iter().all(|target| is_rust(target))
 }
 
 /// Plans the rewrite of every TARGET. A file that cannot be processed is also added to `failures`.
@@ -189,16 +210,26 @@ fn same_file(one: &Path, other: &Path) -> bool {
 pub(crate) fn plan(targets: Targets, rule: &Rule, purpose: Purpose, failures: &mut Vec<FileReport>) -> Result<Work> {
     let (found, locks) = find(targets, &helper_check::program(rule), purpose)?;
     let mut files = Vec::new();
-    for found in found {
-        let path = found.module.path.clone();
-        let file = plan_rewrite(found, rule, targets.directory, purpose)
-            .inspect_err(|error| failures.push(failed(&path, error)))?;
-        files.push(file);
+    for of in found {
+        let path = of.path().to_path_buf();
+        let file = match of {
+            Of::Module(found) => plan_rewrite(found, rule, targets.directory, purpose).map(Some),
+            Of::Source(source) => {
+                let planned = rust::plan(&source, &diff_path(&path, targets.directory), rule, purpose);
+                planned.map(|planned| planned_source(source, planned))
+            }
+        };
+        files.extend(file.inspect_err(|error| failures.push(failed(&path, error)))?);
     }
     Ok(Work { files, _locks: locks })
 }
 
-fn plan_rewrite(mut found: Found, rule: &Rule, directory: &Path, purpose: Purpose) -> Result<Planned> {
+fn planned_source(source: rust::Source, planned: Option<rust::Planned>) -> Option<Planned> {
+    let rust::Planned { content, changed, report } = planned?;
+    Some(Planned { of: Of::Source(source), content, changed, report })
+}
+
+fn plan_rewrite(mut found: Box<Found>, rule: &Rule, directory: &Path, purpose: Purpose) -> Result<Planned> {
     let path = &found.module.path;
     let content = regular::read(path)?;
     let plan = patch::plan(&diff_path(path, directory), &content, rule).map_err(|error| located(path, &error))?;
@@ -221,7 +252,7 @@ fn plan_rewrite(mut found: Found, rule: &Rule, directory: &Path, purpose: Purpos
             report.status = FileStatus::Unfinished;
         }
     }
-    Ok(Planned { found, content, changed: plan.patched, report })
+    Ok(Planned { of: Of::Module(found), content, changed: plan.patched, report })
 }
 
 /// Whether a run patched the module and did not get to its RECORD or its bytecode.
@@ -281,8 +312,8 @@ fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Re
     let mut transaction = Transaction::default();
     let mut files = work.files;
     for planned in &mut files {
-        let details = stage(&mut transaction, planned)
-            .inspect_err(|error| reports.push(failed(&planned.found.module.path, error)))?;
+        let details =
+            stage(&mut transaction, planned).inspect_err(|error| reports.push(failed(planned.of.path(), error)))?;
         planned.report.mended = planned.changed.is_none() && !details.is_empty();
         planned.report.details.extend(details);
     }
@@ -301,17 +332,22 @@ fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Re
         } else if let Err(failure) = &outcome {
             reports.push(FileReport {
                 notes: vec![failure.to_string()],
-                ..FileReport::new(&planned.found.module.path, FileStatus::Failed)
+                ..FileReport::new(planned.of.path(), FileStatus::Failed)
             });
         }
-        environments.push(planned.found.environment);
+        if let Of::Module(found) = planned.of {
+            environments.push(found.environment);
+        }
     }
     outcome?;
     Ok(environments)
 }
 
 fn stage(transaction: &mut Transaction, planned: &Planned) -> Result<Vec<String>> {
-    let Found { environment, module, owners } = &planned.found;
+    let Found { environment, module, owners } = match &planned.of {
+        Of::Module(found) => found.as_ref(),
+        Of::Source(source) => return stage_source(transaction, planned, source),
+    };
     let prefix = environment.cache_prefix.as_deref();
     match (&planned.changed, planned.report.status) {
         (Some(changed), _) => transaction.add(&module.path, owners, (&planned.content, changed), prefix),
@@ -320,13 +356,21 @@ fn stage(transaction: &mut Transaction, planned: &Planned) -> Result<Vec<String>
     }
 }
 
+fn stage_source(transaction: &mut Transaction, planned: &Planned, source: &rust::Source) -> Result<Vec<String>> {
+    if planned.changed.is_none() && planned.report.status != FileStatus::AlreadyPatched {
+        return Ok(Vec::new());
+    }
+    let new = planned.changed.as_ref().unwrap_or(&planned.content);
+    transaction.add_source(&source.path, (&planned.content, new), source.checksum.as_ref())
+}
+
 /// The report of a file after a change; where that got stuck, of what the file is now.
 fn changed_report(planned: &Planned, direction: Direction, stuck: bool) -> FileReport {
     let done = if direction == Direction::Forward { FileStatus::Patched } else { FileStatus::Reverted };
     if !stuck {
         return FileReport { status: done, ..planned.report.clone() };
     }
-    let now = regular::read(&planned.found.module.path).ok();
+    let now = regular::read(planned.of.path()).ok();
     let status = match now.as_ref() == planned.changed.as_ref() {
         true if direction == Direction::Forward => FileStatus::Unfinished,
         true => FileStatus::Reverted,
@@ -343,12 +387,21 @@ fn changed_report(planned: &Planned, direction: Direction, stuck: bool) -> FileR
 /// When a file was edited since it was patched, or one cannot be replaced.
 pub(crate) fn revert(targets: Targets, reports: &mut Vec<FileReport>) -> Result<()> {
     let (found, locks) = find(targets, "", Purpose::Change)?;
-    let files = found.into_iter().map(|found| plan_revert(found, targets.directory)).collect::<Result<_>>()?;
+    let mut files = Vec::new();
+    for of in found {
+        files.extend(match of {
+            Of::Module(found) => Some(plan_revert(found, targets.directory)?),
+            Of::Source(source) => {
+                let planned = rust::plan_revert(&source, &diff_path(&source.path, targets.directory))?;
+                planned_source(source, planned)
+            }
+        });
+    }
     change(Work { files, _locks: locks }, Direction::Back, reports)?;
     Ok(())
 }
 
-fn plan_revert(found: Found, directory: &Path) -> Result<Planned> {
+fn plan_revert(found: Box<Found>, directory: &Path) -> Result<Planned> {
     let path = &found.module.path;
     let content = regular::read(path)?;
     let (changed, report) = match patch::revert(&diff_path(path, directory), &content) {
@@ -362,7 +415,7 @@ fn plan_revert(found: Found, directory: &Path) -> Result<Planned> {
         }
         Err(error) => return Err(located(path, &error)),
     };
-    Ok(Planned { found, content, changed, report })
+    Ok(Planned { of: Of::Module(found), content, changed, report })
 }
 
 /// All of standard input.

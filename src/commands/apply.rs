@@ -45,6 +45,9 @@ fn standard_input(args: &ApplyArgs, console: &Console, report: &mut Report) -> R
 }
 
 fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Report) -> Result<ExitStatus> {
+    if args.smoke == SmokeWhen::Require && patching::are_rust(&args.targets) {
+        bail!("Rust sources alone are no environment to make a transfer in\nhelp: drop `--smoke require`");
+    }
     let rule = args.patch.rule()?;
     let planned = patching::plan(process.targets(&args.targets), &rule, Purpose::Change, &mut report.files)?;
     let options = args.transfer.options()?;
@@ -55,6 +58,9 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
     console.show_files(report)?;
     let required = args.smoke == SmokeWhen::Require;
     let backends = series::backends(&options, &rule, &process.variables);
+    if environments.is_empty() {
+        report.add_smoke(series::skipped(&backends, "Rust sources: nothing is built here"));
+    }
     let runs = environments.iter().map(|environment| {
         match Series::plan(&transfer::place(environment, process), &options, &backends) {
             Ok(series) => transfer::run(&series, required, console, report),
