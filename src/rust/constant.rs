@@ -2,7 +2,7 @@
 
 use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
-use syn::{Expr, ExprCall, Lit, Macro, Token};
+use syn::{Expr, ExprCall, ExprRange, Lit, Macro, Token};
 
 use super::fact::{Fact, Names, Place, Why};
 use super::names::{ScopeId, Segments, Value};
@@ -53,6 +53,9 @@ fn of(place: &Place, expression: &Expr, fuel: usize) -> Names {
         Expr::Reference(inner) => of(place, &inner.expr, fuel),
         Expr::Cast(inner) => of(place, &inner.expr, fuel),
         Expr::Try(inner) => of(place, &inner.expr, fuel),
+        Expr::Index(list) if matches!(list.index.as_ref(), Expr::Range(range) if is_full(range)) => {
+            of(place, &list.expr, fuel)
+        }
         Expr::Lit(literal) => match &literal.lit {
             Lit::Str(text) => Names::Constant(vec![text.value()]),
             _ => Names::Unknown(Why::Expression),
@@ -71,6 +74,11 @@ fn of(place: &Place, expression: &Expr, fuel: usize) -> Names {
         }
         _ => read(place, expression),
     }
+}
+
+/// Whether a range is `..`.
+fn is_full(range: &ExprRange) -> bool {
+    range.start.is_none() && range.end.is_none()
 }
 
 fn is_string_from(call: &ExprCall) -> bool {

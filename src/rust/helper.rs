@@ -170,9 +170,9 @@ fn add(names: &Names, rule: &Rule) -> TokenStream {
                 }
             }
             if causes.len() == chosen.len() {
-                let value = ::std::env::var_os(VARIABLE);
-                let causes = causes.join("; ");
-                ::anyhow::bail!("no NIXL backend works, {VARIABLE} is {value:?}: {causes}");
+                let value = ::std::env::var_os(VARIABLE).unwrap_or_else(|| "unset".into());
+                let (value, causes) = (value.to_string_lossy(), causes.join("; "));
+                ::anyhow::bail!("no backend of {VARIABLE} ({value}) works: {causes}");
             }
             for cause in causes {
                 ::tracing::warn!("NIXL Connect: Cannot use a backend of {VARIABLE}: {cause}");
