@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use super::edit::{self, InsertedSpan};
 use super::offset::ByteOffset;
 
-const FIRST: &str = "# >>> nixl-retrofit ";
+/// How the marker's first line begins.
+pub(crate) const FIRST: &str = "# >>> nixl-retrofit ";
 const SECOND: &str = "# >>> original sha256=";
 /// The last of the lines inserted at module level.
 pub(crate) const LAST: &str = "# <<< nixl-retrofit";
