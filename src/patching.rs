@@ -1,6 +1,6 @@
 //! What `apply`, `check` and `revert` share.
 //!
-//! 1. Each TARGET becomes an environment, and each environment yields its module; other runs are locked out: [`find`].
+//! 1. Each TARGET becomes an environment, and each environment yields its modules; other runs are locked out: [`find`].
 //! 2. Each module becomes a planned file, with its new bytes and its report: [`plan`], and within [`revert`].
 //! 3. The planned files are committed as one transaction: [`commit`].
 //!
@@ -11,6 +11,7 @@
 
 mod purpose;
 mod rust;
+mod selected;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -18,23 +19,22 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-pub(crate) use purpose::Purpose;
-
 use crate::choice::rule::Rule;
 use crate::environment::python::bytecode;
 use crate::environment::python::distribution::Distribution;
 use crate::environment::python::install::{self, Direction, Failure, Transaction};
-use crate::environment::python::module::{self, Module};
+use crate::environment::python::module::{self, Listed, Module};
 use crate::environment::python::record::Record;
 use crate::environment::python::target::{self, Environment, Execution};
-use crate::environment::rust::target::is_rust;
-use crate::environment::variables::Variables;
 use crate::python::helper_check;
 use crate::python::nixl_default::{self, NixlDefault};
 use crate::python::patch::{self, PatchError};
 use crate::report::file::{FileReport, FileStatus};
 use crate::source::lock::{self, Lock};
 use crate::source::{regular, replace};
+pub(crate) use purpose::Purpose;
+pub(crate) use rust::are_rust;
+pub(crate) use selected::{Selection, Targets};
 
 /// The TARGET that means standard input.
 const STANDARD_INPUT: &str = "-";
@@ -44,22 +44,10 @@ const STANDARD_INPUT_NAME: &str = "<stdin>";
 /// The default backend of every release of NIXL.
 const NIXL_DEFAULT: &str = "UCX";
 
-/// The targets of a run, and what they are resolved with.
-#[derive(Clone, Copy)]
-pub(crate) struct Targets<'a> {
-    /// Those of the command line; none means the default environment.
-    pub named: &'a [PathBuf],
-    /// The process's environment variables.
-    pub variables: &'a Variables,
-    /// The process's current directory; empty where it has none.
-    pub directory: &'a Path,
-    /// Whether no interpreter may be started.
-    pub no_exec: bool,
-}
-
-/// The files of a run, and the locks that keep other runs from them.
+/// The files of a run, their environments, and the locks that keep other runs from them.
 pub(crate) struct Work {
     files: Vec<Planned>,
+    environments: Vec<Environment>,
     _locks: Vec<Lock>,
 }
 
@@ -81,7 +69,7 @@ struct Planned {
 
 /// What a file is.
 enum Of {
-    Module(Box<Found>),
+    Module(Found),
     Source(rust::Source),
 }
 
@@ -96,7 +84,8 @@ impl Of {
 
 /// A module that was found.
 struct Found {
-    environment: Environment,
+    /// Its environment's place in the run's.
+    environment: usize,
     module: Module,
     /// The distributions whose RECORD lists it.
     owners: Vec<Distribution>,
@@ -105,43 +94,49 @@ struct Found {
 /// Whether the TARGET is standard input.
 ///
 /// # Errors
-/// When it is one of several.
-pub(crate) fn is_standard_input(targets: &[PathBuf]) -> Result<bool> {
+/// When it is one of several, or other files are wanted besides.
+pub(crate) fn is_standard_input(targets: &[PathBuf], selection: Selection) -> Result<bool> {
     let named = targets.iter().any(|target| target.as_os_str() == STANDARD_INPUT);
     if named && targets.len() > 1 {
         bail!("`-` (standard input) cannot be combined with other targets");
     }
+    if named && !selection.also.is_empty() {
+        bail!("`-` (standard input) cannot be combined with `--also`\nhelp: drop one of the two");
+    }
     Ok(named)
 }
 
+/// What a run found: its environments, their modules, Rust sources, and the locks.
+struct Search {
+    environments: Vec<Environment>,
+    found: Vec<Found>,
+    sources: Vec<rust::Source>,
+    locks: Vec<Lock>,
+}
+
 /// Finds the modules of the environments and the Rust sources that the TARGETs are, a file that several TARGETs lead to
-/// once, and locks the folders that hold them, their RECORDs and their checksums. Interpreters of the environments run `program` in the background.
+/// once, and locks the folders that hold them, their RECORDs and their checksums. Interpreters of the environments run `program` in the background; `marked` asks for every file in them that
+/// was patched before.
 ///
 /// Runs take the locks in the same order, so that none waits for another one that waits for it: first all modules' folders
-/// by their names, then all RECORDs', then all sources' and checksums'. What is read, is read under the lock.
+/// by their names, then all RECORDs', then all Rust sources' and checksums'. What is read, is read under the lock.
 ///
 /// # Errors
 /// When a TARGET does not exist or has no module, there is no TARGET and no default environment, a RECORD cannot be read,
 /// or another run does not finish.
-fn find(targets: Targets, program: &str, purpose: Purpose) -> Result<(Vec<Of>, Vec<Lock>)> {
-    let (sources, others): (Vec<&PathBuf>, Vec<&PathBuf>) = targets.named.iter().partition(|target| is_rust(target));
-    let sources = rust::find(&sources)?;
-    let mut modules: Vec<(Environment, Module)> = Vec::new();
-    for environment in environments(targets, &others, program)? {
-        let module = target::require_module(&environment)?;
-        if !modules.iter().any(|(_, known)| regular::is_same_file(&known.path, &module.path)) {
-            modules.push((environment, module));
-        }
-    }
+fn find(targets: Targets, program: &str, purpose: Purpose, marked: bool) -> Result<Search> {
+    let split = rust::Split::of(targets)?;
+    let sources = rust::find(&split.sources)?;
+    let environments = if split.is_rust_alone { Vec::new() } else { environments(split.python(targets), program)? };
+    let modules = selected::modules(&environments, split.python(targets), marked)?;
     let deadline = Instant::now() + lock::PATIENCE;
     let folders = modules.iter().map(|(_, module)| replace::real_folder(&module.path)).collect::<Result<Vec<_>>>()?;
     let mut held = Vec::new();
     let mut locks = lock_all(folders, &mut held, purpose, deadline)?;
-    let mut found = Vec::new();
-    for (environment, module) in modules {
-        let owners = module.owners()?;
-        found.push(Found { environment, module, owners });
-    }
+    let owners = module::owners(&modules.iter().map(|(_, module)| module).collect::<Vec<_>>())?;
+    let both = modules.into_iter().zip(owners);
+    let mut found: Vec<Found> =
+        both.map(|((environment, module), owners)| Found { environment, module, owners }).collect();
     let records = || found.iter().flat_map(|found| &found.owners).map(|owner| replace::real_folder(&owner.record.path));
     locks.extend(lock_all(records().collect::<Result<Vec<_>>>()?, &mut held, purpose, deadline)?);
     for Found { environment, module, owners } in &mut found {
@@ -150,16 +145,13 @@ fn find(targets: Targets, program: &str, purpose: Purpose) -> Result<(Vec<Of>, V
         }
         if purpose == Purpose::Change {
             // Guarded by the lock of the module's folder.
-            let folders = bytecode::folders(&module.path, environment.cache_prefix.as_deref());
+            let folders = bytecode::folders(&module.path, environments[*environment].cache_prefix.as_deref());
             folders.iter().for_each(|folder| replace::remove_left_over(folder));
         }
     }
     locks.extend(lock_all(rust::folders(&sources)?, &mut held, purpose, deadline)?);
     let sources = sources.into_iter().map(rust::Source::read).collect::<Result<Vec<_>>>()?;
-    Ok((
-        found.into_iter().map(|found| Of::Module(Box::new(found))).chain(sources.into_iter().map(Of::Source)).collect(),
-        locks,
-    ))
+    Ok(Search { environments, found, sources, locks })
 }
 
 /// Locks folders in the order of their names, but for those that this run holds: a second lock would wait for the first.
@@ -186,8 +178,7 @@ fn lock_all(
     Ok(locks)
 }
 
-/// The environments that the TARGETs other than Rust's are; the default one where there is no TARGET at all.
-fn environments(targets: Targets, others: &[&PathBuf], program: &str) -> Result<Vec<Environment>> {
+fn environments(targets: Targets, program: &str) -> Result<Vec<Environment>> {
     let execution = if targets.no_exec { Execution::Never } else { Execution::Start(program) };
     if targets.named.is_empty() {
         let what = format!("`{}`", module::MODULE);
@@ -195,12 +186,7 @@ fn environments(targets: Targets, others: &[&PathBuf], program: &str) -> Result<
         let (default, ()) = target::default_environment(execution, &what, targets.variables, has_module)?;
         return Ok(vec![default]);
     }
-    others.iter().map(|target| target::resolve(target, execution, targets.variables)).collect()
-}
-
-/// Whether all TARGETs are Rust sources, so that there is no environment for a transfer.
-pub(crate) fn are_rust(targets: &[PathBuf]) -> bool {
-    !targets.is_empty() && targets.iter().all(|target| is_rust(target))
+    targets.named.iter().map(|target| target::resolve(target, execution, targets.variables)).collect()
 }
 
 /// Plans the rewrite of every TARGET. A file that cannot be processed is also added to `failures`.
@@ -208,39 +194,50 @@ pub(crate) fn are_rust(targets: &[PathBuf]) -> bool {
 /// # Errors
 /// The first TARGET that cannot be processed: then nothing may be written.
 pub(crate) fn plan(targets: Targets, rule: &Rule, purpose: Purpose, failures: &mut Vec<FileReport>) -> Result<Work> {
-    let (found, locks) = find(targets, &helper_check::program(rule), purpose)?;
-    let mut files = Vec::new();
-    for of in found {
-        let path = of.path().to_path_buf();
-        let file = match of {
-            Of::Module(found) => plan_rewrite(found, rule, targets.directory, purpose).map(Some),
-            Of::Source(source) => {
-                let planned = rust::plan(&source, &diff_path(&path, targets.directory), rule, purpose);
-                planned.map(|planned| planned_source(source, planned))
+    let Search { mut environments, found, sources, locks } =
+        find(targets, &helper_check::program(rule), purpose, false)?;
+    let mut files: Vec<Planned> = Vec::new();
+    for found in found {
+        let path = found.module.path.clone();
+        let environment = &mut environments[found.environment];
+        let is_first = !files.iter().any(|file| file.is_change_in(found.environment));
+        let plan = || {
+            let mut file = plan_rewrite(found, environment, rule, targets.directory, purpose)?;
+            if file.changed.is_some() && is_first {
+                file.report.notes.extend(replaced_defaults(environment, rule));
+                file.report.details.extend(check_helper(environment, rule)?);
             }
+            Ok(file)
         };
-        files.extend(file.inspect_err(|error| failures.push(failed(&path, error)))?);
+        let file = plan().inspect_err(|error| failures.push(failed(&path, error)))?;
+        if file.is_listed() {
+            files.push(file);
+        }
     }
-    Ok(Work { files, _locks: locks })
+    for source in sources {
+        let path = source.path.clone();
+        let planned = rust::plan(&source, &diff_path(&path, targets.directory), rule, purpose);
+        let planned = planned.inspect_err(|error| failures.push(failed(&path, error)))?;
+        files.extend(planned.map(|planned| Planned::of_source(source, planned)));
+    }
+    Ok(Work { files, environments, _locks: locks })
 }
 
-fn planned_source(source: rust::Source, planned: Option<rust::Planned>) -> Option<Planned> {
-    let rust::Planned { content, changed, report } = planned?;
-    Some(Planned { of: Of::Source(source), content, changed, report })
-}
-
-fn plan_rewrite(mut found: Box<Found>, rule: &Rule, directory: &Path, purpose: Purpose) -> Result<Planned> {
+fn plan_rewrite(
+    found: Found,
+    environment: &Environment,
+    rule: &Rule,
+    directory: &Path,
+    purpose: Purpose,
+) -> Result<Planned> {
     let path = &found.module.path;
     let content = regular::read(path)?;
     let plan = patch::plan(&diff_path(path, directory), &content, rule).map_err(|error| located(path, &error))?;
-    let mut report = file_report(&found, plan.status);
+    let mut report = file_report(&found, environment, plan.status);
     report.sites = plan.sites;
     report.notes = plan.notes;
     report.diff = plan.diff;
-    if plan.patched.is_some() {
-        report.notes.extend(replaced_defaults(&found.environment, rule));
-        report.details.extend(check_helper(&mut found.environment, rule)?);
-    } else if plan.intact && is_unfinished(&found, &content)? {
+    if plan.patched.is_none() && plan.intact && is_unfinished(&found, environment, &content)? {
         let note = match purpose {
             Purpose::Look => {
                 "a run was stopped before it updated RECORD or removed bytecode; `apply` finishes it, `revert` undoes it"
@@ -255,9 +252,30 @@ fn plan_rewrite(mut found: Box<Found>, rule: &Rule, directory: &Path, purpose: P
     Ok(Planned { of: Of::Module(found), content, changed: plan.patched, report })
 }
 
+impl Planned {
+    /// Whether the user is told about it.
+    fn is_listed(&self) -> bool {
+        let is_silent = matches!(self.report.status, FileStatus::NothingToPatch | FileStatus::Configured);
+        match &self.of {
+            Of::Module(found) => found.module.listed == Listed::Always || !is_silent,
+            Of::Source(_) => true,
+        }
+    }
+
+    /// Whether it changes a module of that environment.
+    fn is_change_in(&self, environment: usize) -> bool {
+        matches!(&self.of, Of::Module(found) if found.environment == environment) && self.changed.is_some()
+    }
+
+    fn of_source(source: rust::Source, planned: rust::Planned) -> Self {
+        let rust::Planned { content, changed, report } = planned;
+        Planned { of: Of::Source(source), content, changed, report }
+    }
+}
+
 /// Whether a run patched the module and did not get to its RECORD or its bytecode.
-fn is_unfinished(found: &Found, content: &[u8]) -> Result<bool> {
-    let prefix = found.environment.cache_prefix.as_deref();
+fn is_unfinished(found: &Found, environment: &Environment, content: &[u8]) -> Result<bool> {
+    let prefix = environment.cache_prefix.as_deref();
     Ok(!install::records_agree(&found.owners, content) || bytecode::misleads(&found.module.path, prefix)?)
 }
 
@@ -312,8 +330,8 @@ fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Re
     let mut transaction = Transaction::default();
     let mut files = work.files;
     for planned in &mut files {
-        let details =
-            stage(&mut transaction, planned).inspect_err(|error| reports.push(failed(planned.of.path(), error)))?;
+        let details = stage(&mut transaction, planned, &work.environments)
+            .inspect_err(|error| reports.push(failed(planned.of.path(), error)))?;
         planned.report.mended = planned.changed.is_none() && !details.is_empty();
         planned.report.details.extend(details);
     }
@@ -321,7 +339,6 @@ fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Re
     if let (Ok(notes), Some(first)) = (&outcome, files.first_mut()) {
         first.report.notes.extend(notes.iter().cloned());
     }
-    let mut environments = Vec::new();
     for planned in files {
         let changed = outcome.is_ok() && planned.changed.is_some();
         let stuck = matches!(outcome, Err(Failure::Some { .. }));
@@ -335,33 +352,26 @@ fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Re
                 ..FileReport::new(planned.of.path(), FileStatus::Failed)
             });
         }
-        if let Of::Module(found) = planned.of {
-            environments.push(found.environment);
-        }
     }
     outcome?;
-    Ok(environments)
+    Ok(work.environments)
 }
 
-fn stage(transaction: &mut Transaction, planned: &Planned) -> Result<Vec<String>> {
-    let Found { environment, module, owners } = match &planned.of {
-        Of::Module(found) => found.as_ref(),
-        Of::Source(source) => return stage_source(transaction, planned, source),
-    };
-    let prefix = environment.cache_prefix.as_deref();
-    match (&planned.changed, planned.report.status) {
-        (Some(changed), _) => transaction.add(&module.path, owners, (&planned.content, changed), prefix),
-        (None, FileStatus::AlreadyPatched) => transaction.add_rest(&module.path, owners, &planned.content, prefix),
-        (None, _) => Ok(Vec::new()),
+fn stage(transaction: &mut Transaction, planned: &Planned, environments: &[Environment]) -> Result<Vec<String>> {
+    let is_patched = planned.report.status == FileStatus::AlreadyPatched;
+    match (&planned.of, &planned.changed) {
+        (Of::Module(Found { environment, module, owners }), changed) => {
+            let prefix = environments[*environment].cache_prefix.as_deref();
+            match changed {
+                Some(changed) => transaction.add(&module.path, owners, (&planned.content, changed), prefix),
+                None if is_patched => transaction.add_rest(&module.path, owners, &planned.content, prefix),
+                None => Ok(Vec::new()),
+            }
+        }
+        (Of::Source(source), Some(changed)) => source.stage(transaction, (&planned.content, changed)),
+        (Of::Source(source), None) if is_patched => source.stage(transaction, (&planned.content, &planned.content)),
+        (Of::Source(_), None) => Ok(Vec::new()),
     }
-}
-
-fn stage_source(transaction: &mut Transaction, planned: &Planned, source: &rust::Source) -> Result<Vec<String>> {
-    if planned.changed.is_none() && planned.report.status != FileStatus::AlreadyPatched {
-        return Ok(Vec::new());
-    }
-    let new = planned.changed.as_ref().unwrap_or(&planned.content);
-    transaction.add_source(&source.path, (&planned.content, new), source.checksum.as_ref())
 }
 
 /// The report of a file after a change; where that got stuck, of what the file is now.
@@ -381,36 +391,39 @@ fn changed_report(planned: &Planned, direction: Direction, stuck: bool) -> FileR
     FileReport { status, diff: Vec::new(), ..planned.report.clone() }
 }
 
-/// Restores the original of every TARGET; one that is not patched stays as it is. Adds the reports to `reports`.
+/// Restores the original of every TARGET and of all other files that this tool patched in it; one that is not patched stays
+/// as it is. Adds the reports to `reports`.
 ///
 /// # Errors
 /// When a file was edited since it was patched, or one cannot be replaced.
 pub(crate) fn revert(targets: Targets, reports: &mut Vec<FileReport>) -> Result<()> {
-    let (found, locks) = find(targets, "", Purpose::Change)?;
+    let Search { environments, found, sources, locks } = find(targets, "", Purpose::Change, true)?;
     let mut files = Vec::new();
-    for of in found {
-        files.extend(match of {
-            Of::Module(found) => Some(plan_revert(found, targets.directory)?),
-            Of::Source(source) => {
-                let planned = rust::plan_revert(&source, &diff_path(&source.path, targets.directory))?;
-                planned_source(source, planned)
-            }
-        });
+    for found in found {
+        let environment = &environments[found.environment];
+        let file = plan_revert(found, environment, targets.directory)?;
+        if file.is_listed() {
+            files.push(file);
+        }
     }
-    change(Work { files, _locks: locks }, Direction::Back, reports)?;
+    for source in sources {
+        let planned = rust::plan_revert(&source, &diff_path(&source.path, targets.directory))?;
+        files.extend(planned.map(|planned| Planned::of_source(source, planned)));
+    }
+    change(Work { files, environments, _locks: locks }, Direction::Back, reports)?;
     Ok(())
 }
 
-fn plan_revert(found: Box<Found>, directory: &Path) -> Result<Planned> {
+fn plan_revert(found: Found, environment: &Environment, directory: &Path) -> Result<Planned> {
     let path = &found.module.path;
     let content = regular::read(path)?;
     let (changed, report) = match patch::revert(&diff_path(path, directory), &content) {
         Ok(reverted) => {
-            let report = FileReport { diff: reverted.diff, ..file_report(&found, FileStatus::Reverted) };
+            let report = FileReport { diff: reverted.diff, ..file_report(&found, environment, FileStatus::Reverted) };
             (Some(reverted.original), report)
         }
         Err(error @ PatchError::NotPatched) => {
-            let report = file_report(&found, FileStatus::NothingToPatch);
+            let report = file_report(&found, environment, FileStatus::NothingToPatch);
             (None, FileReport { notes: vec![error.to_string()], ..report })
         }
         Err(error) => return Err(located(path, &error)),
@@ -461,8 +474,8 @@ fn located(path: &Path, error: &patch::PatchError) -> anyhow::Error {
 }
 
 /// A module's report before its content is known.
-fn file_report(found: &Found, status: FileStatus) -> FileReport {
-    let Found { environment, module, owners } = found;
+fn file_report(found: &Found, environment: &Environment, status: FileStatus) -> FileReport {
+    let Found { module, owners, .. } = found;
     let (distribution, distribution_version) = module.distribution(owners).unzip();
     let mut details = vec![format!("found: {}", module.found_by(owners))];
     let shadowed = module::shadowed(&environment.import_path, module);

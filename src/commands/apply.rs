@@ -15,7 +15,7 @@ use crate::smoke::series::{self, Series};
 /// Patches the targets, then proves them.
 pub(super) fn run(args: &ApplyArgs, process: &Process) -> Result<ExitStatus> {
     let mut report = Report::new("apply");
-    let stdin = patching::is_standard_input(&args.targets);
+    let stdin = patching::is_standard_input(&args.targets, args.files.selection());
     let console = Console::new(&args.output, matches!(stdin, Ok(true)));
     let outcome = stdin.and_then(|stdin| {
         if stdin { standard_input(args, &console, &mut report) } else { apply(args, process, &console, &mut report) }
@@ -49,7 +49,12 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
         bail!("Rust sources alone are no environment to make a transfer in\nhelp: drop `--smoke require`");
     }
     let rule = args.patch.rule()?;
-    let planned = patching::plan(process.targets(&args.targets), &rule, Purpose::Change, &mut report.files)?;
+    let planned = patching::plan(
+        process.targets(&args.targets, args.files.selection()),
+        &rule,
+        Purpose::Change,
+        &mut report.files,
+    )?;
     let options = args.transfer.options()?;
     let environments = patching::commit(planned, &mut report.files)?;
     if args.smoke == SmokeWhen::Off {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 
 use super::purpose::Purpose;
+use super::selected::{Selection, Targets};
 use crate::choice::rule::Rule;
+use crate::environment::python::install::Transaction;
 use crate::environment::rust::checksum::Checksum;
 use crate::environment::rust::package::{self, Package};
 use crate::environment::rust::target::{self, Sources};
@@ -39,11 +41,58 @@ pub(super) struct Planned {
     pub report: FileReport,
 }
 
+/// What `--also` calls the sources below `src/block_manager`.
+const BLOCK_MANAGER: &str = "block-manager";
+
+/// Whether all TARGETs are Rust sources, so that there is no environment for a transfer.
+pub(crate) fn are_rust(targets: &[PathBuf]) -> bool {
+    !targets.is_empty() && targets.iter().all(|target| target::is_rust(target))
+}
+
+/// The TARGETs, and what `--also` names: Rust, and the rest.
+pub(super) struct Split {
+    /// Rust sources, packages and workspaces.
+    pub sources: Vec<PathBuf>,
+    /// Whether nothing else is a TARGET, so that no environment is looked for.
+    pub is_rust_alone: bool,
+    named: Vec<PathBuf>,
+    also: Vec<String>,
+}
+
+impl Split {
+    /// Tells them apart.
+    ///
+    /// # Errors
+    /// When `--also` names the block manager, and nothing is Rust.
+    pub(super) fn of(targets: Targets) -> Result<Self> {
+        let (mut sources, named): (Vec<PathBuf>, Vec<PathBuf>) =
+            targets.named.iter().cloned().partition(|target| target::is_rust(target));
+        let (also_rust, also): (Vec<String>, Vec<String>) =
+            targets.selection.also.iter().cloned().partition(|name| target::is_rust(Path::new(name)));
+        sources.extend(also_rust.into_iter().map(PathBuf::from));
+        let wants_block_manager = also.iter().any(|name| name == BLOCK_MANAGER);
+        if wants_block_manager && sources.is_empty() {
+            bail!(
+                "`--also {BLOCK_MANAGER}` concerns Rust sources, and no TARGET is one\n\
+                 help: pass the folder of `dynamo-llm` as TARGET"
+            );
+        }
+        let also = also.into_iter().filter(|name| name != BLOCK_MANAGER).collect();
+        Ok(Split { sources, is_rust_alone: are_rust(targets.named), named, also })
+    }
+
+    /// The TARGETs that are Python's.
+    pub(super) fn python<'s>(&'s self, targets: Targets<'s>) -> Targets<'s> {
+        let selection = Selection { also: &self.also, ..targets.selection };
+        Targets { named: &self.named, selection, ..targets }
+    }
+}
+
 /// The sources of TARGETs that are Rust, those that may matter. Nothing is locked yet.
 ///
 /// # Errors
 /// When a TARGET does not exist or has no source that may matter.
-pub(super) fn find(targets: &[&PathBuf]) -> Result<Vec<Source>> {
+pub(super) fn find(targets: &[PathBuf]) -> Result<Vec<Source>> {
     let mut found: Vec<Source> = Vec::new();
     for target in targets {
         let sources = target::resolve(target)?;
@@ -103,6 +152,14 @@ impl Source {
             _ => None,
         };
         Ok(Source { checksum, ..self })
+    }
+
+    /// Adds a change to a transaction, or what a killed run did not get to. Returns messages about other files.
+    ///
+    /// # Errors
+    /// When a new file cannot be written, or the checksum cannot be updated.
+    pub(super) fn stage(&self, transaction: &mut Transaction, (old, new): (&[u8], &[u8])) -> Result<Vec<String>> {
+        transaction.add_source(&self.path, (old, new), self.checksum.as_ref())
     }
 
     /// A report before the content is known.

@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use super::edit::{self, InsertedSpan};
 use super::offset::ByteOffset;
 
-const FIRST: &str = ">>> nixl-retrofit ";
+/// What the marker's first line has after the comment's beginning.
+pub(crate) const FIRST: &str = ">>> nixl-retrofit ";
 const SECOND: &str = ">>> original sha256=";
 const LAST: &str = "<<< nixl-retrofit";
 /// Digits of the helper's length: a fixed number, since the length counts the digits themselves. The second is for code
