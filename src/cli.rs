@@ -11,6 +11,7 @@ use clap_complete::Shell;
 
 use crate::choice::backend::{self, Backend};
 use crate::choice::rule::{EnvVar, OnUnknown, Rule};
+use crate::patching::Selection;
 use crate::smoke::launch::worker_command::WORKER_COMMAND;
 use crate::smoke::meeting::address::Address;
 use crate::smoke::plan::engine::EngineChoice;
@@ -66,6 +67,8 @@ Examples:
   RUN nixl-retrofit apply --smoke require                  in a Dockerfile
   nixl-retrofit apply --smoke off /usr/bin/python3.12      patch without a transfer
   nixl-retrofit apply --allow UCX --on-unknown error FILE  raise ValueError for any name but UCX
+  nixl-retrofit apply --only nixl_connect                  leave Dynamo's other modules
+  nixl-retrofit apply --also vllm --also ./connector.py    patch other packages and files too
   nixl-retrofit apply - < __init__.py > patched.py")]
     Apply(ApplyArgs),
     /// Show the diff and write nothing; exit with status 1 when a file would change
@@ -75,10 +78,11 @@ Examples:
   nixl-retrofit check /opt/dynamo/venv > nixl.patch; patch -d / -p1 < nixl.patch
   nixl-retrofit check --output-format json | jq '.files[].status'")]
     Check(CheckArgs),
-    /// Restore the original bytes and verify their SHA-256
+    /// Restore the original bytes of all files patched in TARGET and verify their SHA-256
     #[command(after_help = "\
 Examples:
   nixl-retrofit revert /opt/dynamo/venv
+  nixl-retrofit revert --also ./connector.py    a file outside of the environment too
   nixl-retrofit revert - < patched.py > original.py")]
     Revert(RevertArgs),
     /// List every place in a tree that chooses a NIXL backend, and how
@@ -165,6 +169,34 @@ pub struct PatchArgs {
     /// Read this environment variable when an agent is created
     #[arg(long, default_value_t = EnvVar::default(), value_name = "NAME")]
     pub env_var: EnvVar,
+}
+
+/// Which files are patched.
+#[derive(Clone, Debug, Args)]
+pub struct FileArgs {
+    /// Of Dynamo's own modules that create NIXL agents, process this one only [default: nixl_connect and
+    /// common.multimodal.embedding_transfer]
+    #[arg(long, value_enum, value_name = "MODULE")]
+    pub only: Option<Only>,
+    /// Process these sources too: a package or distribution of the environment (vllm), a folder or a file; repeatable. In
+    /// them, too, only calls that ignore every setting are rewritten
+    #[arg(long, value_name = "NAME|PATH")]
+    pub also: Vec<String>,
+}
+
+/// One of Dynamo's own modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Only {
+    /// `dynamo.nixl_connect`
+    #[value(name = "nixl_connect")]
+    NixlConnect,
+}
+
+impl FileArgs {
+    /// The files that these options select.
+    pub(crate) fn selection(&self) -> Selection<'_> {
+        Selection { only_nixl_connect: self.only == Some(Only::NixlConnect), also: &self.also }
+    }
 }
 
 impl PatchArgs {
@@ -311,6 +343,9 @@ pub struct ApplyArgs {
     /// The targets.
     #[arg(value_name = "TARGET", help = TARGET_HELP)]
     pub targets: Vec<PathBuf>,
+    /// Which files.
+    #[command(flatten)]
+    pub files: FileArgs,
     /// What the patched code does.
     #[command(flatten)]
     pub patch: PatchArgs,
@@ -342,6 +377,9 @@ pub struct CheckArgs {
     /// The targets.
     #[arg(value_name = "TARGET", help = TARGET_HELP)]
     pub targets: Vec<PathBuf>,
+    /// Which files.
+    #[command(flatten)]
+    pub files: FileArgs,
     /// What the patched code does.
     #[command(flatten)]
     pub patch: PatchArgs,
@@ -356,6 +394,9 @@ pub struct RevertArgs {
     /// The targets.
     #[arg(value_name = "TARGET", help = TARGET_HELP)]
     pub targets: Vec<PathBuf>,
+    /// Which files.
+    #[command(flatten)]
+    pub files: FileArgs,
     /// How to report.
     #[command(flatten)]
     pub output: OutputArgs,

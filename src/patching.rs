@@ -1,13 +1,18 @@
 //! What `apply`, `check` and `revert` share.
 //!
-//! 1. Each TARGET becomes an environment, and each environment yields its module; other runs are locked out: [`find`].
+//! 1. Each TARGET becomes an environment, and each environment yields its modules; other runs are locked out: [`find`].
 //! 2. Each module becomes a planned file, with its new bytes and its report: [`plan`], and within [`revert`].
 //! 3. The planned files are committed as one transaction: [`commit`].
+//!
+//! Rust sources take the same way: [`rust`].
 //!
 //! A source on standard input is planned like a file, and the result goes to standard output: [`plan_text`] and
 //! [`revert_text`].
 
-use std::fs;
+mod purpose;
+mod rust;
+mod selected;
+
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -18,16 +23,18 @@ use crate::choice::rule::Rule;
 use crate::environment::python::bytecode;
 use crate::environment::python::distribution::Distribution;
 use crate::environment::python::install::{self, Direction, Failure, Transaction};
-use crate::environment::python::module::{self, Module};
+use crate::environment::python::module::{self, Listed, Module};
 use crate::environment::python::record::Record;
 use crate::environment::python::target::{self, Environment, Execution};
-use crate::environment::variables::Variables;
 use crate::python::helper_check;
 use crate::python::nixl_default::{self, NixlDefault};
 use crate::python::patch::{self, PatchError};
 use crate::report::file::{FileReport, FileStatus};
 use crate::source::lock::{self, Lock};
 use crate::source::{regular, replace};
+pub(crate) use purpose::Purpose;
+pub(crate) use rust::are_rust;
+pub(crate) use selected::{Selection, Targets};
 
 /// The TARGET that means standard input.
 const STANDARD_INPUT: &str = "-";
@@ -37,31 +44,10 @@ const STANDARD_INPUT_NAME: &str = "<stdin>";
 /// The default backend of every release of NIXL.
 const NIXL_DEFAULT: &str = "UCX";
 
-/// The targets of a run, and what they are resolved with.
-#[derive(Clone, Copy)]
-pub(crate) struct Targets<'a> {
-    /// Those of the command line; none means the default environment.
-    pub named: &'a [PathBuf],
-    /// The process's environment variables.
-    pub variables: &'a Variables,
-    /// The process's current directory; empty where it has none.
-    pub directory: &'a Path,
-    /// Whether no interpreter may be started.
-    pub no_exec: bool,
-}
-
-/// What a run does with the files that it finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// It reads them.
-    Look,
-    /// It changes them.
-    Change,
-}
-
-/// The files of a run, and the locks that keep other runs from them.
+/// The files of a run, their environments, and the locks that keep other runs from them.
 pub(crate) struct Work {
     files: Vec<Planned>,
+    environments: Vec<Environment>,
     _locks: Vec<Lock>,
 }
 
@@ -72,18 +58,34 @@ impl Work {
     }
 }
 
-/// A module, and what is to be done with it.
+/// A file, and what is to be done with it.
 struct Planned {
-    found: Found,
+    of: Of,
     content: Vec<u8>,
     /// Its new bytes; None when it stays as it is.
     changed: Option<Vec<u8>>,
     report: FileReport,
 }
 
+/// What a file is.
+enum Of {
+    Module(Found),
+    Source(rust::Source),
+}
+
+impl Of {
+    fn path(&self) -> &Path {
+        match self {
+            Of::Module(found) => &found.module.path,
+            Of::Source(source) => &source.path,
+        }
+    }
+}
+
 /// A module that was found.
 struct Found {
-    environment: Environment,
+    /// Its environment's place in the run's.
+    environment: usize,
     module: Module,
     /// The distributions whose RECORD lists it.
     owners: Vec<Distribution>,
@@ -92,41 +94,49 @@ struct Found {
 /// Whether the TARGET is standard input.
 ///
 /// # Errors
-/// When it is one of several.
-pub(crate) fn is_standard_input(targets: &[PathBuf]) -> Result<bool> {
+/// When it is one of several, or other files are wanted besides.
+pub(crate) fn is_standard_input(targets: &[PathBuf], selection: Selection) -> Result<bool> {
     let named = targets.iter().any(|target| target.as_os_str() == STANDARD_INPUT);
     if named && targets.len() > 1 {
         bail!("`-` (standard input) cannot be combined with other targets");
     }
+    if named && !selection.also.is_empty() {
+        bail!("`-` (standard input) cannot be combined with `--also`\nhelp: drop one of the two");
+    }
     Ok(named)
 }
 
-/// Finds the module of every TARGET, a file that several TARGETs lead to once, and locks the folders that hold them and
-/// their RECORDs. Interpreters of the environments run `program` in the background.
+/// What a run found: its environments, their modules, Rust sources, and the locks.
+struct Search {
+    environments: Vec<Environment>,
+    found: Vec<Found>,
+    sources: Vec<rust::Source>,
+    locks: Vec<Lock>,
+}
+
+/// Finds the modules of the environments and the Rust sources that the TARGETs are, a file that several TARGETs lead to
+/// once, and locks the folders that hold them, their RECORDs and their checksums. Interpreters of the environments run `program` in the background; `marked` asks for every file in them that
+/// was patched before.
 ///
 /// Runs take the locks in the same order, so that none waits for another one that waits for it: first all modules' folders
-/// by their names, then all RECORDs'. What is read, is read under the lock.
+/// by their names, then all RECORDs', then all Rust sources' and checksums'. What is read, is read under the lock.
 ///
 /// # Errors
 /// When a TARGET does not exist or has no module, there is no TARGET and no default environment, a RECORD cannot be read,
 /// or another run does not finish.
-fn find(targets: Targets, program: &str, purpose: Purpose) -> Result<(Vec<Found>, Vec<Lock>)> {
-    let mut modules: Vec<(Environment, Module)> = Vec::new();
-    for environment in environments(targets, program)? {
-        let module = target::require_module(&environment)?;
-        if !modules.iter().any(|(_, known)| same_file(&known.path, &module.path)) {
-            modules.push((environment, module));
-        }
-    }
+fn find(targets: Targets, program: &str, purpose: Purpose, marked: bool) -> Result<Search> {
+    let split = rust::Split::of(targets)?;
+    let sources = rust::find(&split.sources)?;
+    let environments = if split.is_rust_alone { Vec::new() } else { environments(split.python(targets), program)? };
+    let modules = selected::modules(&environments, split.python(targets), marked)?;
     let deadline = Instant::now() + lock::PATIENCE;
     let folders = modules.iter().map(|(_, module)| replace::real_folder(&module.path)).collect::<Result<Vec<_>>>()?;
     let mut held = Vec::new();
     let mut locks = lock_all(folders, &mut held, purpose, deadline)?;
-    let mut found = Vec::new();
-    for (environment, module) in modules {
-        let owners = module.owners()?;
-        found.push(Found { environment, module, owners });
-    }
+    let owners = module::owners(&modules.iter().map(|(_, module)| module).collect::<Vec<_>>())?;
+    let both = modules.into_iter().zip(owners);
+    let mut found: Vec<Found> =
+        both.map(|((environment, module), owners)| Found { environment, module, owners }).collect();
     let records = || found.iter().flat_map(|found| &found.owners).map(|owner| replace::real_folder(&owner.record.path));
     locks.extend(lock_all(records().collect::<Result<Vec<_>>>()?, &mut held, purpose, deadline)?);
     for Found { environment, module, owners } in &mut found {
@@ -135,11 +145,13 @@ fn find(targets: Targets, program: &str, purpose: Purpose) -> Result<(Vec<Found>
         }
         if purpose == Purpose::Change {
             // Guarded by the lock of the module's folder.
-            let folders = bytecode::folders(&module.path, environment.cache_prefix.as_deref());
+            let folders = bytecode::folders(&module.path, environments[*environment].cache_prefix.as_deref());
             folders.iter().for_each(|folder| replace::remove_left_over(folder));
         }
     }
-    Ok((found, locks))
+    locks.extend(lock_all(rust::folders(&sources)?, &mut held, purpose, deadline)?);
+    let sources = sources.into_iter().map(rust::Source::read).collect::<Result<Vec<_>>>()?;
+    Ok(Search { environments, found, sources, locks })
 }
 
 /// Locks folders in the order of their names, but for those that this run holds: a second lock would wait for the first.
@@ -177,39 +189,55 @@ fn environments(targets: Targets, program: &str) -> Result<Vec<Environment>> {
     targets.named.iter().map(|target| target::resolve(target, execution, targets.variables)).collect()
 }
 
-fn same_file(one: &Path, other: &Path) -> bool {
-    let (one, other) = (fs::canonicalize(one), fs::canonicalize(other));
-    one.ok().zip(other.ok()).is_some_and(|(one, other)| one == other)
-}
-
 /// Plans the rewrite of every TARGET. A file that cannot be processed is also added to `failures`.
 ///
 /// # Errors
 /// The first TARGET that cannot be processed: then nothing may be written.
 pub(crate) fn plan(targets: Targets, rule: &Rule, purpose: Purpose, failures: &mut Vec<FileReport>) -> Result<Work> {
-    let (found, locks) = find(targets, &helper_check::program(rule), purpose)?;
-    let mut files = Vec::new();
+    let Search { mut environments, found, sources, locks } =
+        find(targets, &helper_check::program(rule), purpose, false)?;
+    let mut files: Vec<Planned> = Vec::new();
     for found in found {
         let path = found.module.path.clone();
-        let file = plan_rewrite(found, rule, targets.directory, purpose)
-            .inspect_err(|error| failures.push(failed(&path, error)))?;
-        files.push(file);
+        let environment = &mut environments[found.environment];
+        let is_first = !files.iter().any(|file| file.is_change_in(found.environment));
+        let plan = || {
+            let mut file = plan_rewrite(found, environment, rule, targets.directory, purpose)?;
+            if file.changed.is_some() && is_first {
+                file.report.notes.extend(replaced_defaults(environment, rule));
+                file.report.details.extend(check_helper(environment, rule)?);
+            }
+            Ok(file)
+        };
+        let file = plan().inspect_err(|error| failures.push(failed(&path, error)))?;
+        if file.is_listed() {
+            files.push(file);
+        }
     }
-    Ok(Work { files, _locks: locks })
+    for source in sources {
+        let path = source.path.clone();
+        let planned = rust::plan(&source, &diff_path(&path, targets.directory), rule, purpose);
+        let planned = planned.inspect_err(|error| failures.push(failed(&path, error)))?;
+        files.extend(planned.map(|planned| Planned::of_source(source, planned)));
+    }
+    Ok(Work { files, environments, _locks: locks })
 }
 
-fn plan_rewrite(mut found: Found, rule: &Rule, directory: &Path, purpose: Purpose) -> Result<Planned> {
+fn plan_rewrite(
+    found: Found,
+    environment: &Environment,
+    rule: &Rule,
+    directory: &Path,
+    purpose: Purpose,
+) -> Result<Planned> {
     let path = &found.module.path;
     let content = regular::read(path)?;
     let plan = patch::plan(&diff_path(path, directory), &content, rule).map_err(|error| located(path, &error))?;
-    let mut report = file_report(&found, plan.status);
+    let mut report = file_report(&found, environment, plan.status);
     report.sites = plan.sites;
     report.notes = plan.notes;
     report.diff = plan.diff;
-    if plan.patched.is_some() {
-        report.notes.extend(replaced_defaults(&found.environment, rule));
-        report.details.extend(check_helper(&mut found.environment, rule)?);
-    } else if plan.intact && is_unfinished(&found, &content)? {
+    if plan.patched.is_none() && plan.intact && is_unfinished(&found, environment, &content)? {
         let note = match purpose {
             Purpose::Look => {
                 "a run was stopped before it updated RECORD or removed bytecode; `apply` finishes it, `revert` undoes it"
@@ -221,12 +249,33 @@ fn plan_rewrite(mut found: Found, rule: &Rule, directory: &Path, purpose: Purpos
             report.status = FileStatus::Unfinished;
         }
     }
-    Ok(Planned { found, content, changed: plan.patched, report })
+    Ok(Planned { of: Of::Module(found), content, changed: plan.patched, report })
+}
+
+impl Planned {
+    /// Whether the user is told about it.
+    fn is_listed(&self) -> bool {
+        let is_silent = matches!(self.report.status, FileStatus::NothingToPatch | FileStatus::Configured);
+        match &self.of {
+            Of::Module(found) => found.module.listed == Listed::Always || !is_silent,
+            Of::Source(_) => true,
+        }
+    }
+
+    /// Whether it changes a module of that environment.
+    fn is_change_in(&self, environment: usize) -> bool {
+        matches!(&self.of, Of::Module(found) if found.environment == environment) && self.changed.is_some()
+    }
+
+    fn of_source(source: rust::Source, planned: rust::Planned) -> Self {
+        let rust::Planned { content, changed, report } = planned;
+        Planned { of: Of::Source(source), content, changed, report }
+    }
 }
 
 /// Whether a run patched the module and did not get to its RECORD or its bytecode.
-fn is_unfinished(found: &Found, content: &[u8]) -> Result<bool> {
-    let prefix = found.environment.cache_prefix.as_deref();
+fn is_unfinished(found: &Found, environment: &Environment, content: &[u8]) -> Result<bool> {
+    let prefix = environment.cache_prefix.as_deref();
     Ok(!install::records_agree(&found.owners, content) || bytecode::misleads(&found.module.path, prefix)?)
 }
 
@@ -281,8 +330,8 @@ fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Re
     let mut transaction = Transaction::default();
     let mut files = work.files;
     for planned in &mut files {
-        let details = stage(&mut transaction, planned)
-            .inspect_err(|error| reports.push(failed(&planned.found.module.path, error)))?;
+        let details = stage(&mut transaction, planned, &work.environments)
+            .inspect_err(|error| reports.push(failed(planned.of.path(), error)))?;
         planned.report.mended = planned.changed.is_none() && !details.is_empty();
         planned.report.details.extend(details);
     }
@@ -290,7 +339,6 @@ fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Re
     if let (Ok(notes), Some(first)) = (&outcome, files.first_mut()) {
         first.report.notes.extend(notes.iter().cloned());
     }
-    let mut environments = Vec::new();
     for planned in files {
         let changed = outcome.is_ok() && planned.changed.is_some();
         let stuck = matches!(outcome, Err(Failure::Some { .. }));
@@ -301,22 +349,28 @@ fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Re
         } else if let Err(failure) = &outcome {
             reports.push(FileReport {
                 notes: vec![failure.to_string()],
-                ..FileReport::new(&planned.found.module.path, FileStatus::Failed)
+                ..FileReport::new(planned.of.path(), FileStatus::Failed)
             });
         }
-        environments.push(planned.found.environment);
     }
     outcome?;
-    Ok(environments)
+    Ok(work.environments)
 }
 
-fn stage(transaction: &mut Transaction, planned: &Planned) -> Result<Vec<String>> {
-    let Found { environment, module, owners } = &planned.found;
-    let prefix = environment.cache_prefix.as_deref();
-    match (&planned.changed, planned.report.status) {
-        (Some(changed), _) => transaction.add(&module.path, owners, (&planned.content, changed), prefix),
-        (None, FileStatus::AlreadyPatched) => transaction.add_rest(&module.path, owners, &planned.content, prefix),
-        (None, _) => Ok(Vec::new()),
+fn stage(transaction: &mut Transaction, planned: &Planned, environments: &[Environment]) -> Result<Vec<String>> {
+    let is_patched = planned.report.status == FileStatus::AlreadyPatched;
+    match (&planned.of, &planned.changed) {
+        (Of::Module(Found { environment, module, owners }), changed) => {
+            let prefix = environments[*environment].cache_prefix.as_deref();
+            match changed {
+                Some(changed) => transaction.add(&module.path, owners, (&planned.content, changed), prefix),
+                None if is_patched => transaction.add_rest(&module.path, owners, &planned.content, prefix),
+                None => Ok(Vec::new()),
+            }
+        }
+        (Of::Source(source), Some(changed)) => source.stage(transaction, (&planned.content, changed)),
+        (Of::Source(source), None) if is_patched => source.stage(transaction, (&planned.content, &planned.content)),
+        (Of::Source(_), None) => Ok(Vec::new()),
     }
 }
 
@@ -326,7 +380,7 @@ fn changed_report(planned: &Planned, direction: Direction, stuck: bool) -> FileR
     if !stuck {
         return FileReport { status: done, ..planned.report.clone() };
     }
-    let now = regular::read(&planned.found.module.path).ok();
+    let now = regular::read(planned.of.path()).ok();
     let status = match now.as_ref() == planned.changed.as_ref() {
         true if direction == Direction::Forward => FileStatus::Unfinished,
         true => FileStatus::Reverted,
@@ -337,32 +391,44 @@ fn changed_report(planned: &Planned, direction: Direction, stuck: bool) -> FileR
     FileReport { status, diff: Vec::new(), ..planned.report.clone() }
 }
 
-/// Restores the original of every TARGET; one that is not patched stays as it is. Adds the reports to `reports`.
+/// Restores the original of every TARGET and of all other files that this tool patched in it; one that is not patched stays
+/// as it is. Adds the reports to `reports`.
 ///
 /// # Errors
 /// When a file was edited since it was patched, or one cannot be replaced.
 pub(crate) fn revert(targets: Targets, reports: &mut Vec<FileReport>) -> Result<()> {
-    let (found, locks) = find(targets, "", Purpose::Change)?;
-    let files = found.into_iter().map(|found| plan_revert(found, targets.directory)).collect::<Result<_>>()?;
-    change(Work { files, _locks: locks }, Direction::Back, reports)?;
+    let Search { environments, found, sources, locks } = find(targets, "", Purpose::Change, true)?;
+    let mut files = Vec::new();
+    for found in found {
+        let environment = &environments[found.environment];
+        let file = plan_revert(found, environment, targets.directory)?;
+        if file.is_listed() {
+            files.push(file);
+        }
+    }
+    for source in sources {
+        let planned = rust::plan_revert(&source, &diff_path(&source.path, targets.directory))?;
+        files.extend(planned.map(|planned| Planned::of_source(source, planned)));
+    }
+    change(Work { files, environments, _locks: locks }, Direction::Back, reports)?;
     Ok(())
 }
 
-fn plan_revert(found: Found, directory: &Path) -> Result<Planned> {
+fn plan_revert(found: Found, environment: &Environment, directory: &Path) -> Result<Planned> {
     let path = &found.module.path;
     let content = regular::read(path)?;
     let (changed, report) = match patch::revert(&diff_path(path, directory), &content) {
         Ok(reverted) => {
-            let report = FileReport { diff: reverted.diff, ..file_report(&found, FileStatus::Reverted) };
+            let report = FileReport { diff: reverted.diff, ..file_report(&found, environment, FileStatus::Reverted) };
             (Some(reverted.original), report)
         }
         Err(error @ PatchError::NotPatched) => {
-            let report = file_report(&found, FileStatus::NothingToPatch);
+            let report = file_report(&found, environment, FileStatus::NothingToPatch);
             (None, FileReport { notes: vec![error.to_string()], ..report })
         }
         Err(error) => return Err(located(path, &error)),
     };
-    Ok(Planned { found, content, changed, report })
+    Ok(Planned { of: Of::Module(found), content, changed, report })
 }
 
 /// All of standard input.
@@ -408,8 +474,8 @@ fn located(path: &Path, error: &patch::PatchError) -> anyhow::Error {
 }
 
 /// A module's report before its content is known.
-fn file_report(found: &Found, status: FileStatus) -> FileReport {
-    let Found { environment, module, owners } = found;
+fn file_report(found: &Found, environment: &Environment, status: FileStatus) -> FileReport {
+    let Found { module, owners, .. } = found;
     let (distribution, distribution_version) = module.distribution(owners).unzip();
     let mut details = vec![format!("found: {}", module.found_by(owners))];
     let shadowed = module::shadowed(&environment.import_path, module);

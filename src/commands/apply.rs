@@ -15,7 +15,7 @@ use crate::smoke::series::{self, Series};
 /// Patches the targets, then proves them.
 pub(super) fn run(args: &ApplyArgs, process: &Process) -> Result<ExitStatus> {
     let mut report = Report::new("apply");
-    let stdin = patching::is_standard_input(&args.targets);
+    let stdin = patching::is_standard_input(&args.targets, args.files.selection());
     let console = Console::new(&args.output, matches!(stdin, Ok(true)));
     let outcome = stdin.and_then(|stdin| {
         if stdin { standard_input(args, &console, &mut report) } else { apply(args, process, &console, &mut report) }
@@ -45,8 +45,16 @@ fn standard_input(args: &ApplyArgs, console: &Console, report: &mut Report) -> R
 }
 
 fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Report) -> Result<ExitStatus> {
+    if args.smoke == SmokeWhen::Require && patching::are_rust(&args.targets) {
+        bail!("Rust sources alone are no environment to make a transfer in\nhelp: drop `--smoke require`");
+    }
     let rule = args.patch.rule()?;
-    let planned = patching::plan(process.targets(&args.targets), &rule, Purpose::Change, &mut report.files)?;
+    let planned = patching::plan(
+        process.targets(&args.targets, args.files.selection()),
+        &rule,
+        Purpose::Change,
+        &mut report.files,
+    )?;
     let options = args.transfer.options()?;
     let environments = patching::commit(planned, &mut report.files)?;
     if args.smoke == SmokeWhen::Off {
@@ -55,6 +63,9 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
     console.show_files(report)?;
     let required = args.smoke == SmokeWhen::Require;
     let backends = series::backends(&options, &rule, &process.variables);
+    if environments.is_empty() {
+        report.add_smoke(series::skipped(&backends, "Rust sources: nothing is built here"));
+    }
     let runs = environments.iter().map(|environment| {
         match Series::plan(&transfer::place(environment, process), &options, &backends) {
             Ok(series) => transfer::run(&series, required, console, report),

@@ -18,10 +18,15 @@ pub(super) fn run(args: &CheckArgs, process: &Process) -> Result<ExitStatus> {
 
 fn check(args: &CheckArgs, process: &Process, report: &mut Report) -> Result<ExitStatus> {
     let rule = args.patch.rule()?;
-    if patching::is_standard_input(&args.targets)? {
+    if patching::is_standard_input(&args.targets, args.files.selection())? {
         report.files.push(patching::plan_text(&patching::read_standard_input()?, &rule)?.0);
     } else {
-        let planned = patching::plan(process.targets(&args.targets), &rule, Purpose::Look, &mut report.files)?;
+        let planned = patching::plan(
+            process.targets(&args.targets, args.files.selection()),
+            &rule,
+            Purpose::Look,
+            &mut report.files,
+        )?;
         report.files.extend(planned.reports());
     }
     Ok(if report.has_changes() { ExitStatus::Findings } else { ExitStatus::Success })

@@ -33,8 +33,8 @@ pub(crate) fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
     let outcome = match cli.command {
         Command::Apply(args) => with_large_stack(move || apply::run(&args, &process), exit),
         Command::Check(args) => with_large_stack(move || check::run(&args, &process), exit),
+        Command::Revert(args) => with_large_stack(move || revert::run(&args, &process), exit),
         Command::Audit(args) => with_large_stack(move || audit::run(&args, &process), exit),
-        Command::Revert(args) => revert::run(&args, &process),
         Command::Smoke(args) => smoke::run(&args, &process),
         Command::Completions { shell } => completions::run(shell),
         Command::SmokeWorker => {
@@ -51,7 +51,7 @@ fn conclude(outcome: Result<ExitStatus>) -> ExitStatus {
     })
 }
 
-/// Runs what parses Python on a thread with room for deep trees. That thread ends the process: freeing the trees piece
+/// Runs what parses sources on a thread with room for deep trees. That thread ends the process: freeing the trees piece
 /// by piece takes a few per cent of `check` (measured).
 fn with_large_stack(
     work: impl FnOnce() -> Result<ExitStatus> + Send + 'static,

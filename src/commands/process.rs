@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::environment::variables::Variables;
-use crate::patching::Targets;
+use crate::patching::{Selection, Targets};
 
 /// This process's program and environment variables, and what it may not do.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ impl Process {
     }
 
     /// The targets that the command line names.
-    pub(super) fn targets<'a>(&'a self, named: &'a [PathBuf]) -> Targets<'a> {
-        Targets { named, variables: &self.variables, directory: &self.directory, no_exec: self.no_exec }
+    pub(super) fn targets<'a>(&'a self, named: &'a [PathBuf], selection: Selection<'a>) -> Targets<'a> {
+        Targets { named, selection, variables: &self.variables, directory: &self.directory, no_exec: self.no_exec }
     }
 }

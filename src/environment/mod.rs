@@ -5,4 +5,5 @@ pub(crate) mod elf;
 pub(crate) mod fabric_devices;
 pub(crate) mod nixl;
 pub(crate) mod python;
+pub(crate) mod rust;
 pub(crate) mod variables;

@@ -3,7 +3,7 @@
 use arbitrary::{Result, Unstructured};
 
 use crate::source::edit::{self, Insertion};
-use crate::source::marker::{self, Marker};
+use crate::source::marker::{self, Comment, Marker};
 use crate::source::offset::ByteOffset;
 
 /// The version that the markers carry.
@@ -14,7 +14,7 @@ pub fn marker(data: &[u8]) {
     honest(data);
     let mut choices = Unstructured::new(data);
     let Ok((original, mut patched)) = patched(&mut choices) else { return };
-    let found = Marker::all(&patched).into_iter().find_map(|(_, marker)| marker.original(&patched));
+    let found = Marker::all(&patched, Comment::Hash).into_iter().find_map(|(_, marker)| marker.original(&patched));
     // The original may have a marker of its own before the one that was written.
     if memchr::memmem::find(&original, b"# >>> nixl-retrofit ").is_none() {
         assert_eq!(found.as_ref(), Some(&original), "what was written is found again");
@@ -29,7 +29,7 @@ pub fn marker(data: &[u8]) {
 }
 
 fn honest(bytes: &[u8]) {
-    for (_, marker) in Marker::all(bytes) {
+    for (_, marker) in Marker::all(bytes, Comment::Hash) {
         if let Some(original) = marker.original(bytes) {
             assert_eq!(marker::sha256(&original), marker.sha256, "the original has the hash that the marker names");
             assert!(original.len() <= bytes.len(), "nothing is added");
@@ -55,7 +55,7 @@ fn patched(choices: &mut Unstructured) -> Result<(Vec<u8>, Vec<u8>)> {
     let spans: Vec<_> = insertions.iter().map(Insertion::span).collect();
     let text = |length| {
         let span = edit::InsertedSpan { offset: helper, length };
-        marker::lines(VERSION, "default=UCX", &marker::sha256(&original), span, &spans)
+        marker::lines(Comment::Hash, VERSION, "default=UCX", &marker::sha256(&original), span, &spans)
     };
     let text = text(text(0).len());
     let at = insertions.partition_point(|insertion| insertion.offset < helper);

@@ -14,7 +14,7 @@ use super::verify::Mismatch;
 use crate::choice::rule::Rule;
 use crate::report::file::{Action, ChoiceReport, FileStatus, SiteReport, SiteShape};
 use crate::source::diff;
-use crate::source::marker::Marker;
+use crate::source::marker::{Comment, Marker};
 use crate::source::offset::TextOffset;
 use crate::threads;
 
@@ -141,12 +141,12 @@ struct Own {
 /// # Errors
 /// Where something looks like a marker, and the file is not understood.
 fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
-    if Marker::all(bytes).is_empty() {
+    if Marker::all(bytes, Comment::Hash).is_empty() {
         return Ok(None);
     }
     let source = SourceText::decode(bytes)?;
     let module = Leaked::new(parse(source.text())?);
-    let markers = Marker::all(source.text().as_bytes()).into_iter();
+    let markers = Marker::all(source.text().as_bytes(), Comment::Hash).into_iter();
     let mut own = markers
         .filter(|(at, _)| is_between_statements(source.text(), &module, TextOffset(*at)))
         .map(|(_, marker)| marker);

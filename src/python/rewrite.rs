@@ -11,7 +11,7 @@ use super::verify;
 use crate::choice::rule::Rule;
 use crate::source::edit::{self, InsertedSpan, Insertion};
 use crate::source::lines::{line_end, line_start};
-use crate::source::marker;
+use crate::source::marker::{self, Comment};
 use crate::source::offset::{ByteOffset, TextOffset};
 
 /// A rewritten file, not to be written before it is proved.
@@ -51,7 +51,7 @@ pub(crate) fn rewrite(original: &Original, rule: &Rule, version: &str) -> Rewrit
     let place = helper_place(source.text(), original.module, original.sites);
     let spans_of_calls: Vec<_> = in_bytes.iter().map(Insertion::span).collect();
     let sha256 = marker::sha256(source.bytes());
-    let marker = |helper| marker::lines(version, &rule.to_string(), &sha256, helper, &spans_of_calls);
+    let marker = |helper| marker::lines(Comment::Hash, version, &rule.to_string(), &sha256, helper, &spans_of_calls);
     let helper = Insertion::new(place.offset, helper_content(source, &place, rule, &names, &classes, marker));
 
     let before = in_text.partition_point(|insertion| insertion.offset <= helper.offset);
@@ -196,7 +196,8 @@ fn helper_content(
     let newline = newline(source.text(), place.offset);
     let content = |length: usize| {
         let marker = marker(InsertedSpan { offset, length });
-        format!("{lead}{marker}{}{}\n{tail}", functions.join("\n\n"), marker::LAST).replace('\n', newline)
+        format!("{lead}{marker}{}{}\n{tail}", functions.join("\n\n"), marker::last(Comment::Hash))
+            .replace('\n', newline)
     };
     // The marker writes the length with a fixed number of digits, so the length does not depend on itself; with more
     // digits where it is long.

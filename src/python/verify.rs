@@ -13,7 +13,7 @@ use super::span::{end, first_offset, from_parser, start, to_parser};
 use super::syntax::parse_at;
 use crate::source::edit::{self, Inserted, InsertedSpan};
 use crate::source::lines::{line_end, line_start};
-use crate::source::marker::Marker;
+use crate::source::marker::{Comment, Marker};
 use crate::source::offset::TextOffset;
 
 /// In what way a rewrite is wrong.
@@ -150,7 +150,10 @@ pub(crate) fn decodes(patched: &[u8], text: &str) -> Result<(), Mismatch> {
 /// # Errors
 /// Where it does not.
 pub(crate) fn reverts(original: &[u8], sha256: &str, patched: &[u8]) -> Result<(), Mismatch> {
-    let marker = Marker::all(patched).into_iter().map(|(_, marker)| marker).find(|marker| marker.sha256 == sha256);
+    let marker = Marker::all(patched, Comment::Hash)
+        .into_iter()
+        .map(|(_, marker)| marker)
+        .find(|marker| marker.sha256 == sha256);
     let back = marker.and_then(|marker| edit::remove(patched, &marker.inserted));
     if back.as_deref() == Some(original) { Ok(()) } else { Err(Mismatch::Revert) }
 }

@@ -102,6 +102,8 @@ pub(crate) enum SiteShape {
     Bare,
     /// With a configuration that has no `backends`.
     ConfigWithoutBackends,
+    /// With the name of a backend in the source.
+    HardCoded,
     /// With `backends`.
     Configured,
     /// With what an environment variable says.

@@ -218,6 +218,11 @@ pub(crate) fn not_made(backends: &[Backend], impossible: Impossible, required: b
     }
 }
 
+/// The report of a transfer that nothing asks for.
+pub(crate) fn skipped(backends: &[Backend], reason: &str) -> Smoke {
+    Smoke::skipped(&backend::list(backends), reason.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

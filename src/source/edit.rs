@@ -125,8 +125,13 @@ impl<'s, O: Offset> Inserted<'s, O> {
 
     /// Whether this range of the patched file lies in one insertion.
     pub(crate) fn contains(&self, start: usize, end: usize) -> bool {
-        let last = self.count(|inserted| inserted <= start).checked_sub(1);
-        last.is_some_and(|last| end <= self.start(last) + self.spans[last].length)
+        self.number(start, end).is_some()
+    }
+
+    /// The number of the insertion that this range of the patched file lies in.
+    pub(crate) fn number(&self, start: usize, end: usize) -> Option<usize> {
+        let last = self.count(|inserted| inserted <= start).checked_sub(1)?;
+        (end <= self.start(last) + self.spans[last].length).then_some(last)
     }
 }
 

@@ -12,15 +12,33 @@ use sha2::{Digest, Sha256};
 use super::edit::{self, InsertedSpan};
 use super::offset::ByteOffset;
 
-const FIRST: &str = "# >>> nixl-retrofit ";
-const SECOND: &str = "# >>> original sha256=";
-/// The last of the lines inserted at module level.
-pub(crate) const LAST: &str = "# <<< nixl-retrofit";
+/// What the marker's first line has after the comment's beginning.
+pub(crate) const FIRST: &str = ">>> nixl-retrofit ";
+const SECOND: &str = ">>> original sha256=";
+const LAST: &str = "<<< nixl-retrofit";
 /// Digits of the helper's length: a fixed number, since the length counts the digits themselves. The second is for code
 /// with so many insertions that their list takes a megabyte.
 const LENGTH_DIGITS: [usize; 2] = [6, 12];
 /// The first length that the fewer digits do not hold.
 const LONG: usize = 1_000_000;
+
+/// How a language begins a comment that ends with its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comment {
+    /// Python's.
+    Hash,
+    /// Rust's.
+    Slashes,
+}
+
+impl Comment {
+    fn prefix(self) -> &'static str {
+        match self {
+            Comment::Hash => "# ",
+            Comment::Slashes => "// ",
+        }
+    }
+}
 
 /// A marker, as read from a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +61,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 /// The marker's lines, each with `\n`. `calls` are the insertions into calls; `helper` is the inserted code that the
 /// marker itself belongs to.
 pub(crate) fn lines(
+    comment: Comment,
     version: &str,
     options: &str,
     sha256: &str,
@@ -54,7 +73,13 @@ pub(crate) fn lines(
     all.push((helper.offset, helper_span));
     all.sort_by_key(|(offset, _)| *offset);
     let inserted: Vec<String> = all.into_iter().map(|(_, span)| span).collect();
-    format!("{FIRST}{version} {options}\n{SECOND}{sha256} inserted={}\n", inserted.join(","))
+    let prefix = comment.prefix();
+    format!("{prefix}{FIRST}{version} {options}\n{prefix}{SECOND}{sha256} inserted={}\n", inserted.join(","))
+}
+
+/// The last of the lines inserted at module level, without a newline.
+pub(crate) fn last(comment: Comment) -> String {
+    format!("{}{LAST}", comment.prefix())
 }
 
 fn digits(length: usize) -> usize {
@@ -63,17 +88,20 @@ fn digits(length: usize) -> usize {
 
 impl Marker {
     /// Everything in a file that looks like a marker, with its offset. A string can contain one too.
-    pub(crate) fn all(bytes: &[u8]) -> Vec<(usize, Self)> {
-        memchr::memmem::find_iter(bytes, FIRST.as_bytes())
+    pub(crate) fn all(bytes: &[u8], comment: Comment) -> Vec<(usize, Self)> {
+        let first = format!("{}{FIRST}", comment.prefix());
+        memchr::memmem::find_iter(bytes, first.as_bytes())
             .filter(|&at| at == 0 || bytes[at - 1] == b'\n' || bytes[at - 1] == b'\r')
-            .filter_map(|at| Some((at, Marker::read(&bytes[at..])?)))
+            .filter_map(|at| Some((at, Marker::read(&bytes[at..], comment)?)))
             .collect()
     }
 
-    fn read(bytes: &[u8]) -> Option<Self> {
+    fn read(bytes: &[u8], comment: Comment) -> Option<Self> {
         let mut lines = bytes.split(|&byte| byte == b'\n').map(|line| std::str::from_utf8(line).ok());
-        let first = lines.next()??.trim_end_matches('\r').strip_prefix(FIRST)?;
-        let second = lines.next()??.trim_end_matches('\r').strip_prefix(SECOND)?;
+        let mut next =
+            |start| lines.next()??.trim_end_matches('\r').strip_prefix(comment.prefix())?.strip_prefix(start);
+        let first = next(FIRST)?;
+        let second = next(SECOND)?;
         let (version, options) = first.split_once(' ')?;
         let (sha256, inserted) = second.split_once(" inserted=")?;
         let inserted: Option<Vec<_>> = inserted.split(',').map(span).collect();
@@ -101,13 +129,17 @@ mod tests {
     fn what_is_written_is_read_again() {
         let helper = InsertedSpan { offset: ByteOffset(5), length: 77 };
         let call = InsertedSpan { offset: ByteOffset(2), length: 3 };
-        let text = lines("0.1.0", "default=UCX", "abc", helper, &[call]);
-        let marker = Marker::all(format!("x\n{text}y\n").as_bytes()).remove(0).1;
-        assert_eq!(marker.version, "0.1.0");
-        assert_eq!(marker.options, "default=UCX");
-        assert_eq!(marker.inserted, [call, helper]);
-        assert!(text.contains("inserted=2+3,5+000077\n"));
-        assert_eq!(Marker::all(format!("x = '{text}'").as_bytes()), [], "in the middle of a line");
-        assert_eq!(Marker::all(b"# >>> nixl-retrofit 0.1.0 x\n# something else\n"), []);
+        for comment in [Comment::Hash, Comment::Slashes] {
+            let text = lines(comment, "0.1.0", "default=UCX", "abc", helper, &[call]);
+            let marker = Marker::all(format!("x\n{text}y\n").as_bytes(), comment).remove(0).1;
+            assert_eq!(marker.version, "0.1.0");
+            assert_eq!(marker.options, "default=UCX");
+            assert_eq!(marker.inserted, [call, helper]);
+            assert!(text.contains("inserted=2+3,5+000077\n"));
+            assert_eq!(Marker::all(format!("x = '{text}'").as_bytes(), comment), [], "in the middle of a line");
+        }
+        assert_eq!(Marker::all(b"# >>> nixl-retrofit 0.1.0 x\n# something else\n", Comment::Hash), []);
+        let text = lines(Comment::Hash, "0.1.0", "default=UCX", "abc", helper, &[call]);
+        assert_eq!(Marker::all(text.as_bytes(), Comment::Slashes), [], "another language's");
     }
 }

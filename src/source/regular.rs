@@ -1,6 +1,6 @@
 //! Reading files that may be anything: a FIFO must not hang the program.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
@@ -27,7 +27,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-fn kind(kind: std::fs::FileType) -> &'static str {
+/// Whether two paths lead to one file.
+pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
+    let (one, other) = (fs::canonicalize(one), fs::canonicalize(other));
+    one.ok().zip(other.ok()).is_some_and(|(one, other)| one == other)
+}
+
+fn kind(kind: fs::FileType) -> &'static str {
     match kind {
         _ if kind.is_dir() => "a directory",
         _ if kind.is_fifo() => "a FIFO",

@@ -24,41 +24,76 @@ pub(crate) struct Distribution {
     pub entry: Vec<u8>,
 }
 
-/// The distributions in these site-packages folders whose RECORD lists `file`, a file below `home`. Several may list the
-/// same file, also from another folder (`../../../lib64/…` in a RECORD below `lib`).
+/// For each of the files, given with a folder above it, the distributions in these site-packages folders whose RECORD lists
+/// it. Several may list the same file, also from another folder (`../../../lib64/…` in a RECORD below `lib`).
 ///
 /// # Errors
 /// When a folder cannot be listed or a RECORD cannot be read: it might be the one.
-pub(crate) fn owners(site_packages: &[&Path], file: &Path, home: &Path) -> Result<Vec<Distribution>> {
-    let Ok(ending) = file.strip_prefix(home) else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
+pub(crate) fn owners(site_packages: &[&Path], files: &[(&Path, &Path)]) -> Result<Vec<Vec<Distribution>>> {
+    let mut found = vec![Vec::new(); files.len()];
     for site in site_packages {
         for dist_info in dist_infos(site)? {
-            found.extend(owner(site, &dist_info, ending.as_os_str().as_bytes(), file)?);
+            let Some(record) = record_of(&dist_info)? else { continue };
+            for ((file, home), owners) in files.iter().zip(&mut found) {
+                owners.extend(owner(site, &dist_info, &record, (file, home)));
+            }
         }
     }
     Ok(found)
 }
 
-fn owner(site_packages: &Path, dist_info: &Path, ending: &[u8], file: &Path) -> Result<Vec<Distribution>> {
+/// The RECORD of a distribution; some installers write none.
+fn record_of(dist_info: &Path) -> Result<Option<Record>> {
     let path = dist_info.join("RECORD");
-    // Some installers write none.
     let absent = |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-    if !fs::metadata(&path).is_err_and(|error| absent(&error)) {
-        let record = Record::read(&path).map_err(|error| {
-            anyhow!(
-                "{error:#}; it may list the module\n\
-                 help: run this as a user who can read it, or reinstall the distribution"
-            )
-        })?;
-        let entries = record.entries_ending(ending).into_iter();
-        let own = entries.filter(|entry| is_same(&site_packages.join(OsStr::from_bytes(&normal(entry))), file));
-        let (name, version) = identity(dist_info);
-        let owner =
-            |entry| Distribution { name: name.clone(), version: version.clone(), record: record.clone(), entry };
-        return Ok(own.map(owner).collect());
+    if fs::metadata(&path).is_err_and(|error| absent(&error)) {
+        return Ok(None);
     }
-    Ok(Vec::new())
+    let record = Record::read(&path).map_err(|error| {
+        anyhow!(
+            "{error:#}; it may list the module\n\
+             help: run this as a user who can read it, or reinstall the distribution"
+        )
+    })?;
+    Ok(Some(record))
+}
+
+fn owner(site_packages: &Path, dist_info: &Path, record: &Record, (file, home): (&Path, &Path)) -> Vec<Distribution> {
+    let Ok(ending) = file.strip_prefix(home) else { return Vec::new() };
+    let entries = record.entries_ending(ending.as_os_str().as_bytes()).into_iter();
+    let own: Vec<_> =
+        entries.filter(|entry| is_same(&site_packages.join(OsStr::from_bytes(&normal(entry))), file)).collect();
+    if own.is_empty() {
+        return Vec::new();
+    }
+    let (name, version) = identity(dist_info);
+    let owner = |entry| Distribution { name: name.clone(), version: version.clone(), record: record.clone(), entry };
+    own.into_iter().map(owner).collect()
+}
+
+/// The files that a distribution installed below these site-packages folders, by its name as pip takes it; None where it is
+/// not installed or has no RECORD.
+///
+/// # Errors
+/// When a folder cannot be listed or its RECORD cannot be read.
+pub(crate) fn files_of(site_packages: &[&Path], name: &str) -> Result<Option<Vec<PathBuf>>> {
+    for site in site_packages {
+        for dist_info in dist_infos(site)? {
+            if normalized(&identity(&dist_info).0) != normalized(name) {
+                continue;
+            }
+            let Some(record) = record_of(&dist_info)? else { continue };
+            let path = |entry: Vec<u8>| site.join(OsStr::from_bytes(&normal(&entry)));
+            return Ok(Some(record.entries().map(path).collect()));
+        }
+    }
+    Ok(None)
+}
+
+/// A distribution's name as names are compared (packaging.python.org/specifications/name-normalization).
+fn normalized(name: &str) -> String {
+    let parts = name.split(['-', '_', '.']).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("-").to_ascii_lowercase()
 }
 
 /// Name and version of the distribution in a site-packages folder that installed each of these files; None where no RECORD
@@ -150,7 +185,7 @@ mod tests {
         let entry = "../../lib64/site-packages/dynamo/nixl_connect/__init__.py";
         fs::write(dist_info.join("RECORD"), format!("x/dynamo/nixl_connect/__init__.py,,\n{entry},sha256=a,1\n"))
             .unwrap();
-        let found = owners(&[&lib64, &lib], &file, &lib64).unwrap();
+        let found = owners(&[&lib64, &lib], &[(&file, &lib64)]).unwrap().remove(0);
         assert_eq!(found.iter().map(|owner| owner.entry.as_slice()).collect::<Vec<_>>(), [entry.as_bytes()]);
     }
 
@@ -161,10 +196,13 @@ mod tests {
         fs::create_dir(&dist_info).unwrap();
         fs::write(dist_info.join("RECORD"), "dynamo/nixl_connect/__init__.py,sha256=a,1\n").unwrap();
         let file = site.path().join("dynamo/nixl_connect/__init__.py");
-        let found = owners(&[site.path()], &file, site.path()).unwrap();
+        let found = owners(&[site.path()], &[(&file, site.path())]).unwrap().remove(0);
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].name.as_str(), found[0].version.as_str()), ("ai-dynamo-runtime", "1.6.1"));
-        assert!(owners(&[site.path()], &site.path().join("dynamo/other.py"), site.path()).unwrap().is_empty());
+        let other = site.path().join("dynamo/other.py");
+        assert!(owners(&[site.path()], &[(&other, site.path())]).unwrap()[0].is_empty());
+        assert_eq!(files_of(&[site.path()], "AI_Dynamo.Runtime").unwrap(), Some(vec![file.clone()]));
+        assert_eq!(files_of(&[site.path()], "ai-dynamo").unwrap(), None);
         assert_eq!(site_packages_of(&file).unwrap(), Some(site.path()));
     }
 }

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::bytecode;
 use super::distribution::Distribution;
 use super::record::Record;
+use crate::environment::rust::checksum::Checksum;
 use crate::source::replace::{self, Change};
 
 /// Which way modules change.
@@ -30,6 +31,8 @@ pub(crate) struct Transaction {
     bytecode: Vec<Change>,
     /// Each RECORD as it is and as it will be.
     records: Vec<(Record, Vec<u8>)>,
+    /// The checksums of vendored packages, likewise.
+    checksums: Vec<(Checksum, Vec<u8>)>,
     /// What could not be kept, in words.
     notes: Vec<String>,
 }
@@ -106,6 +109,35 @@ impl Transaction {
         Ok(details)
     }
 
+    /// Adds a Rust source's new content, if it changes, and the checksum that lists it. Returns messages about the files
+    /// touched besides the source.
+    ///
+    /// # Errors
+    /// When a new file cannot be written, or the checksum cannot be updated.
+    pub(crate) fn add_source(
+        &mut self,
+        path: &Path,
+        (old, new): (&[u8], &[u8]),
+        checksum: Option<&Checksum>,
+    ) -> Result<Vec<String>> {
+        if old != new {
+            let staged = replace::stage(path, old, new)?;
+            self.notes.extend(staged.note.clone());
+            self.modules.push(Change::Replace(staged));
+        }
+        let Some(checksum) = checksum else { return Ok(Vec::new()) };
+        let known = self.checksums.iter().position(|(known, _)| known.path == checksum.path);
+        let index = known.unwrap_or_else(|| {
+            self.checksums.push((checksum.clone(), checksum.bytes.clone()));
+            self.checksums.len() - 1
+        });
+        let (_, bytes) = &mut self.checksums[index];
+        let updated = checksum.with_content(bytes, new)?;
+        let changes = updated != *bytes;
+        *bytes = updated;
+        Ok(if changes { vec![format!("updated: {}", checksum.path.display())] } else { Vec::new() })
+    }
+
     fn add_records(&mut self, owners: &[Distribution], content: &[u8]) -> Result<Vec<String>> {
         let mut details = Vec::new();
         for owner in owners {
@@ -142,8 +174,10 @@ impl Transaction {
     pub(crate) fn commit(self, direction: Direction) -> Result<Vec<String>, Failure> {
         let mut notes = self.notes;
         let mut records = Vec::new();
-        for (record, bytes) in self.records.iter().filter(|(record, bytes)| record.bytes != *bytes) {
-            let staged = replace::stage(&record.path, &record.bytes, bytes).map_err(Failure::Nothing)?;
+        let of_records = self.records.iter().map(|(record, new)| (&record.path, &record.bytes, new));
+        let of_checksums = self.checksums.iter().map(|(checksum, new)| (&checksum.path, &checksum.bytes, new));
+        for (path, old, new) in of_records.chain(of_checksums).filter(|(_, old, new)| old != new) {
+            let staged = replace::stage(path, old, new).map_err(Failure::Nothing)?;
             notes.extend(staged.note.clone());
             records.push(Change::Replace(staged));
         }

@@ -8,5 +8,6 @@ pub(crate) mod interpreter;
 mod layout;
 pub(crate) mod module;
 pub(crate) mod record;
+pub(crate) mod search;
 pub(crate) mod site_packages;
 pub(crate) mod target;

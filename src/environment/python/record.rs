@@ -56,15 +56,21 @@ impl Record {
     /// The paths in it that end with `ending`, as RECORD has them. Some installers on Windows wrote backslashes.
     pub(crate) fn entries_ending(&self, ending: &[u8]) -> Vec<Vec<u8>> {
         // Parsing is slow: some RECORDs have tens of thousands of lines, and most have no such path.
-        let part = ending.rsplit(|byte| *byte == b'/').nth(1).unwrap_or(ending);
+        let mut segments = ending.rsplit(|byte| *byte == b'/');
+        let part = segments.find(|segment| *segment != b"__init__.py").unwrap_or(ending);
         if memchr::memmem::find(&self.bytes, part).is_none() {
             return Vec::new();
         }
-        let mut entries: Vec<Vec<u8>> = self.lines().map(|line| line.path).collect();
+        let mut entries: Vec<Vec<u8>> = self.entries().collect();
         entries.retain(|path| normal(path).ends_with(ending));
         entries.sort();
         entries.dedup();
         entries
+    }
+
+    /// The paths, as written.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.lines().map(|line| line.path)
     }
 
     /// Its bytes with every line for `entry` updated to `content`. A line without a hash stays as it is.

@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow, bail};
 use super::distribution;
 use super::interpreter::Interpreter;
 use super::layout;
-use super::module::{self, Module, SOURCE};
+use super::module::{self, Listed, Module, SOURCE};
 use super::site_packages::{self, ImportFolder};
 use crate::environment::variables::Variables;
 
@@ -36,19 +36,24 @@ pub(crate) struct Environment {
     pub not_started: Option<PathBuf>,
     /// `PYTHONPYCACHEPREFIX`: its Python keeps bytecode below that folder.
     pub cache_prefix: Option<PathBuf>,
-    /// The module, when TARGET is its file or its package.
-    named: Option<Module>,
+    /// The modules, when TARGET is a file or a package.
+    named: Vec<Module>,
 }
 
 impl Environment {
-    /// The installed `dynamo.nixl_connect`.
-    pub(crate) fn module(&self) -> Option<Module> {
-        self.named.clone().or_else(|| module::find(&self.import_path))
+    /// Dynamo's modules that create agents, those that an import would load; or those that TARGET names.
+    fn modules(&self) -> Vec<Module> {
+        if self.named.is_empty() { module::find_all(&self.import_path) } else { self.named.clone() }
+    }
+
+    /// Whether TARGET is a file or a package, not an environment.
+    pub(crate) fn is_named(&self) -> bool {
+        !self.named.is_empty()
     }
 
     /// Whether `dynamo.nixl_connect` is installed.
     pub(crate) fn has_module(&self) -> bool {
-        self.named.is_some() || module::is_there(&self.import_path)
+        !self.named.is_empty() || module::is_there(&self.import_path)
     }
 
     /// The paths of its import path's folders.
@@ -63,7 +68,7 @@ impl Environment {
             interpreter: None,
             not_started: None,
             cache_prefix: variables.non_empty("PYTHONPYCACHEPREFIX").map(PathBuf::from),
-            named: None,
+            named: Vec::new(),
         }
     }
 
@@ -85,7 +90,7 @@ impl Environment {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let site = distribution::site_packages_of(&absolute).ok().flatten();
         let import_path = site.map(site_packages::expand).unwrap_or_default();
-        Environment { named: Some(Module::of_file(path, found_by)), ..Environment::new(path, import_path, variables) }
+        Environment { named: vec![Module::of_file(path, found_by)], ..Environment::new(path, import_path, variables) }
     }
 }
 
@@ -147,7 +152,15 @@ fn resolve_folder(folder: &Path, execution: Execution, variables: &Variables) ->
     }
     let packages = [folder.join("nixl_connect/__init__.py"), folder.join("__init__.py")];
     if let Some(path) = packages.iter().find(|path| path.exists()) {
-        return Ok(Environment::of_file(path, "in the folder named on the command line", variables));
+        let found_by = "in the folder named on the command line";
+        let mut environment = Environment::of_file(path, found_by, variables);
+        let other = folder.join("common/multimodal/embedding_transfer.py");
+        if *path == packages[0] && other.exists() {
+            let mut other = Module::of_file(&other, found_by);
+            other.listed = Listed::WithCalls;
+            environment.named.push(other);
+        }
+        return Ok(environment);
     }
     // A package may bring a `bin/python3` of its own, which is none of an environment's.
     if is_site_packages(folder) {
@@ -246,12 +259,13 @@ fn on_path(name: &str, variables: &Variables) -> (Option<PathBuf>, &'static str)
     )
 }
 
-/// The module of an environment.
+/// Dynamo's modules in an environment, `dynamo.nixl_connect` first.
 ///
 /// # Errors
-/// When it has none; the message lists the folders that were searched.
-pub(crate) fn require_module(environment: &Environment) -> Result<Module> {
-    environment.module().ok_or_else(|| no_module(environment))
+/// When it has no `dynamo.nixl_connect`, without which Dynamo's other modules create no agents that work together; the message
+/// lists the folders that were searched.
+pub(crate) fn require_modules(environment: &Environment) -> Result<Vec<Module>> {
+    if environment.has_module() { Ok(environment.modules()) } else { Err(no_module(environment)) }
 }
 
 fn no_module(environment: &Environment) -> anyhow::Error {

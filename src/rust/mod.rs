@@ -1,0 +1,16 @@
+//! Rust seen through syn: names, agent calls, rewrite, proof. Positions come from proc-macro2's spans, new code from quote.
+#![forbid(unsafe_code)]
+
+mod agent_call;
+mod condition;
+mod constant;
+mod fact;
+mod helper;
+pub(crate) mod modules;
+mod names;
+pub(crate) mod patch;
+mod rewrite;
+mod site;
+mod syntax;
+mod tokens;
+mod verify;
