@@ -36,7 +36,8 @@ class Sender:
 ";
 
 const BARE: &str = "import nixl._api as nixl_api\nnixl_api.nixl_agent('a')\n";
-const CONFIGURED: &str = "from nixl._api import nixl_agent, nixl_agent_config\nnixl_agent('a', nixl_agent_config(backends=['OBJ']))\n";
+const CONFIGURED: &str =
+    "from nixl._api import nixl_agent, nixl_agent_config\nnixl_agent('a', nixl_agent_config(backends=['OBJ']))\n";
 const UNRESOLVED: &str = "from other import nixl_agent\nnixl_agent('a')\n";
 
 /// The miniature with ai-dynamo beside ai-dynamo-runtime, and a package of somebody else's.
