@@ -108,7 +108,7 @@ print(json.dumps(seen))
 """
 
 
-# Runs in a process of its own: imports the real embedding_transfer beside stand-ins for torch, msgspec, safetensors and
+# Runs in a process of its own: imports the real embedding_transfer beside stand-ins for torch, msgpack, msgspec, safetensors and
 # the parts of Dynamo that it imports; creates a sender and a receiver; prints their configurations.
 EMBEDDING_DRIVER = r"""
 import importlib.util, json, logging, sys, types
@@ -118,7 +118,7 @@ class Struct:
     def __init_subclass__(cls, **options):
         pass
 
-for name in ("torch", "msgspec", "safetensors", "safetensors.torch", "dynamo", "dynamo.common", "dynamo.common.utils",
+for name in ("torch", "msgpack", "msgspec", "safetensors", "safetensors.torch", "dynamo", "dynamo.common", "dynamo.common.utils",
              "dynamo.common.utils.nvtx_utils", "dynamo.common.utils.runtime", "dynamo.nixl_connect"):
     sys.modules[name] = mock.MagicMock(name=name)
 sys.modules["torch"].Tensor = sys.modules["torch"].dtype = Struct
