@@ -96,6 +96,7 @@ impl<'a> Console<'a> {
                 let mut page = self.page();
                 report.audit.iter().for_each(|audit| text::audit(&mut page, audit, self.is_verbose()));
                 text::smokes(&mut page, &report.smokes, self.is_verbose());
+                text::findings(&mut page, &report.findings);
                 self.write(page.as_bytes())
             }
         }

@@ -76,6 +76,13 @@ impl Report {
         self.files.iter().any(|file| file.mended || changed.contains(&file.status))
     }
 
+    /// Adds a finding, once.
+    pub(crate) fn add_finding(&mut self, finding: Finding) {
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
     /// Adds a transfer; the last one that ran is `smoke`.
     pub(crate) fn add_smoke(&mut self, smoke: Smoke) {
         if smoke.status != SmokeStatus::Skipped || self.smoke.is_none() {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod files;
+mod findings;
 mod page;
 mod remarks;
 mod smokes;
@@ -10,6 +11,7 @@ mod title;
 
 pub(crate) use audit::audit;
 pub(crate) use files::files;
+pub(crate) use findings::findings;
 pub(crate) use page::Page;
 pub(crate) use smokes::smokes;
 
