@@ -6,6 +6,7 @@ pub(crate) mod findings;
 pub(crate) mod knobs;
 mod modules;
 mod needles;
+mod rust;
 mod survey;
 mod walk;
 

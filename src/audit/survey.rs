@@ -18,7 +18,7 @@ use rustpython_parser::ast::{Stmt, Suite};
 use super::distributions::{self, Found};
 use super::modules::{ModuleName, Modules};
 use super::needles::{self, Aliases, Mention};
-use super::walk;
+use super::{rust, walk};
 use crate::python::agent_call::survey::{exports, survey};
 use crate::python::encoding::SourceText;
 use crate::python::syntax;
@@ -64,6 +64,8 @@ struct Shared {
     /// Files that write about NIXL and name no class of it.
     words: Mutex<Vec<PathBuf>>,
     candidates: Mutex<Vec<Candidate>>,
+    /// Rust files with places, which need no other file.
+    found: Mutex<Vec<Found>>,
     problems: Mutex<Vec<Problem>>,
 }
 
@@ -75,7 +77,8 @@ pub(crate) fn audit(roots: &[PathBuf], progress: &dyn Progress) -> Result<Audit>
     let shared = Shared::default();
     search(roots, &shared, progress)?;
     let modules = follow(roots, &shared)?;
-    let found = judge(roots, &shared, &modules)?;
+    let mut found = judge(roots, &shared, &modules)?;
+    found.extend(unlocked(shared.found));
     let mut audit = Audit { files: shared.files.into_inner(), parsed: shared.parsed.into_inner(), ..Audit::default() };
     audit.problems = unlocked(shared.problems);
     audit.problems.sort_by(|one, other| one.path.cmp(&other.path));
@@ -108,6 +111,13 @@ enum Decision {
 fn search(roots: &[PathBuf], shared: &Shared, progress: &dyn Progress) -> Result<()> {
     parse_those(roots, shared, &|path, content| {
         progress.files(shared.files.fetch_add(1, Ordering::Relaxed) + 1);
+        if rust::is_source(path) {
+            return if rust::may_matter(root_of(roots, path), path, content) {
+                Decision::Parse
+            } else {
+                Decision::Pass
+            };
+        }
         match needles::mention(content) {
             Mention::None => Decision::Pass,
             Mention::Word => {
@@ -161,6 +171,14 @@ fn pool(work: &(dyn Fn() + Sync), here: impl FnOnce()) -> Result<()> {
 }
 
 fn parse(roots: &[PathBuf], path: PathBuf, content: &[u8], shared: &Shared) {
+    if rust::is_source(&path) {
+        shared.parsed.fetch_add(1, Ordering::Relaxed);
+        return match rust::places(content) {
+            Ok(places) if places.is_empty() => {}
+            Ok(places) => push(&shared.found, Found { root: root_of(roots, &path).to_path_buf(), path, places }),
+            Err(error) => push(&shared.problems, problem(path, &error)),
+        };
+    }
     let text = match SourceText::decode(content) {
         Ok(source) => source.text().to_string(),
         Err(error) => return push(&shared.problems, problem(path, &error.to_string())),
@@ -233,7 +251,11 @@ fn search_again(roots: &[PathBuf], aliases: &Aliases, shared: &Shared) -> Result
         candidates.iter().map(|candidate| candidate.path.clone()).collect()
     };
     parse_those(roots, shared, &|path, content| {
-        if !parsed.contains(path) && aliases.are_in(content) { Decision::Parse } else { Decision::Pass }
+        if !rust::is_source(path) && !parsed.contains(path) && aliases.are_in(content) {
+            Decision::Parse
+        } else {
+            Decision::Pass
+        }
     })
 }
 

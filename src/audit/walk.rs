@@ -17,8 +17,8 @@ const LARGEST: usize = 1 << 30;
 /// Where the kernel shows processes and devices as files.
 const NO_FILES: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Calls `visit` with each Python file below the roots and its bytes, from several threads; `problem` with what cannot be
-/// read. Nothing is left out that Python could import: no hidden file, nothing that a `.gitignore` names. Symbolic links
+/// Calls `visit` with each Python and Rust file below the roots and its bytes, from several threads; `problem` with what cannot be
+/// read. Nothing is left out that Python could import or Cargo compile: no hidden file, nothing that a `.gitignore` names. Symbolic links
 /// are followed; one that leads to a folder above itself is not.
 pub(super) fn files(roots: &[PathBuf], visit: &(dyn Fn(&Path, &[u8]) + Sync), problem: &(dyn Fn(Problem) + Sync)) {
     let [first, others @ ..] = roots else { return };
@@ -35,7 +35,7 @@ pub(super) fn files(roots: &[PathBuf], visit: &(dyn Fn(&Path, &[u8]) + Sync), pr
             match entry {
                 Ok(entry) => {
                     let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
-                    if is_file && is_python(entry.path()) {
+                    if is_file && is_source(entry.path()) {
                         match read(entry.path(), &mut buffer) {
                             Ok(length) => visit(entry.path(), &buffer[..length]),
                             Err(error) => problem(unreadable(entry.path(), &error)),
@@ -49,9 +49,9 @@ pub(super) fn files(roots: &[PathBuf], visit: &(dyn Fn(&Path, &[u8]) + Sync), pr
     });
 }
 
-/// Whether Python imports a file of this name.
-fn is_python(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "py")
+/// Whether Python imports a file of this name, or Cargo compiles it.
+fn is_source(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "py" || extension == "rs")
 }
 
 /// Reads a file into the buffer, which grows as needed; returns its length.

@@ -6,7 +6,9 @@ use anyhow::{Result, bail};
 
 use super::console::{Console, Counter};
 use super::process::Process;
+use crate::advice::media_loader;
 use crate::audit::{self, Progress, findings, knobs};
+use crate::choice::rule::Rule;
 use crate::cli::AuditArgs;
 use crate::environment::python::module;
 use crate::environment::python::target::{self, Environment, Execution};
@@ -34,6 +36,7 @@ fn audit(args: &AuditArgs, process: &Process, console: &Console, report: &mut Re
     }
     found.knobs = knobs::installed(&roots, &process.variables);
     report.findings = findings::of(&found);
+    report.findings.extend(media_loader::finding(&roots, &Rule::default(), &process.variables));
     let ignores = found.summary.ignores_settings > 0;
     report.audit = Some(found);
     Ok(if ignores { ExitStatus::Findings } else { ExitStatus::Success })

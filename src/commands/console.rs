@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::message;
 use crate::cli::{OutputArgs, OutputFormat};
 use crate::exit_status::ExitStatus;
+use crate::report::finding::Finding;
 use crate::report::text::Page;
 use crate::report::{Report, json, text};
 use crate::smoke::two_machines::Observer;
@@ -96,7 +97,10 @@ impl<'a> Console<'a> {
                 let mut page = self.page();
                 report.audit.iter().for_each(|audit| text::audit(&mut page, audit, self.is_verbose()));
                 text::smokes(&mut page, &report.smokes, self.is_verbose());
-                text::findings(&mut page, &report.findings);
+                // The text of an audit has a line for each place already.
+                let is_shown = |it: &&Finding| report.audit.is_some() && it.line.is_some();
+                let findings = report.findings.iter().filter(|finding| !is_shown(finding));
+                text::findings(&mut page, findings);
                 self.write(page.as_bytes())
             }
         }

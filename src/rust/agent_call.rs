@@ -37,8 +37,26 @@ const UCX: &str = "UCX";
 /// Backends to storage.
 const STORAGE: [&str; 8] = ["POSIX", "GDS", "GDS_MT", "OBJ", "HF3FS", "AZURE_BLOB", "GUSLI", "DOCA_MEMOS"];
 
+/// Functions of a class that create an agent without a backend.
+const CREATING: [&str; 3] = ["new", "new_with_config", "new_configured"];
+
 /// The places of a source that choose backends, in order.
 pub(super) fn find(source: &Source) -> Vec<Site> {
+    find_all(source).0
+}
+
+/// An agent that is created in a way that no rewrite concerns.
+pub(super) struct Created {
+    /// Where the function's name is.
+    pub offset: usize,
+    /// The enclosing function.
+    pub function: Option<String>,
+    /// How it chooses; None without a backend.
+    pub shape: Option<Shape>,
+}
+
+/// The same, and the agents that are created in other ways.
+pub(super) fn find_all(source: &Source) -> (Vec<Site>, Vec<Created>) {
     let scopes = Scopes::of(&source.file.items);
     let mut finder = Finder {
         source,
@@ -50,13 +68,15 @@ pub(super) fn find(source: &Source) -> Vec<Site> {
         conditions: Vec::new(),
         self_class: None,
         sites: Vec::new(),
+        self_is_named: false,
+        created: Vec::new(),
     };
     if !condition::is_test(&source.file.attrs) {
         source.file.items.iter().for_each(|item| finder.visit_item(item));
     }
     finder.sites.sort_by_key(|site| site.offset);
     leave_mixed(&mut finder.sites);
-    finder.sites
+    (finder.sites, finder.created)
 }
 
 /// Leaves the calls of a function alone that names another network backend as well: it has a plan of its own.
@@ -97,6 +117,9 @@ struct Finder<'a> {
     conditions: Vec<String>,
     self_class: Option<Class>,
     sites: Vec<Site>,
+    /// Whether the type around is called as the agent is.
+    self_is_named: bool,
+    created: Vec<Created>,
 }
 
 impl<'a> Finder<'a> {
@@ -200,6 +223,7 @@ impl<'a> Finder<'a> {
             return self.with_backends(*last, call);
         }
         let is_choosing = CHOOSING.contains(&path.last());
+        self.note_created(call, callee, &path, is_choosing);
         if !is_choosing && !ADDING.contains(&path.last()) {
             return;
         }
@@ -232,6 +256,21 @@ impl<'a> Finder<'a> {
             }
             _ => {}
         }
+    }
+
+    /// Notes an agent that is created without a backend, or by a function of the type itself.
+    fn note_created(&mut self, call: &'a ExprCall, callee: &ExprPath, path: &Segments, is_choosing: bool) {
+        let is_bare = CREATING.contains(&path.last()) && !matches!(self.owner(callee, path), Owner::Other);
+        let own = || path.parent().is_some_and(|owner| owner.single() == Some("Self"));
+        let is_own = is_choosing && self.self_class.is_none() && self.self_is_named && own();
+        if !is_bare && !is_own {
+            return;
+        }
+        let names = call.args.get(1).filter(|_| is_own);
+        let shape = names.map(|argument| shape_of(&constant::names(&self.place(), argument)));
+        let last = callee.path.segments.last().map_or_else(|| callee.span(), |last| last.ident.span());
+        let (offset, function) = (self.source.range(last).start, self.functions.last().cloned());
+        self.created.push(Created { offset, function, shape });
     }
 
     /// Whether a path is a local variable that holds the function `with_backends`.
@@ -403,8 +442,11 @@ impl<'a> Visit<'a> for Finder<'a> {
             _ => None,
         };
         let outer = std::mem::replace(&mut self.self_class, class);
+        let is_named = matches!(&*item.self_ty, syn::Type::Path(it) if Segments::of(&it.path).last() == AGENT);
+        let outer_is_named = std::mem::replace(&mut self.self_is_named, is_named);
         self.in_scope(scope, |finder| visit::visit_item_impl(finder, item));
         self.self_class = outer;
+        self.self_is_named = outer_is_named;
     }
 
     fn visit_impl_item_fn(&mut self, item: &'a ImplItemFn) {

@@ -11,6 +11,7 @@ mod names;
 pub(crate) mod patch;
 mod rewrite;
 mod site;
+pub(crate) mod survey;
 mod syntax;
 mod tokens;
 mod verify;

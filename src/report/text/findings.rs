@@ -5,7 +5,7 @@ use super::style::WARNING;
 use crate::report::finding::Finding;
 
 /// Shows each with its consequence and its cure.
-pub(crate) fn findings(page: &mut Page, findings: &[Finding]) {
+pub(crate) fn findings<'f>(page: &mut Page, findings: impl Iterator<Item = &'f Finding>) {
     for finding in findings {
         page.line(format_args!("{WARNING}warning:{WARNING:#} {}", finding.message));
         page.line(format_args!("  {}", finding.consequence));
@@ -31,7 +31,7 @@ mod tests {
             path: None,
             line: None,
         };
-        let text = shown(|page| super::findings(page, &[finding]));
+        let text = shown(|page| super::findings(page, [&finding].into_iter()));
         assert_eq!(text, "warning: a fact\n  what follows\n  help: do this\n");
     }
 }
