@@ -252,6 +252,31 @@ fn an_environment_s_packages_are_audited_and_its_variables_shown() {
     assert_eq!(status(&default), 1, "{}", stderr(&default));
 }
 
+#[test]
+fn rust_sources_are_audited_without_their_tests() {
+    let agent = "use dynamo_memory::nixl::NixlAgent;\nfn f() {\n    NixlAgent::with_backends(\"a\", &[\"UCX\"]);\n}\n";
+    let root = tree(&[
+        ("src/lib.rs", agent),
+        ("src/a/tests/mod.rs", agent),
+        ("tests/t.rs", agent),
+        ("src/broken.rs", "fn NixlAgent( {"),
+    ]);
+    assert_eq!(places(root.path()), (1, vec!["src/lib.rs:3 agent ignores-settings".to_string()]));
+    let (_, document) = run_json([Path::new("audit"), root.path()]);
+    assert_eq!(document["audit"]["problems"].as_array().unwrap().len(), 1, "{document}");
+}
+
+#[test]
+fn the_compiled_media_loader_beside_libfabric_alone_is_a_finding() {
+    let site = site_packages();
+    fs::write(site.path().join("dynamo/_core.abi3.so"), "\0media-loader-\0").unwrap();
+    for (value, expected) in [("LIBFABRIC", true), ("LIBFABRIC,UCX", false)] {
+        let output = program().arg("audit").arg(site.path()).env("NIXL_BACKEND", value).output().unwrap();
+        let text = stdout(&output);
+        assert_eq!(text.contains("frontend media decoding finds no common backend"), expected, "{text}");
+    }
+}
+
 /// What the laboratory fetches: the folder with the sources of a release.
 fn lab(what: [&str; 3]) -> PathBuf {
     let output = Command::new("tests/lab.sh").args(what).output().unwrap();

@@ -37,6 +37,10 @@ fn finding(place: &Place) -> Finding {
 }
 
 fn cure(place: &Place) -> String {
+    if place.path.extension().is_some_and(|extension| extension == "rs") {
+        let also = if place.path.iter().any(|part| part == "block_manager") { " --also block-manager" } else { "" };
+        return format!("run `nixl-retrofit apply{also} {}`, then compile it", place.path.display());
+    }
     if !place.choice.backends.is_empty() {
         return "give the peers this backend too, or change the file: `apply` leaves backends that a file names".into();
     }
