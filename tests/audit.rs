@@ -211,6 +211,7 @@ fn what_cannot_be_read_or_parsed_stops_nothing() {
     ]);
     symlink(root.path(), root.path().join("loop")).unwrap();
     symlink("nowhere.py", root.path().join("dangling.py")).unwrap();
+    symlink("nowhere.so", root.path().join("dangling.so")).unwrap();
     let (status, found) = places(root.path());
     assert_eq!((status, found.len()), (1, 2), "{found:?}");
     let (_, document) = run_json([Path::new("audit"), root.path()]);

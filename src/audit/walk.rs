@@ -89,6 +89,8 @@ fn walk_problem(root: &Path, error: &ignore::Error) -> Option<Problem> {
         ignore::Error::Loop { .. } => None,
         ignore::Error::WithPath { path, err } => walk_problem(path, err),
         ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => walk_problem(root, err),
+        // A link to nothing, which would be no source.
+        ignore::Error::Io(error) if error.kind() == io::ErrorKind::NotFound && !is_source(root) => None,
         ignore::Error::Io(error) => Some(unreadable(root, error)),
         other => Some(Problem { path: root.to_path_buf(), message: other.to_string() }),
     }
