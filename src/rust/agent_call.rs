@@ -15,6 +15,7 @@ use syn::{
     Signature, TraitItemFn,
 };
 
+use super::block_manager::{self, Statement};
 use super::condition;
 use super::constant;
 use super::fact::{self, Class, Fact, Names, Place, Why};
@@ -37,8 +38,8 @@ const UCX: &str = "UCX";
 /// Backends to storage.
 const STORAGE: [&str; 8] = ["POSIX", "GDS", "GDS_MT", "OBJ", "HF3FS", "AZURE_BLOB", "GUSLI", "DOCA_MEMOS"];
 
-/// The places of a source that choose backends, in order.
-pub(super) fn find(source: &Source) -> Vec<Site> {
+/// The places of a source that choose backends, in order. `block_manager`: whether its places are rewritten too.
+pub(super) fn find(source: &Source, block_manager: bool) -> Vec<Site> {
     let scopes = Scopes::of(&source.file.items);
     let mut finder = Finder {
         source,
@@ -49,6 +50,8 @@ pub(super) fn find(source: &Source) -> Vec<Site> {
         functions: Vec::new(),
         conditions: Vec::new(),
         self_class: None,
+        statements: Vec::new(),
+        block_manager,
         sites: Vec::new(),
     };
     if !condition::is_test(&source.file.attrs) {
@@ -96,6 +99,9 @@ struct Finder<'a> {
     functions: Vec<String>,
     conditions: Vec<String>,
     self_class: Option<Class>,
+    /// The statements around that can be repeated.
+    statements: Vec<Statement>,
+    block_manager: bool,
     sites: Vec<Site>,
 }
 
@@ -185,7 +191,7 @@ impl<'a> Finder<'a> {
     fn judge(&mut self, at: impl Spanned, names: &Names, call: Call, around: Range<usize>) {
         match shape_of(names) {
             Shape::HardCoded => match self.modules {
-                Some(modules) => self.add(at, Shape::HardCoded, Some(Edit { call, around, modules })),
+                Some(modules) => self.add(at, Shape::HardCoded, Some(Edit { call, around, modules, repeat: None })),
                 None => self.unresolved(at, SiteShape::Unclear, "is in a module inside of a function".into()),
             },
             shape => self.add(at, shape, None),
@@ -303,7 +309,7 @@ impl<'a> Finder<'a> {
                 shape => self.add(at, shape, None),
             },
             (_, "create_backend") => match shape_of(&names) {
-                Shape::HardCoded => self.add(at, Shape::Configured(format!("`{UCX}`, through nixl-sys")), None),
+                Shape::HardCoded => self.create_backend(at),
                 Shape::Unresolved(..) if receiver_is_other(&self.place(), call) => {}
                 shape => self.add(at, shape, None),
             },
@@ -313,6 +319,18 @@ impl<'a> Finder<'a> {
                 self.unresolved(at, SiteShape::Unclear, reason);
             }
         }
+    }
+
+    /// `agent.create_backend("UCX", …)`, on an agent of nixl-sys.
+    fn create_backend(&mut self, at: impl Spanned) {
+        let edit = self.statements.last().zip(self.modules).map(|(statement, modules)| Edit {
+            call: Call::CreateBackend,
+            around: statement.range.clone(),
+            modules,
+            repeat: Some(statement.repeat.clone()),
+        });
+        let shape = Shape::BlockManager(edit.is_some());
+        self.add(at, shape, edit.filter(|_| self.block_manager));
     }
 
     fn text(&self, range: Range<usize>) -> &str {
@@ -426,7 +444,20 @@ impl<'a> Visit<'a> for Finder<'a> {
 
     fn visit_block(&mut self, block: &'a Block) {
         let scope = self.scopes.block(self.scope, block);
-        self.in_scope(scope, |finder| finder.with_locals(|finder| visit::visit_block(finder, block)));
+        self.in_scope(scope, |finder| {
+            finder.with_locals(|finder| {
+                for (number, statement) in block.stmts.iter().enumerate() {
+                    // The last one may be the block's value.
+                    let repeated = (number + 1 < block.stmts.len())
+                        .then(|| block_manager::statement(finder.source, statement))
+                        .flatten();
+                    let before = finder.statements.len();
+                    finder.statements.extend(repeated);
+                    finder.visit_stmt(statement);
+                    finder.statements.truncate(before);
+                }
+            });
+        });
     }
 
     fn visit_local(&mut self, local: &'a Local) {

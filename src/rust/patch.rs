@@ -84,6 +84,7 @@ impl PatchError {
 struct Present<'a> {
     path: &'a Path,
     bytes: &'a [u8],
+    block_manager: bool,
 }
 
 /// Whether a file can choose a backend at all.
@@ -91,19 +92,22 @@ pub(crate) fn may_matter(bytes: &[u8]) -> bool {
     WORDS.iter().any(|word| memchr::memmem::find(bytes, word).is_some())
 }
 
-/// Decides what `apply` does with a file's bytes. `path` is for the diff. The stack has to be large: a syntax tree can be
+/// Decides what `apply` does with a file's bytes. `path` is for the diff; `block_manager` says whether the block manager's
+/// places are rewritten too, as they are again in a file where they were. The stack has to be large: a syntax tree can be
 /// deep.
 ///
 /// # Errors
 /// Where the file is not understood, or was edited after it was patched and would have to change again.
-pub(crate) fn plan(path: &Path, bytes: &[u8], rule: &Rule) -> Result<Plan, PatchError> {
+pub(crate) fn plan(path: &Path, bytes: &[u8], rule: &Rule, block_manager: bool) -> Result<Plan, PatchError> {
     if bytes.len() > LARGEST {
         return Err(PatchError::TooLarge { bytes: bytes.len() });
     }
-    let present = Present { path, bytes };
+    let present = Present { path, bytes, block_manager };
     match own_marker(bytes)? {
         None => plan_original(bytes, present, rule, VERSION),
-        Some(Own { marker, original: Some(original) }) => replan(present, &original, &marker, rule),
+        Some(Own { marker, original: Some(original) }) => {
+            replan(Present { block_manager: true, ..present }, &original, &marker, rule)
+        }
         Some(Own { marker, original: None }) => plan_edited(present, &marker, rule),
     }
 }
@@ -172,7 +176,7 @@ fn is_between_items(source: &Source, offset: usize) -> bool {
 
 fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> Result<Plan, PatchError> {
     let source = Source::parse(bytes)?;
-    let sites = if may_matter(bytes) { agent_call::find(&source) } else { Vec::new() };
+    let sites = if may_matter(bytes) { agent_call::find(&source, present.block_manager) } else { Vec::new() };
     let lines = LineIndex::new(source.text);
     let reports = sites.iter().map(|site| report(site, &lines)).collect();
     if sites.iter().all(|site| site.edit.is_none()) {
@@ -241,7 +245,7 @@ fn untouched(sites: &[Site]) -> FileStatus {
     if any(|shape| matches!(shape, Shape::EnvironmentAware(_))) {
         return FileStatus::EnvAware;
     }
-    if any(|shape| matches!(shape, Shape::Configured(_))) {
+    if any(|shape| matches!(shape, Shape::Configured(_) | Shape::BlockManager(_))) {
         return FileStatus::Configured;
     }
     FileStatus::NothingToPatch
@@ -250,6 +254,11 @@ fn untouched(sites: &[Site]) -> FileStatus {
 fn report(site: &Site, lines: &LineIndex) -> SiteReport {
     let (shape, reason) = match &site.shape {
         Shape::HardCoded => (SiteShape::HardCoded, "the source names `UCX`".to_string()),
+        Shape::BlockManager(can_change) => {
+            let hint = if *can_change { "; `--also block-manager` rewrites it" } else { "" };
+            let hint = if site.edit.is_none() { hint } else { "" };
+            (SiteShape::HardCoded, format!("the source names `UCX`, through nixl-sys{hint}"))
+        }
         Shape::Configured(how) => (SiteShape::Configured, format!("chooses its own backends: {how}")),
         Shape::EnvironmentAware(read) => (SiteShape::EnvAware, environment_aware(read.variable.as_deref())),
         Shape::Unresolved(shape, reason) => (*shape, reason.clone()),
