@@ -6,6 +6,10 @@ usage: tests/releases.py test [--all] [--jobs N] PROGRAM   one release of each d
        tests/releases.py fetch VERSION FOLDER              the release in miniature, as a site-packages folder
        tests/releases.py nightly                           the newest pre-release's version
        tests/releases.py table                             fixtures/releases.tsv, made from the package index
+       tests/releases.py embedding-table                   fixtures/embedding_transfer.tsv, made from the package index
+
+Of ai-dynamo, whose embedding_transfer creates agents since 1.0.0, one release of each distinct source is tested too
+(all with --all), beside the ai-dynamo-runtime of the same version.
 
 A release in miniature is what its wheel holds of dynamo/nixl_connect and of its dist-info folder: a few hundred
 kilobytes, read out of the wheel in place where the index answers range requests. They are kept under target/lab/;
@@ -40,6 +44,11 @@ TABLE = REPOSITORY / "fixtures" / "releases.tsv"
 LAB = pathlib.Path(os.environ.get("NIXL_RETROFIT_LAB") or REPOSITORY / "target" / "lab")
 DISTRIBUTION = "ai-dynamo-runtime"
 MODULE = "dynamo/nixl_connect/__init__.py"
+# The second module, of another distribution.
+EMBEDDING_TABLE = REPOSITORY / "fixtures" / "embedding_transfer.tsv"
+EMBEDDING_DISTRIBUTION = "ai-dynamo"
+EMBEDDING_MODULE = "dynamo/common/multimodal/embedding_transfer.py"
+EMBEDDING_FIRST = (1, 0, 0)
 FIRST = (0, 4, 0)
 
 # NIXL_BACKEND, the backends that the patched module must choose, and the names that it must warn about.
@@ -99,6 +108,52 @@ print(json.dumps(seen))
 """
 
 
+# Runs in a process of its own: imports the real embedding_transfer beside stand-ins for torch, msgpack, msgspec, safetensors and
+# the parts of Dynamo that it imports; creates a sender and a receiver; prints their configurations.
+EMBEDDING_DRIVER = r"""
+import importlib.util, json, logging, sys, types
+from unittest import mock
+
+class Struct:
+    def __init_subclass__(cls, **options):
+        pass
+
+for name in ("torch", "msgpack", "msgspec", "safetensors", "safetensors.torch", "dynamo", "dynamo.common", "dynamo.common.utils",
+             "dynamo.common.utils.nvtx_utils", "dynamo.common.utils.runtime", "dynamo.nixl_connect"):
+    sys.modules[name] = mock.MagicMock(name=name)
+sys.modules["torch"].Tensor = sys.modules["torch"].dtype = Struct
+sys.modules["msgspec"].Struct = Struct
+
+records = []
+class Keeper(logging.Handler):
+    def emit(self, record):
+        records.append([record.levelname, record.getMessage()])
+logging.basicConfig(level=logging.INFO, handlers=[Keeper()])
+
+import nixl._api as api
+seen = []
+class Recording(api.nixl_agent):
+    def __init__(self, name, config):
+        super().__init__(name, config)
+        seen.append([config.backends, config.num_threads, config.capture_telemetry])
+    def register_memory(self, *arguments, **named):
+        return mock.MagicMock()
+api.nixl_agent = Recording
+
+spec = importlib.util.spec_from_file_location("embedding_transfer", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+sys.modules["embedding_transfer"] = module
+spec.loader.exec_module(module)
+
+import asyncio
+async def create():
+    module.NixlWriteEmbeddingSender()
+    module.NixlWriteEmbeddingReceiver()
+asyncio.run(create())
+print(json.dumps({"agents": seen, "log": records}))
+"""
+
+
 # Compiles a file as an import does, without writing bytecode.
 COMPILER = "import sys; compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec')"
 
@@ -128,12 +183,12 @@ def pip(*arguments: str) -> str:
     return done.stdout
 
 
-def published(pre: bool) -> list[str]:
+def published(pre: bool, distribution: str = DISTRIBUTION) -> list[str]:
     """The versions on the index, newest first."""
-    listed = pip("index", "versions", *(["--pre"] if pre else []), DISTRIBUTION)
+    listed = pip("index", "versions", *(["--pre"] if pre else []), distribution)
     found = re.search(r"^Available versions: (.*)$", listed, re.MULTILINE)
     if not found:
-        raise SystemExit(f"releases: pip listed no versions of {DISTRIBUTION}")
+        raise SystemExit(f"releases: pip listed no versions of {distribution}")
     return [version.strip() for version in found[1].split(",")]
 
 
@@ -195,40 +250,40 @@ class RemoteFile(io.RawIOBase):
         return len(data)
 
 
-def wheel_url(version: str) -> str:
+def wheel_url(version: str, distribution: str) -> str:
     """The URL from which pip, as configured, would download that release."""
     with tempfile.TemporaryDirectory() as nowhere:
         report = pip(
             "install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps", "--only-binary=:all:",
-            "--python-version=3.12", "--target", nowhere, "--report", "-", f"{DISTRIBUTION}=={version}",
+            "--python-version=3.12", "--target", nowhere, "--report", "-", f"{distribution}=={version}",
         )  # fmt: skip
     return json.loads(report)["install"][0]["download_info"]["url"]
 
 
-def open_wheel(version: str) -> zipfile.ZipFile:
+def open_wheel(version: str, distribution: str) -> zipfile.ZipFile:
     try:
-        remote = io.BufferedReader(RemoteFile(wheel_url(version)), buffer_size=65536)
+        remote = io.BufferedReader(RemoteFile(wheel_url(version, distribution)), buffer_size=65536)
         return zipfile.ZipFile(remote)
     except (OSError, zipfile.BadZipFile) as reason:
         say(f"releases: {version}: downloading the whole wheel ({reason})")
         done = subprocess.run(
-            [REPOSITORY / "tests" / "lab.sh", "wheel", DISTRIBUTION, version],
+            [REPOSITORY / "tests" / "lab.sh", "wheel", distribution, version],
             check=True, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         return zipfile.ZipFile(done.stdout.strip())
 
 
-def miniature(version: str) -> pathlib.Path:
+def miniature(version: str, distribution: str = DISTRIBUTION, module: str = MODULE) -> pathlib.Path:
     """The folder with the release in miniature, downloaded once. It is never incomplete."""
-    folder = LAB / "releases" / version
+    folder = LAB / "releases" / (version if distribution == DISTRIBUTION else f"{distribution}-{version}")
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = pathlib.Path(tempfile.mkdtemp(prefix=".incomplete-", dir=folder.parent))
     try:
-        with open_wheel(version) as wheel:
+        with open_wheel(version, distribution) as wheel:
             for name in wheel.namelist():
-                if name == MODULE or re.fullmatch(r"ai_dynamo_runtime-[^/]*\.dist-info/[^/]+", name):
+                if name == module or re.fullmatch(rf"{distribution.replace('-', '_')}-[^/]*\.dist-info/[^/]+", name):
                     wheel.extract(name, beside)
         beside.chmod(0o755)
         try:
@@ -475,6 +530,113 @@ def check_release(program: str, release: Release, python: str, pythons: dict[str
     return None
 
 
+# --- embedding_transfer ------------------------------------------------------------------------------------------
+
+
+def embedding_folder(version: str) -> pathlib.Path:
+    return miniature(version, EMBEDDING_DISTRIBUTION, EMBEDDING_MODULE)
+
+
+def embedding_lines(source: bytes) -> list[int]:
+    """The lines of its calls to rewrite."""
+    called = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return sorted(node.lineno for node in called if isinstance(node.func, ast.Name) and node.func.id == "nixl_agent")
+
+
+def embedding_versions() -> list[str]:
+    """The stable releases from 1.0.0 on, oldest first."""
+    every = reversed(published(False, EMBEDDING_DISTRIBUTION))
+    return [version for version in every if tuple(map(int, version.split(".")[:3])) >= EMBEDDING_FIRST]
+
+
+def write_embedding_table() -> None:
+    rows = []
+    for version in embedding_versions():
+        source = (embedding_folder(version) / EMBEDDING_MODULE).read_bytes()
+        rows.append([version, sha256(source), ",".join(map(str, embedding_lines(source)))])
+    newest = {row[1]: row[0] for row in rows}
+    out = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+    out.writerow(["version", "sha256", "calls", "ci"])
+    out.writerows(row + ["yes" if newest[row[1]] == row[0] else "no"] for row in rows)
+
+
+def drive_embedding(python: str, module: pathlib.Path, value: str | None) -> dict:
+    """The agents that the module creates in a fresh process with NIXL_BACKEND set to `value`, and what it logs."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("NIXL_", "PYTHON"))}
+    environment["PYTHONPATH"] = str(REPOSITORY / "fixtures" / "nixl_stand_in")
+    if value is not None:
+        environment["NIXL_BACKEND"] = value
+    done = subprocess.run(
+        [python, "-B", "-c", EMBEDDING_DRIVER, str(module)], capture_output=True, text=True, env=environment, timeout=120
+    )
+    if done.returncode != 0:
+        raise Wrong(f"driving {module.name} failed: {done.stderr[-1500:]}")
+    return json.loads(done.stdout)
+
+
+def check_embedding_tree(program: str, tree: pathlib.Path, calls: list[int], python: str, pythons: dict[str, str]) -> None:
+    def contents() -> dict[str, bytes]:
+        return {name: (tree / name).read_bytes() for name in file_names(tree)}
+
+    before, module = contents(), tree / EMBEDDING_MODULE
+    ignored = drive_embedding(python, module, "LIBFABRIC")["agents"]
+    expect("the original ignores the variable", ignored == [[["UCX"], 8, True]] * 2, ignored)
+    document = json.loads(run_program(program, "check", "--output-format", "json", str(tree), status=1))
+    files = [file["path"].removeprefix(f"{tree}/") for file in document["files"]]
+    expect("both modules, nixl_connect first", files == [MODULE, EMBEDDING_MODULE], files)
+    lines = [site["line"] for site in document["files"][1]["sites"] if site["action"] == "rewrite"]
+    expect(f"rewrites in lines {calls}", lines == calls, lines)
+    expect("check writes nothing", contents() == before, "a change")
+    run_program(program, "apply", "--smoke", "off", str(tree), status=0)
+    changed = sorted(name for name, content in contents().items() if content != before[name])
+    records = sorted(str(record.relative_to(tree)) for record in tree.glob("*.dist-info/RECORD"))
+    expect("apply changes two modules and two RECORDs", changed == sorted([MODULE, EMBEDDING_MODULE, *records]), changed)
+    run_program(program, "check", str(tree), status=0)
+    for version, interpreter in pythons.items():
+        compiled = subprocess.run(
+            [interpreter, "-I", "-W", "error", "-c", COMPILER, str(module)], capture_output=True, text=True
+        )
+        expect(f"it compiles under Python {version}", compiled.returncode == 0, compiled.stderr[-500:])
+    for value, chosen, unknown in CHOICES:
+        seen = drive_embedding(python, module, value)
+        expect(f"{value!r}: agents {chosen}, 8, True", seen["agents"] == [[chosen, 8, True]] * 2, seen)
+        info = [text for level, text in seen["log"] if level == "INFO"]
+        expect(f"{value!r}: one INFO line", info == [f"NIXL Connect: Using backend(s): {chosen}"], seen["log"])
+        warned = [text for level, text in seen["log"] if level == "WARNING"]
+        named = len(warned) == len(unknown) and all(repr(name) in text for name, text in zip(unknown, warned))
+        expect(f"{value!r}: warnings about {unknown}", named, warned)
+    run_program(program, "revert", str(tree), status=0)
+    expect("revert restores every file", contents() == before, "a difference")
+
+
+def check_embedding(program: str, row: dict[str, str], python: str, pythons: dict[str, str]) -> str | None:
+    """None, or what is wrong with a release of ai-dynamo."""
+    try:
+        source = (embedding_folder(row["version"]) / EMBEDDING_MODULE).read_bytes()
+        calls = [int(line) for line in row["calls"].split(",")]
+        expect(f"SHA-256 {row['sha256']}", sha256(source) == row["sha256"], sha256(source))
+        expect(f"calls in lines {calls}", embedding_lines(source) == calls, embedding_lines(source))
+        with tempfile.TemporaryDirectory(prefix="nixl-retrofit-release-") as folder:
+            tree = pathlib.Path(folder).resolve() / "site-packages"
+            for stored in (miniature(row["version"]), embedding_folder(row["version"])):
+                shutil.copytree(stored, tree, dirs_exist_ok=True)
+            check_embedding_tree(program, tree, calls, python, pythons)
+    except (Wrong, OSError, ValueError, subprocess.SubprocessError, SystemExit) as reason:
+        return str(reason) or type(reason).__name__
+    return None
+
+
+def chosen_embeddings(everything: bool) -> list[dict[str, str]]:
+    with EMBEDDING_TABLE.open(newline="") as file:
+        table = list(csv.DictReader(file, delimiter="\t"))
+    if not everything:
+        return [row for row in table if row["ci"] == "yes"]
+    unlisted = set(embedding_versions()) - {row["version"] for row in table}
+    if unlisted:
+        say(f"releases: not tested, because the table lacks them: {', '.join(sorted(unlisted))}")
+    return table
+
+
 def chosen_releases(everything: bool, python: str) -> list[Release]:
     table = read_table()
     if not everything:
@@ -505,6 +667,10 @@ def test(program: str, everything: bool, jobs: int) -> int:
             outcome = f"FAILED: {wrong}" if wrong else "ok"
             print(f"{DISTRIBUTION} {release.version}: {outcome} ({seconds:.1f} s)", flush=True)
             passed, failed = passed + (wrong is None), failed + (wrong is not None)
+        embeddings = chosen_embeddings(everything)
+        for row, wrong in zip(embeddings, pool.map(lambda row: check_embedding(program, row, python, pythons), embeddings)):
+            print(f"{EMBEDDING_DISTRIBUTION} {row['version']}: {f'FAILED: {wrong}' if wrong else 'ok'}", flush=True)
+            passed, failed = passed + (wrong is None), failed + (wrong is not None)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
@@ -531,6 +697,7 @@ def main() -> int:
     fetching.add_argument("folder")
     commands.add_parser("nightly")
     commands.add_parser("table")
+    commands.add_parser("embedding-table")
     arguments = parser.parse_args()
     if arguments.command == "test":
         return test(arguments.program, arguments.all, arguments.jobs)
@@ -538,6 +705,8 @@ def main() -> int:
         return fetch(arguments.version, arguments.folder)
     if arguments.command == "nightly":
         print(nightly_version())
+    elif arguments.command == "embedding-table":
+        write_embedding_table()
     else:
         write_table()
     return 0

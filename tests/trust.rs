@@ -5,10 +5,13 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::*;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -343,4 +346,32 @@ fn what_an_interpreter_leaves_behind_is_not_waited_for_and_does_not_stay() {
         assert!(started.elapsed() < Duration::from_secs(20), "{text}: {:?}", started.elapsed());
         wait_for("the end of the descendants", || processes(&mark).is_empty());
     }
+}
+
+/// A signal that ends the program ends the interpreter that it waits for; one that it was told to ignore ends neither.
+#[test]
+fn an_interpreter_that_hangs_ends_with_the_program() {
+    for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
+        let (environment, _) = wrapped("sleep 300 & sleep 300");
+        let mark = new_mark();
+        let mut child = quiet(program().arg("check").arg(environment.path()).env(MARK, &mark)).spawn().unwrap();
+        wait_for("the interpreter", || processes(&mark).len() == 4);
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(signal.as_raw()));
+        wait_for("the end of the interpreter", || processes(&mark).is_empty());
+    }
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let (environment, _) = wrapped("trap '' HUP; kill -HUP $PPID; exec \"$python\" \"$@\"");
+    let command = "trap '' HUP; exec \"$@\"";
+    let program = env!("CARGO_BIN_EXE_nixl-retrofit");
+    let output =
+        Command::new("sh").args(["-c", command, "sh", program, "check"]).arg(environment.path()).output().unwrap();
+    assert_eq!(status(&output), 1, "{}", stderr(&output));
+}
+
+fn quiet(command: &mut Command) -> &mut Command {
+    command.stdout(Stdio::null()).stderr(Stdio::null())
 }

@@ -3,3 +3,4 @@
 
 pub(crate) mod libraries;
 pub(crate) mod machine;
+pub(crate) mod media_loader;

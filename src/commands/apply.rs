@@ -5,7 +5,11 @@ use anyhow::{Result, bail};
 use super::console::Console;
 use super::process::Process;
 use super::transfer;
+use crate::advice::media_loader;
+use crate::choice::rule::Rule;
 use crate::cli::{ApplyArgs, OutputFormat, SmokeWhen};
+use crate::environment::media_loader as compiled;
+use crate::environment::python::target::Environment;
 use crate::exit_status::ExitStatus;
 use crate::patching::{self, Purpose};
 use crate::report::Report;
@@ -44,6 +48,20 @@ fn standard_input(args: &ApplyArgs, console: &Console, report: &mut Report) -> R
     Ok(ExitStatus::Success)
 }
 
+/// Says what the compiled side, which stays as it is, means for the variable.
+fn advise(environment: &Environment, rule: &Rule, args: &ApplyArgs, process: &Process, report: &mut Report) {
+    let folders = environment.folders();
+    media_loader::finding(&folders, rule, &process.variables)
+        .into_iter()
+        .for_each(|finding| report.add_finding(finding));
+    if args.output.verbose == 0 {
+        return;
+    }
+    if let (Some(library), Some(file)) = (compiled::find(&folders), report.files.first_mut()) {
+        file.details.push(media_loader::describe(&library, rule));
+    }
+}
+
 fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Report) -> Result<ExitStatus> {
     if args.smoke == SmokeWhen::Require && patching::are_rust(&args.targets) {
         bail!("Rust sources alone are no environment to make a transfer in\nhelp: drop `--smoke require`");
@@ -57,6 +75,9 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
     )?;
     let options = args.transfer.options()?;
     let environments = patching::commit(planned, &mut report.files)?;
+    for environment in &environments {
+        advise(environment, &rule, args, process, report);
+    }
     if args.smoke == SmokeWhen::Off {
         return Ok(ExitStatus::Success);
     }

@@ -83,6 +83,7 @@ impl<'a> Console<'a> {
                 self.show_files(report)?;
                 let mut page = self.page();
                 text::smokes(&mut page, &report.smokes, self.is_verbose());
+                text::findings(&mut page, &report.findings);
                 self.write(page.as_bytes())
             }
         }

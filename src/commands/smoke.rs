@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::console::Console;
 use super::process::Process;
 use super::transfer;
+use crate::advice::media_loader;
 use crate::choice::rule::Rule;
 use crate::cli::SmokeArgs;
 use crate::environment::python::target::{self, Environment, Execution};
@@ -28,10 +29,16 @@ fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Re
     let plan = |environment: &Environment| Series::plan(&transfer::place(environment, process), &options, &backends);
     let execution = if process.no_exec { Execution::Never } else { Execution::Start("") };
     // A transfer that cannot be tried at all is an error, not a failed transfer.
-    let series = match &args.target {
-        Some(target) => plan(&target::resolve(target, execution, &process.variables)?)?,
-        None => target::default_environment(execution, "NIXL", &process.variables, |found| plan(found).ok())?.1,
+    let (environment, series) = match &args.target {
+        Some(target) => {
+            let environment = target::resolve(target, execution, &process.variables)?;
+            let series = plan(&environment)?;
+            (environment, series)
+        }
+        None => target::default_environment(execution, "NIXL", &process.variables, |found| plan(found).ok())?,
     };
+    let finding = media_loader::finding(&environment.folders(), &Rule::default(), &process.variables);
+    finding.into_iter().for_each(|finding| report.add_finding(finding));
     let Some(end) = args.machines.end() else {
         return Ok(transfer::run(&series, true, console, report));
     };

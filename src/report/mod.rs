@@ -3,6 +3,7 @@
 
 pub(crate) mod fabric;
 pub(crate) mod file;
+pub(crate) mod finding;
 pub(crate) mod json;
 pub(crate) mod smoke;
 pub(crate) mod stage;
@@ -11,6 +12,7 @@ pub(crate) mod text;
 use serde::Serialize;
 
 use file::{FileReport, FileStatus};
+use finding::Finding;
 use smoke::{Smoke, SmokeStatus};
 
 /// The document that a run produces (`--output-format json` prints it as it is).
@@ -32,6 +34,8 @@ pub(crate) struct Report {
     pub smoke: Option<Smoke>,
     /// All transfers, in the order they ran.
     pub smokes: Vec<Smoke>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
     /// Why nothing was done (exit status 2), or null.
     pub error: Option<String>,
 }
@@ -51,6 +55,7 @@ impl Report {
             files: Vec::new(),
             smoke: None,
             smokes: Vec::new(),
+            findings: Vec::new(),
             error: None,
         }
     }
@@ -64,6 +69,13 @@ impl Report {
     pub(crate) fn changed_files(&self) -> bool {
         let changed = [FileStatus::Patched, FileStatus::Reverted, FileStatus::Unfinished];
         self.files.iter().any(|file| file.mended || changed.contains(&file.status))
+    }
+
+    /// Adds a finding, once.
+    pub(crate) fn add_finding(&mut self, finding: Finding) {
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
     }
 
     /// Adds a transfer; the last one that ran is `smoke`.

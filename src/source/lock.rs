@@ -49,7 +49,10 @@ pub(crate) fn exclusive(folder: &Path, deadline: Instant) -> Result<Lock> {
     }
     let path = folder.join(LOCK_FILE);
     let open = || OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-    let descriptor = hold(&path, open, deadline, FlockOperation::NonBlockingLockExclusive)?;
+    let abandon = || {
+        let _ = fs::remove_file(&path);
+    };
+    let descriptor = hold(&path, open, abandon, deadline, FlockOperation::NonBlockingLockExclusive)?;
     let unsupported = || {
         anyhow!(
             "{}: its file system supports no locks, so another run could interfere\n\
@@ -75,22 +78,25 @@ pub(crate) fn shared(folder: &Path, deadline: Instant) -> Result<Option<Lock>> {
 fn take(folder: &Path, deadline: Instant, operation: FlockOperation) -> Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = || Ok(rustix::fs::open(folder, flags, Mode::empty())?.into());
-    hold(folder, open, deadline, operation)
+    hold(folder, open, || {}, deadline, operation)
 }
 
-/// Opens and locks what `path` is; again if it was replaced or removed meanwhile. None where locks are not supported.
+/// Opens and locks what `path` is; again if it was replaced or removed meanwhile. None where locks are not supported. Calls
+/// `abandon` where it was opened and is of no use, and no other run has it.
 fn hold(
     path: &Path,
     open: impl Fn() -> std::io::Result<File>,
+    abandon: impl Fn(),
     deadline: Instant,
     operation: FlockOperation,
 ) -> Result<Option<File>> {
     loop {
         let file = open().with_context(|| format!("{}: cannot be opened", path.display()))?;
         if !wait(&file, path, deadline, operation)? {
+            abandon();
             return Ok(None);
         }
-        let (held, now) = (file.metadata()?, fs::metadata(path));
+        let (held, now) = (file.metadata().inspect_err(|_| abandon())?, fs::metadata(path));
         if now.is_ok_and(|now| (now.dev(), now.ino()) == (held.dev(), held.ino())) {
             return Ok(Some(file));
         }

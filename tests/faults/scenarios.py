@@ -50,7 +50,7 @@ class Scenario:
     @property
     def modules(self) -> list[str]:
         """Those that it changes."""
-        return list(tree.MODULES) if len(self.targets) == 2 else [tree.FIRST]
+        return list(tree.MODULES)
 
     @property
     def compiled_from(self) -> dict[str, bytes]:

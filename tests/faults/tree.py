@@ -21,7 +21,7 @@ SITE = "site"
 DIST_INFO = f"{SITE}/ai_dynamo_runtime-9.9.9.dist-info"
 RECORD = f"{DIST_INFO}/RECORD"
 FIRST = f"{SITE}/dynamo/nixl_connect/__init__.py"
-SECOND = f"{SITE}/dynamo/transport.py"
+SECOND = f"{SITE}/dynamo/common/multimodal/embedding_transfer.py"
 MODULES = (FIRST, SECOND)
 # Another name of the first module, as an installer's cache has it: keeps the original's bytes whatever happens.
 CACHED = "cache/module.py"
@@ -60,6 +60,7 @@ def make(root: pathlib.Path) -> None:
     """Makes the original tree."""
     site = root / SITE
     shutil.copytree(MINIATURE, site)
+    (root / SECOND).parent.mkdir(parents=True)
     (root / SECOND).write_bytes(SECOND_SOURCE)
     for name in MODULES:
         module = root / name

@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use thiserror::Error;
+
+use super::group::GroupLeader;
 
 /// The read size: a pipe's capacity.
 const CHUNK: usize = 64 << 10;
@@ -40,9 +41,9 @@ pub(super) enum NoAnswer {
     System(#[from] io::Error),
 }
 
-/// A running program that leads a process group of its own. Dropping it kills the group.
+/// A running program. Dropping it kills it, and what it started.
 pub(super) struct Bounded {
-    child: Child,
+    leader: GroupLeader,
     /// Readable once it has ended (pidfd_open(2)); None on kernels before 5.3 and where a seccomp profile forbids it.
     ended: Option<OwnedFd>,
     has_ended: bool,
@@ -65,12 +66,12 @@ impl Bounded {
     /// When it cannot be started.
     pub(super) fn start(command: &mut Command, limits: Limits) -> io::Result<Bounded> {
         let deadline = Instant::now() + limits.time;
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()?;
-        let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).ok();
-        let output = Stream::new(child.stdout.take().map(OwnedFd::from));
-        let errors = Stream::new(child.stderr.take().map(OwnedFd::from));
-        Ok(Bounded { child, ended, has_ended: false, deadline, limits, output, errors })
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut leader = GroupLeader::start(command)?;
+        let ended = pidfd_open(Pid::from_child(&leader.child), PidfdFlags::empty()).ok();
+        let output = Stream::new(leader.child.stdout.take().map(OwnedFd::from));
+        let errors = Stream::new(leader.child.stderr.take().map(OwnedFd::from));
+        Ok(Bounded { leader, ended, has_ended: false, deadline, limits, output, errors })
     }
 
     /// What it has written to standard output up to the first `end`, or all of it when it ends before. A later call goes
@@ -100,7 +101,7 @@ impl Bounded {
             self.read_more()?;
         }
         let (output, errors) = (std::mem::take(&mut self.output.bytes), std::mem::take(&mut self.errors.bytes));
-        Ok((end(&mut self.child)?, output, errors))
+        Ok((self.leader.end()?, output, errors))
     }
 
     /// Reads what is there; waits for some of it, or for the end of the program. What a descendant writes after that is
@@ -126,7 +127,7 @@ impl Bounded {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let limit = if self.ended.is_some() { left } else { left.min(LOOK) };
             let count = retry_on_intr(|| poll(&mut ready, Some(&timespec(limit)))).map_err(io::Error::from)?;
-            let has_ended = has_ended(&self.child)?;
+            let has_ended = has_ended(&self.leader.child)?;
             if has_ended || count > 0 {
                 return Ok(has_ended);
             }
@@ -134,13 +135,6 @@ impl Bounded {
                 return Err(NoAnswer::Time(self.limits.time));
             }
         }
-    }
-}
-
-impl Drop for Bounded {
-    fn drop(&mut self) {
-        // Nobody asks for the status any more.
-        let _ = end(&mut self.child);
     }
 }
 
@@ -183,13 +177,6 @@ fn timespec(time: Duration) -> Timespec {
 fn has_ended(child: &Child) -> io::Result<bool> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     Ok(retry_on_intr(|| waitid(WaitId::Pid(Pid::from_child(child)), options))?.is_some())
-}
-
-/// Kills the program's group, then waits for the program: until then, its number is the group's and no other's.
-fn end(child: &mut Child) -> io::Result<ExitStatus> {
-    // Fails where the group has ended.
-    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
-    child.wait()
 }
 
 #[cfg(test)]

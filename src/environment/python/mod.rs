@@ -3,6 +3,7 @@
 mod bounded;
 pub(crate) mod bytecode;
 pub(crate) mod distribution;
+mod group;
 pub(crate) mod install;
 pub(crate) mod interpreter;
 mod layout;

@@ -1,6 +1,7 @@
 //! Dynamo's modules that create NIXL agents: their source files, and the distributions that these belong to.
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -236,7 +237,8 @@ pub(crate) fn nixl_sources(import_path: &[ImportFolder]) -> Vec<PathBuf> {
 
 fn locate(folder: &ImportFolder, module: DynamoModule) -> Option<Located<'_>> {
     let path = folder.path.join(module.source());
-    if path.exists() {
+    // What cannot be looked at is found, and then an error; Python, too, passes by a folder that it may not read.
+    if path.try_exists().unwrap_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied) {
         return Some(Located { path, folder, editable: folder.added_by.clone() });
     }
     let (package, finder) = site_packages::editable_mapping(&folder.path, module.package())?;

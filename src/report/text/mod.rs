@@ -1,6 +1,7 @@
 //! The report for people.
 
 mod files;
+mod findings;
 mod page;
 mod remarks;
 mod smokes;
@@ -8,6 +9,7 @@ mod style;
 mod title;
 
 pub(crate) use files::files;
+pub(crate) use findings::findings;
 pub(crate) use page::Page;
 pub(crate) use smokes::smokes;
 
