@@ -16,7 +16,7 @@ use serde_json::Value;
 const HEAD: &str = "use anyhow::Result;\nuse dynamo_memory::nixl::NixlAgent;\n\n";
 
 /// Sources whose `run` makes an agent with UCX, each in another way.
-const SHAPES: [(&str, &str); 33] = [
+const SHAPES: [(&str, &str); 37] = [
     (
         "0.8.0",
         "use anyhow::Result;\n#[cfg(not(never))]\nuse {\n    dynamo_memory::nixl::{self, NixlAgent},\n    std::sync::Arc,\n};\n#[cfg(not(never))]\npub fn run() -> Result<()> {\n    let _ = Arc::new(nixl::AgentConfig);\n    let agent = NixlAgent::with_backends(\"a\", &[\"UCX\"])?;\n    drop(agent);\n    Ok(())\n}\n",
@@ -126,6 +126,22 @@ const SHAPES: [(&str, &str); 33] = [
     (
         "condition",
         "pub fn run() -> Result<()> { #[cfg(not(never))] let made = NixlAgent::with_backends(\"a\", &[\"UCX\"]); #[cfg(never)] let made = NixlAgent::new(\"a\"); made.map(drop) }",
+    ),
+    (
+        "reborrowed",
+        "pub fn run() -> Result<()> { let mut agent = NixlAgent::new(\"a\")?; let one = &mut agent; one.add_backend(\"UCX\")?; let two: &mut NixlAgent = one; two.add_backend(\"UCX\") }",
+    ),
+    (
+        "bound by reference",
+        "pub fn run() -> Result<()> { let mut made = NixlAgent::new(\"a\"); match made { Ok(ref mut agent) => agent.add_backend(\"UCX\")?, Err(_) => {} } if let Ok(agent) = &mut made { agent.add_backend(\"UCX\")?; } Ok(()) }",
+    ),
+    (
+        "self",
+        "trait Fill { fn fill(&mut self) -> Result<()>; } impl Fill for NixlAgent { fn fill(&mut self) -> Result<()> { self.add_backend(\"UCX\")?; self.add_backend(\"UCX\") } } pub fn run() -> Result<()> { NixlAgent::new(\"a\")?.fill() }",
+    ),
+    (
+        "cloned",
+        "fn fill(agent: &NixlAgent) -> Result<()> { let mut own = agent.clone(); own.add_backend(\"UCX\") } pub fn run() -> Result<()> { fill(&NixlAgent::new(\"a\")?) }",
     ),
     (
         "taken names",

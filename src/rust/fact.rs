@@ -129,6 +129,10 @@ impl Place<'_, '_> {
             },
             Expr::Path(path) if path.qself.is_none() => self.of_path(&Segments::of(&path.path)),
             Expr::Call(call) => self.made_by(&call.func),
+            Expr::MethodCall(call) if call.method == "clone" => match self.agent(&call.receiver) {
+                Fact::Agent { .. } => Fact::Agent { reference: false },
+                other => other,
+            },
             Expr::MethodCall(call) if unwraps(&call.method.to_string()) => self.agent(&call.receiver),
             _ => Fact::Other,
         }
@@ -175,7 +179,7 @@ fn constructs(method: &str) -> bool {
 
 /// Methods of Result and Option whose result holds what they hold.
 fn unwraps(method: &str) -> bool {
-    ["unwrap", "expect", "context", "with_context", "map_err", "clone", "ok", "unwrap_or_else"].contains(&method)
+    ["unwrap", "expect", "context", "with_context", "map_err", "ok", "unwrap_or_else"].contains(&method)
 }
 
 fn first_argument(arguments: &PathArguments) -> Option<&Type> {
@@ -191,9 +195,13 @@ pub(super) fn bound(pattern: &Pat, fact: &Fact, place: &Place) -> Vec<(String, F
     match pattern {
         Pat::Ident(pattern) if pattern.subpat.is_none() => {
             let name = syn::ext::IdentExt::unraw(&pattern.ident).to_string();
-            // A list that can be changed is no constant.
-            let changes = pattern.mutability.is_some() && matches!(fact, Fact::Names(_));
-            vec![(name, if changes { Fact::Other } else { fact.clone() })]
+            let fact = match fact {
+                // A list that can be changed is no constant.
+                Fact::Names(_) if pattern.mutability.is_some() => Fact::Other,
+                Fact::Agent { .. } if pattern.by_ref.is_some() => Fact::Agent { reference: true },
+                known => known.clone(),
+            };
+            vec![(name, fact)]
         }
         Pat::Paren(pattern) => bound(&pattern.pat, fact, place),
         Pat::Reference(pattern) => bound(&pattern.pat, fact, place),
