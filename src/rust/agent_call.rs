@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use rustc_hash::FxHashMap;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
@@ -18,7 +19,7 @@ use syn::{
 use super::block_manager::{self, Statement};
 use super::condition;
 use super::constant;
-use super::fact::{self, Class, Fact, Names, Place, Why};
+use super::fact::{self, Class, Fact, Locals, Names, Place, Why};
 use super::names::{Meaning, ScopeId, Scopes, Segments};
 use super::site::{self, Call, Edit, Shape, Site};
 use super::syntax::Source;
@@ -46,7 +47,7 @@ pub(super) fn find(source: &Source, block_manager: bool) -> Vec<Site> {
         scopes,
         scope: ScopeId::ROOT,
         modules: Some(0),
-        locals: Vec::new(),
+        locals: Locals::default(),
         functions: Vec::new(),
         conditions: Vec::new(),
         self_class: None,
@@ -64,7 +65,7 @@ pub(super) fn find(source: &Source, block_manager: bool) -> Vec<Site> {
 
 /// Leaves the calls of a function alone that names another network backend as well: it has a plan of its own.
 fn leave_mixed(sites: &mut [Site]) {
-    let others: Vec<(Option<String>, String)> = sites
+    let others: FxHashMap<Option<String>, String> = sites
         .iter()
         .filter_map(|site| match &site.shape {
             Shape::Configured(how) if site.names_network() => Some((site.function.clone(), how.clone())),
@@ -72,7 +73,7 @@ fn leave_mixed(sites: &mut [Site]) {
         })
         .collect();
     for site in sites.iter_mut().filter(|site| site.edit.is_some()) {
-        if let Some((_, how)) = others.iter().find(|(function, _)| *function == site.function) {
+        if let Some(how) = others.get(&site.function) {
             site.shape = Shape::Configured(format!("`{UCX}`, while another call in the same function {how}"));
             site.edit = None;
         }
@@ -95,7 +96,7 @@ struct Finder<'a> {
     scope: ScopeId,
     /// How many inline modules are around; None in a module inside of a function, which no path leads out of.
     modules: Option<usize>,
-    locals: Vec<(String, Fact)>,
+    locals: Locals,
     functions: Vec<String>,
     conditions: Vec<String>,
     self_class: Option<Class>,
@@ -166,7 +167,7 @@ impl<'a> Finder<'a> {
                     Some(Class::Raw) => Fact::RawAgent,
                     None => Fact::Other,
                 };
-                self.locals.push(("self".into(), fact));
+                self.locals.extend(vec![("self".into(), fact)]);
             }
             #[allow(unreachable_patterns, reason = "syn may add a kind of argument")]
             _ => {}

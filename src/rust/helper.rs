@@ -6,6 +6,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
+use rustc_hash::FxHashSet;
 
 use super::site::Call;
 use crate::choice::rule::{OnUnknown, Rule};
@@ -27,17 +28,8 @@ pub(super) struct Names {
 impl Names {
     /// Names that do not occur in the text.
     pub(super) fn unused_in(text: &str) -> Self {
-        let variable = match text.contains(VARIABLE) {
-            false => VARIABLE.to_string(),
-            true => (2u32..).map(|n| format!("{VARIABLE}{n}")).find(|name| !text.contains(name)).unwrap_or_default(),
-        };
-        if !text.contains(FUNCTION) && !text.contains(TYPE) {
-            return Names { suffix: String::new(), variable };
-        }
-        let is_free =
-            |number: &u32| !text.contains(&format!("{FUNCTION}{number}")) && !text.contains(&format!("{TYPE}{number}"));
-        let number = (2u32..).find(is_free).unwrap_or_default();
-        Names { suffix: number.to_string(), variable }
+        let suffix = free_number(text, &[FUNCTION, TYPE]);
+        Names { suffix, variable: format!("{VARIABLE}{}", free_number(text, &[VARIABLE])) }
     }
 
     fn function(&self, what: &str) -> Ident {
@@ -66,6 +58,18 @@ impl Names {
             Call::AddBackend { reference: true } => format!("{supers}{}(", self.class()),
         }
     }
+}
+
+/// The smallest number, or nothing, that follows none of these words in the text.
+fn free_number(text: &str, words: &[&str]) -> String {
+    let behind = words.iter().flat_map(|word| text.match_indices(word).map(|(at, word)| &text[at + word.len()..]));
+    let digits = |rest: &str| rest.bytes().take_while(u8::is_ascii_digit).count();
+    let taken: FxHashSet<&str> = behind.map(|rest| &rest[..digits(rest)]).collect();
+    if taken.is_empty() {
+        return String::new();
+    }
+    let mut numbers = (2u32..).map(|number| number.to_string());
+    numbers.find(|number| !taken.contains(number.as_str())).unwrap_or_default()
 }
 
 /// Which of the items a file needs, and when they are compiled.

@@ -1,5 +1,6 @@
 //! One file: what it is now, and what it would become.
 
+use std::ops::Range;
 use std::path::Path;
 
 use thiserror::Error;
@@ -151,7 +152,9 @@ fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
         return Ok(None);
     }
     let source = Source::parse(bytes)?;
-    let mut own = markers.into_iter().filter(|(at, _)| is_between_items(&source, *at)).map(|(_, marker)| marker);
+    let top_level = top_level(&source);
+    let mut own =
+        markers.into_iter().filter(|(at, _)| is_between_items(&source, &top_level, *at)).map(|(_, marker)| marker);
     let Some(first) = own.next() else { return Ok(None) };
     let restored = |marker: &Marker| marker.original(bytes);
     let intact = std::iter::once(first.clone()).chain(own).find_map(|marker| Some((restored(&marker)?, marker)));
@@ -161,16 +164,15 @@ fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
     }))
 }
 
+/// The places of the tokens and groups of the file's own level.
+fn top_level(source: &Source) -> Vec<Range<usize>> {
+    source.tokens.clone().into_iter().map(|tree| source.range(tree.span())).collect()
+}
+
 /// Whether a comment begins at an offset, between two tokens of the file's own level.
-fn is_between_items(source: &Source, offset: usize) -> bool {
-    let mut end = source.base;
-    for tree in source.tokens.clone() {
-        let range = source.range(tree.span());
-        if range.start >= offset {
-            break;
-        }
-        end = range.end;
-    }
+fn is_between_items(source: &Source, top_level: &[Range<usize>], offset: usize) -> bool {
+    let before = top_level.partition_point(|range| range.start < offset);
+    let end = before.checked_sub(1).map_or(source.base, |last| top_level[last].end);
     end <= offset && tokens::is_comment(source.text, end, offset)
 }
 

@@ -1,6 +1,7 @@
 //! Makes calls that name UCX read the environment: what is inserted, and where.
 
 use proc_macro2::TokenStream;
+use rustc_hash::FxHashSet;
 
 use super::helper::{self, Names, Needs};
 use super::site::{Call, Edit, Site};
@@ -88,6 +89,7 @@ fn around(edit: &Edit, (names, rule): (&Names, &Rule), newline: &str) -> Vec<Ins
 fn needs(sites: &[Site]) -> Needs {
     let mut needs = Needs::default();
     let mut conditions: Vec<&[String]> = Vec::new();
+    let mut known: FxHashSet<&[String]> = FxHashSet::default();
     for site in sites {
         let Some(edit) = &site.edit else { continue };
         match edit.call {
@@ -95,7 +97,7 @@ fn needs(sites: &[Site]) -> Needs {
             Call::AddBackend { .. } => needs.add_backend = true,
             Call::CreateBackend => needs.create_backend = true,
         }
-        if !conditions.contains(&site.conditions.as_slice()) {
+        if known.insert(&site.conditions) {
             conditions.push(&site.conditions);
         }
     }
