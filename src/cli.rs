@@ -35,8 +35,9 @@ Exit status:
      something after that failed, such as the transfer
   2  the run could not start or finish its work, and changed nothing";
 
-const TARGET_HELP: &str = "A file, a package or site-packages folder, a virtual environment, a Python interpreter, or `-` \
-(standard input to standard output) [default: the first of $VIRTUAL_ENV, the python3 on PATH (absolute entries only) and \
+const TARGET_HELP: &str = "A file, a package or site-packages folder, a virtual environment, a Python interpreter, `-` (a Python \
+source from standard input to standard output); for Rust a `.rs` file, or the folder of dynamo-llm or of its Cargo workspace \
+[default: the first of $VIRTUAL_ENV, the python3 on PATH (absolute entries only) and \
 /opt/dynamo/venv that has Dynamo]";
 
 const ROOT_HELP: &str = "A virtual environment, a Python interpreter, a site-packages or any other folder, a source \
@@ -69,6 +70,7 @@ Examples:
   nixl-retrofit apply --allow UCX --on-unknown error FILE  raise ValueError for any name but UCX
   nixl-retrofit apply --only nixl_connect                  leave Dynamo's other modules
   nixl-retrofit apply --also vllm --also ./connector.py    patch other packages and files too
+  nixl-retrofit apply lib/llm                              patch the Rust end before it is compiled
   nixl-retrofit apply - < __init__.py > patched.py")]
     Apply(ApplyArgs),
     /// Show the diff and write nothing; exit with status 1 when a file would change
@@ -178,7 +180,7 @@ pub struct FileArgs {
     /// common.multimodal.embedding_transfer]
     #[arg(long, value_enum, value_name = "MODULE")]
     pub only: Option<Only>,
-    /// Process these sources too: a package or distribution of the environment (vllm), a folder or a file; repeatable. In
+    /// Process these sources too: a package or distribution of the environment (vllm), a folder or a file; or block-manager, the UCX of dynamo-llm's block manager; repeatable. In
     /// them, too, only calls that ignore every setting are rewritten
     #[arg(long, value_name = "NAME|PATH")]
     pub also: Vec<String>,

@@ -10,7 +10,7 @@ mod cli;
 mod commands;
 mod environment;
 mod exit_status;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, nixl_retrofit_fuzzing))]
 pub mod fuzzing;
 mod patching;
 mod python;

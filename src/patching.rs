@@ -126,7 +126,7 @@ struct Search {
 /// or another run does not finish.
 fn find(targets: Targets, program: &str, purpose: Purpose, marked: bool) -> Result<Search> {
     let split = rust::Split::of(targets)?;
-    let sources = rust::find(&split.sources)?;
+    let sources = rust::find(&split)?;
     let environments = if split.is_rust_alone { Vec::new() } else { environments(split.python(targets), program)? };
     let modules = selected::modules(&environments, split.python(targets), marked)?;
     let deadline = Instant::now() + lock::PATIENCE;

@@ -50,6 +50,9 @@ releases() {
     local python
     python=$(tests/lab.sh python)
     "$python" tests/releases.py test "${releases[@]}" "$program"
+    "$python" tests/rust_releases.py test "${releases[@]}" "$program"
+    need 'ls /usr/lib/llvm-*/lib/libclang.so' libclang-dev # for nixl-sys, which uses bindgen
+    "$python" tests/rust_releases.py run "${releases[@]}" "$program"
 }
 
 quickstart() { tests/quickstart.sh; }

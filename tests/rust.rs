@@ -16,7 +16,7 @@ use serde_json::Value;
 const HEAD: &str = "use anyhow::Result;\nuse dynamo_memory::nixl::NixlAgent;\n\n";
 
 /// Sources whose `run` makes an agent with UCX, each in another way.
-const SHAPES: [(&str, &str); 33] = [
+const SHAPES: [(&str, &str); 37] = [
     (
         "0.8.0",
         "use anyhow::Result;\n#[cfg(not(never))]\nuse {\n    dynamo_memory::nixl::{self, NixlAgent},\n    std::sync::Arc,\n};\n#[cfg(not(never))]\npub fn run() -> Result<()> {\n    let _ = Arc::new(nixl::AgentConfig);\n    let agent = NixlAgent::with_backends(\"a\", &[\"UCX\"])?;\n    drop(agent);\n    Ok(())\n}\n",
@@ -126,6 +126,22 @@ const SHAPES: [(&str, &str); 33] = [
     (
         "condition",
         "pub fn run() -> Result<()> { #[cfg(not(never))] let made = NixlAgent::with_backends(\"a\", &[\"UCX\"]); #[cfg(never)] let made = NixlAgent::new(\"a\"); made.map(drop) }",
+    ),
+    (
+        "reborrowed",
+        "pub fn run() -> Result<()> { let mut agent = NixlAgent::new(\"a\")?; let one = &mut agent; one.add_backend(\"UCX\")?; let two: &mut NixlAgent = one; two.add_backend(\"UCX\") }",
+    ),
+    (
+        "bound by reference",
+        "pub fn run() -> Result<()> { let mut made = NixlAgent::new(\"a\"); match made { Ok(ref mut agent) => agent.add_backend(\"UCX\")?, Err(_) => {} } if let Ok(agent) = &mut made { agent.add_backend(\"UCX\")?; } Ok(()) }",
+    ),
+    (
+        "self",
+        "trait Fill { fn fill(&mut self) -> Result<()>; } impl Fill for NixlAgent { fn fill(&mut self) -> Result<()> { self.add_backend(\"UCX\")?; self.add_backend(\"UCX\") } } pub fn run() -> Result<()> { NixlAgent::new(\"a\")?.fill() }",
+    ),
+    (
+        "cloned",
+        "fn fill(agent: &NixlAgent) -> Result<()> { let mut own = agent.clone(); own.add_backend(\"UCX\") } pub fn run() -> Result<()> { fill(&NixlAgent::new(\"a\")?) }",
     ),
     (
         "taken names",
@@ -255,6 +271,9 @@ fn with_head(source: &str) -> String {
     if source.starts_with("use anyhow") { source.to_string() } else { format!("{HEAD}{source}\n") }
 }
 
+/// The stand-ins.
+const CRATES: [&str; 4] = ["anyhow", "tracing", "dynamo_memory", "nixl_sys"];
+
 /// A folder with the stand-ins, compiled.
 struct Bench {
     folder: tempfile::TempDir,
@@ -264,7 +283,7 @@ struct Bench {
 impl Bench {
     fn new(edition: &'static str) -> Self {
         let bench = Bench { folder: tempfile::tempdir().unwrap(), edition };
-        for name in ["anyhow", "tracing", "dynamo_memory"] {
+        for name in CRATES {
             let source = fixture("rust_stand_in").join(format!("{name}.rs"));
             bench.compile(&source, &["--crate-type=rlib"]);
         }
@@ -280,7 +299,7 @@ impl Bench {
         rustc
             .args(["--edition", self.edition, "-Dwarnings", "-Adead_code", "-Aunexpected_cfgs", "-L"])
             .arg(self.path());
-        for name in ["anyhow", "tracing", "dynamo_memory"] {
+        for name in CRATES {
             let library = self.path().join(format!("lib{name}.rlib"));
             if library.exists() {
                 rustc.arg("--extern").arg(format!("{name}={}", library.display()));
@@ -345,6 +364,101 @@ fn every_shape_follows_the_variable_and_compiles_as_before() {
             assert!(made.starts_with("LIBFABRIC,UCX"), "{name}: {made}");
         }
     }
+}
+
+/// The block manager's two ways: `build_agent` of `distributed/worker.rs`, and `state/resources.rs`.
+const BLOCK_MANAGER: [&str; 2] = [
+    "use nixl_sys::Agent as NixlAgent;
+
+pub fn run() -> anyhow::Result<()> {
+    let agent = NixlAgent::new(\"a\")?;
+    // Comment.
+    match agent.get_plugin_params(\"UCX\") {
+        Ok((_, ucx_params)) => {
+            agent.create_backend(\"UCX\", &ucx_params)?;
+        }
+
+        Err(_) => {
+            tracing::warn!(\"No UCX plugin found\");
+        }
+    }
+    let (_, posix_params) = agent.get_plugin_params(\"POSIX\")?;
+    agent.create_backend(\"POSIX\", &posix_params)?;
+    Ok(())
+}
+",
+    "use other::*;
+mod other {
+    pub use nixl_sys::Agent as NixlAgent;
+}
+
+pub fn run() -> anyhow::Result<()> {
+    let mut all = Vec::new();
+    let agent = NixlAgent::new(\"a\")?;
+    if let Ok((_, ucx_params)) = agent.get_plugin_params(\"UCX\") {
+        let backend = agent.create_backend(\"UCX\", &ucx_params)?;
+        all.push((\"UCX\".to_string(), backend));
+    } else {
+        tracing::warn!(\"No UCX plugin found\");
+    }
+    if let Ok((_, params)) = agent.get_plugin_params(\"GDS_MT\") {
+        agent.create_backend(\"GDS_MT\", &params)?;
+    }
+    drop(agent);
+    all.iter().for_each(|(name, _)| println!(\"{name}\"));
+    Ok(())
+}
+",
+];
+
+#[test]
+fn the_block_manager_follows_only_where_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("m.rs");
+    let mut patched = Vec::new();
+    for source in BLOCK_MANAGER {
+        let (same, report) = applied(source, &[]);
+        assert_eq!((same.as_str(), &report["status"]), (source, &"configured".into()), "{report}");
+        let reason = report["sites"][0]["reason"].as_str().unwrap();
+        assert!(reason.ends_with("`--also block-manager` rewrites it"), "{report}");
+        for options in [&["--also=block-manager", "--on-unknown=error"][..], &["--also=block-manager"]] {
+            let (changed, report) = applied(source, options);
+            assert_eq!(report["sites"][0]["action"], "rewrite", "{report}");
+            assert_eq!(report["sites"][1]["action"], "leave", "storage: {report}");
+            fs::write(&file, &changed).unwrap();
+            let mut rustfmt = Command::new("rustfmt");
+            let output = rustfmt.args(["--edition=2024", "--check"]).arg(&file).output().unwrap();
+            assert!(output.status.success(), "{}", stdout(&output));
+            patched.push(changed);
+        }
+    }
+    let bench = Bench::new("2021");
+    let program = bench.program(&patched);
+    let expected = |chosen: &str, names: &str| {
+        [format!("{chosen},POSIX"), format!("{chosen},GDS_MT {names}")].map(|made| [made.clone(), made]).concat()
+    };
+    assert_eq!(ran(&program, None, "").0, expected("UCX", "UCX"));
+    assert_eq!(ran(&program, Some("libfabric"), "").0, expected("LIBFABRIC", "LIBFABRIC"));
+    assert_eq!(ran(&program, Some("LIBFABRIC,UCX"), "").0, expected("LIBFABRIC,UCX", "LIBFABRIC UCX"));
+    assert_eq!(ran(&program, Some("LIBFABRIC,UCX"), "LIBFABRIC").0, expected("UCX", "UCX"));
+}
+
+#[test]
+fn a_statement_of_the_block_manager_that_cannot_be_repeated_is_left() {
+    let head = "use nixl_sys::Agent as NixlAgent;\n";
+    for body in [
+        "if let Ok((_, p)) = a.get_plugin_params(\"UCX\") { a.create_backend(\"UCX\", &p); }",
+        "loop { if let Ok((_, p)) = a.get_plugin_params(\"UCX\") { a.create_backend(\"UCX\", &p); break; } g(); }",
+        "if let Ok((_, p)) = b.get_plugin_params(\"UCX\") { a.create_backend(\"UCX\", &p); } g();",
+        "let (_, p) = a.get_plugin_params(\"UCX\").unwrap(); a.create_backend(\"UCX\", &p); g();",
+        "if let Ok((_, p)) = a.get_plugin_params(\"UCX\") { a.create_backend(\"UCX\", &p); a.create_backend(\"UCX\", &p); } g();",
+    ] {
+        let source = format!("{head}fn f(a: &NixlAgent, b: &NixlAgent) {{ {body} }}\n");
+        let (same, report) = applied(&source, &["--also=block-manager"]);
+        assert_eq!((same, &report["status"]), (source, &"configured".into()), "{report}");
+    }
+    let output = run(["check", "--also=block-manager", fixture("site-packages").to_str().unwrap()]);
+    assert_eq!(status_and_help(&output), (2, true), "{}", stderr(&output));
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl fmt::Display for Rule {
 pub enum OnUnknown {
     /// Log a warning and ignore the name
     Fallback,
-    /// Raise ValueError
+    /// Raise ValueError; in Rust, return an error
     Error,
 }
 

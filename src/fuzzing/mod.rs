@@ -7,6 +7,7 @@ mod encoding;
 mod grammar;
 mod marker;
 mod record;
+mod rust;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -14,4 +15,5 @@ mod tests;
 pub use encoding::encoding;
 pub use marker::marker;
 pub use record::record;
+pub use rust::rust;
 pub use source::source;

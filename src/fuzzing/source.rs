@@ -32,7 +32,8 @@ pub fn source(data: &[u8]) {
     }
 }
 
-fn rule(number: u8) -> Rule {
+/// One of the rules that options can make.
+pub(super) fn rule(number: u8) -> Rule {
     let allowed: &[Backend] = match number & 3 {
         0 => &[Backend::Libfabric],
         1 => &[Backend::Ucx],
@@ -50,24 +51,28 @@ fn rule(number: u8) -> Rule {
 fn check(bytes: &[u8], rule: &Rule, other: &Rule) {
     let reverted = patch::revert(Path::new("module.py"), bytes);
     let original = reverted.map_or_else(|_| bytes.to_vec(), |reverted| reverted.original);
-    let Some(patched) = timed(bytes, rule).and_then(|plan| plan.patched) else { return };
+    let Some(patched) = plan(bytes, rule).and_then(|plan| plan.patched) else { return };
     holds(&patched, rule, &original);
-    let patched_again = timed(&patched, other).and_then(|plan| plan.patched).unwrap_or(patched);
+    let patched_again = plan(&patched, other).and_then(|plan| plan.patched).unwrap_or(patched);
     holds(&patched_again, other, &original);
 }
 
 /// The plan for a source, in time; None where the source is refused.
-fn timed(bytes: &[u8], rule: &Rule) -> Option<Plan> {
-    let started = processor_time();
-    let plan = patch::plan(Path::new("module.py"), bytes, rule);
-    let (spent, limit) =
-        (processor_time() - started, START + PER_BYTE * u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-    assert!(spent < limit, "{spent:?} for {} bytes", bytes.len());
-    match plan {
+fn plan(bytes: &[u8], rule: &Rule) -> Option<Plan> {
+    match timed(bytes.len(), || patch::plan(Path::new("module.py"), bytes, rule)) {
         Ok(plan) => Some(plan),
         Err(PatchError::Rewrite(mismatch)) => panic!("{mismatch}:\n{}", String::from_utf8_lossy(bytes)),
         Err(_) => None,
     }
+}
+
+/// Does something with an input of this size, in time.
+pub(super) fn timed<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let started = processor_time();
+    let done = work();
+    let (spent, limit) = (processor_time() - started, START + PER_BYTE * u32::try_from(bytes).unwrap_or(u32::MAX));
+    assert!(spent < limit, "{spent:?} for {bytes} bytes");
+    done
 }
 
 fn processor_time() -> Duration {

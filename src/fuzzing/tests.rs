@@ -9,6 +9,7 @@ use arbitrary::Unstructured;
 
 use crate::choice::rule::Rule;
 use crate::python::patch;
+use crate::rust::patch as rust_patch;
 
 /// How many seconds each target runs.
 const SECONDS: &str = "NIXL_RETROFIT_FUZZ_SECONDS";
@@ -18,7 +19,7 @@ const DEFAULT_SECONDS: u64 = 2;
 const MAX_RANDOM: usize = 600;
 
 fn campaign(name: &str, target: fn(&[u8])) {
-    let (seeds, tokens) = (seeds(name), tokens());
+    let (seeds, tokens) = (seeds(name), tokens(if name == "rust" { "rust.dict" } else { "python.dict" }));
     let seconds = std::env::var(SECONDS).ok().and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_SECONDS);
     let until = Instant::now() + Duration::from_secs(seconds);
     // Reproducible up to the number of executions.
@@ -71,8 +72,8 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
 }
 
 /// The strings of libFuzzer's dictionary, one a line in quotation marks; none of ours has an escaped character.
-fn tokens() -> Vec<Vec<u8>> {
-    let text = fs::read_to_string(fuzz().join("python.dict")).unwrap();
+fn tokens(dictionary: &str) -> Vec<Vec<u8>> {
+    let text = fs::read_to_string(fuzz().join(dictionary)).unwrap();
     assert!(text.is_ascii(), "libFuzzer refuses a dictionary with any other character");
     let quoted = text.lines().filter_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
     quoted.map(|token| token.as_bytes().to_vec()).collect()
@@ -85,8 +86,13 @@ fn fuzz() -> PathBuf {
 /// A target, and its name.
 type Named = (&'static str, fn(&[u8]));
 
-const TARGETS: [Named; 4] =
-    [("source", super::source), ("record", super::record), ("marker", super::marker), ("encoding", super::encoding)];
+const TARGETS: [Named; 5] = [
+    ("source", super::source),
+    ("rust", super::rust),
+    ("record", super::record),
+    ("marker", super::marker),
+    ("encoding", super::encoding),
+];
 
 /// A tree can be as deep as its source is long.
 fn on_large_stack(work: impl FnOnce() + Send + 'static) {
@@ -107,6 +113,12 @@ fn each_seed_holds() {
 #[ignore = "takes as long as it may: tests/fuzz.sh"]
 fn campaign_of_source() {
     on_large_stack(|| campaign("source", super::source));
+}
+
+#[test]
+#[ignore = "takes as long as it may: tests/fuzz.sh"]
+fn campaign_of_rust() {
+    on_large_stack(|| campaign("rust", super::rust));
 }
 
 #[test]
@@ -140,4 +152,32 @@ fn generated_modules_are_worth_their_time() {
     }
     println!("of 150 modules, {understood} are understood and {changed} change");
     assert!(understood > 120 && changed > 50, "{understood}, {changed}");
+}
+
+/// The `.rs` files below a folder.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = ignore::WalkBuilder::new(folder).standard_filters(false).build().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()));
+    files.map(ignore::DirEntry::into_path).filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
+}
+
+/// Cargo's registry has sources of every kind; a line is put before each, so that none is passed by.
+#[test]
+#[ignore = "takes minutes: tests/corpora.sh"]
+fn every_rust_file_at_hand() {
+    on_large_stack(|| {
+        let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+        let home = home.unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(".cargo"));
+        let (mut understood, mut refused) = (0, Vec::new());
+        for path in rust_files(&home.join("registry/src")) {
+            let source = [b"// NixlAgent\n", fs::read(&path).unwrap().as_slice()].concat();
+            match rust_patch::plan(Path::new("m.rs"), &source, &Rule::default(), true) {
+                Ok(_) => understood += 1,
+                Err(error) => refused.push(format!("{}: {error}", path.display())),
+            }
+        }
+        refused.iter().for_each(|line| println!("{line}"));
+        println!("{understood} files are understood, {} are refused", refused.len());
+        assert!(understood > 100 * refused.len(), "nearly all of them are Rust");
+    });
 }

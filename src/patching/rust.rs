@@ -29,6 +29,8 @@ pub(super) struct Source {
     found_by: String,
     /// Whether it was named by its path.
     named: bool,
+    /// Whether the block manager's way to a backend is rewritten in it.
+    block_manager: bool,
 }
 
 /// What a plan for a source is.
@@ -55,6 +57,8 @@ pub(super) struct Split {
     pub sources: Vec<PathBuf>,
     /// Whether nothing else is a TARGET, so that no environment is looked for.
     pub is_rust_alone: bool,
+    /// Whether the block manager's sources are rewritten too.
+    pub block_manager: bool,
     named: Vec<PathBuf>,
     also: Vec<String>,
 }
@@ -77,8 +81,9 @@ impl Split {
                  help: pass the folder of `dynamo-llm` as TARGET"
             );
         }
+        let block_manager = wants_block_manager;
         let also = also.into_iter().filter(|name| name != BLOCK_MANAGER).collect();
-        Ok(Split { sources, is_rust_alone: are_rust(targets.named), named, also })
+        Ok(Split { sources, is_rust_alone: are_rust(targets.named), block_manager, named, also })
     }
 
     /// The TARGETs that are Python's.
@@ -92,9 +97,9 @@ impl Split {
 ///
 /// # Errors
 /// When a TARGET does not exist or has no source that may matter.
-pub(super) fn find(targets: &[PathBuf]) -> Result<Vec<Source>> {
+pub(super) fn find(split: &Split) -> Result<Vec<Source>> {
     let mut found: Vec<Source> = Vec::new();
-    for target in targets {
+    for target in &split.sources {
         let sources = target::resolve(target)?;
         let before = found.len();
         for path in &sources.files {
@@ -103,7 +108,7 @@ pub(super) fn find(targets: &[PathBuf]) -> Result<Vec<Source>> {
                 continue;
             }
             if !found.iter().any(|known| regular::is_same_file(&known.path, path)) {
-                found.push(source(path, &sources)?);
+                found.push(Source { block_manager: split.block_manager, ..source(path, &sources)? });
             }
         }
         if found.len() == before && !sources.named {
@@ -138,7 +143,7 @@ fn source(path: &Path, sources: &Sources) -> Result<Source> {
         None => None,
     };
     let (package, found_by, named) = (sources.package.clone(), sources.found_by.clone(), sources.named);
-    Ok(Source { path: path.to_path_buf(), checksum, package, found_by, named })
+    Ok(Source { path: path.to_path_buf(), checksum, package, found_by, named, block_manager: false })
 }
 
 impl Source {
@@ -204,7 +209,7 @@ impl Source {
 pub(super) fn plan(source: &Source, shown: &Path, rule: &Rule, purpose: Purpose) -> Result<Option<Planned>> {
     let path = &source.path;
     let content = regular::read(path)?;
-    let plan = patch::plan(shown, &content, rule).map_err(|error| located(path, &error))?;
+    let plan = patch::plan(shown, &content, rule, source.block_manager).map_err(|error| located(path, &error))?;
     if !source.named && plan.status == FileStatus::NothingToPatch {
         return Ok(None);
     }

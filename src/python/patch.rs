@@ -19,10 +19,10 @@ use crate::source::offset::TextOffset;
 use crate::threads;
 
 /// Dropping a tree takes a tenth of the time that parsing took, and the program ends soon.
-#[cfg(not(fuzzing))]
+#[cfg(not(nixl_retrofit_fuzzing))]
 type Leaked<T> = std::mem::ManuallyDrop<T>;
 /// A fuzz target does not end soon.
-#[cfg(fuzzing)]
+#[cfg(nixl_retrofit_fuzzing)]
 type Leaked<T> = Box<T>;
 
 /// The version that a new marker carries.

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use rustc_hash::FxHashMap;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
@@ -15,9 +16,10 @@ use syn::{
     Signature, TraitItemFn,
 };
 
+use super::block_manager::{self, Statement};
 use super::condition;
 use super::constant;
-use super::fact::{self, Class, Fact, Names, Place, Why};
+use super::fact::{self, Class, Fact, Locals, Names, Place, Why};
 use super::names::{Meaning, ScopeId, Scopes, Segments};
 use super::site::{self, Call, Edit, Shape, Site};
 use super::syntax::Source;
@@ -40,9 +42,9 @@ const STORAGE: [&str; 8] = ["POSIX", "GDS", "GDS_MT", "OBJ", "HF3FS", "AZURE_BLO
 /// Functions of a class that create an agent without a backend.
 const CREATING: [&str; 3] = ["new", "new_with_config", "new_configured"];
 
-/// The places of a source that choose backends, in order.
-pub(super) fn find(source: &Source) -> Vec<Site> {
-    find_all(source).0
+/// The places of a source that choose backends, in order. `block_manager`: whether its places are rewritten too.
+pub(super) fn find(source: &Source, block_manager: bool) -> Vec<Site> {
+    find_all(source, block_manager).0
 }
 
 /// An agent that is created in a way that no rewrite concerns.
@@ -56,17 +58,19 @@ pub(super) struct Created {
 }
 
 /// The same, and the agents that are created in other ways.
-pub(super) fn find_all(source: &Source) -> (Vec<Site>, Vec<Created>) {
+pub(super) fn find_all(source: &Source, block_manager: bool) -> (Vec<Site>, Vec<Created>) {
     let scopes = Scopes::of(&source.file.items);
     let mut finder = Finder {
         source,
         scopes,
         scope: ScopeId::ROOT,
         modules: Some(0),
-        locals: Vec::new(),
+        locals: Locals::default(),
         functions: Vec::new(),
         conditions: Vec::new(),
         self_class: None,
+        statements: Vec::new(),
+        block_manager,
         sites: Vec::new(),
         self_is_named: false,
         created: Vec::new(),
@@ -81,7 +85,7 @@ pub(super) fn find_all(source: &Source) -> (Vec<Site>, Vec<Created>) {
 
 /// Leaves the calls of a function alone that names another network backend as well: it has a plan of its own.
 fn leave_mixed(sites: &mut [Site]) {
-    let others: Vec<(Option<String>, String)> = sites
+    let others: FxHashMap<Option<String>, String> = sites
         .iter()
         .filter_map(|site| match &site.shape {
             Shape::Configured(how) if site.names_network() => Some((site.function.clone(), how.clone())),
@@ -89,7 +93,7 @@ fn leave_mixed(sites: &mut [Site]) {
         })
         .collect();
     for site in sites.iter_mut().filter(|site| site.edit.is_some()) {
-        if let Some((_, how)) = others.iter().find(|(function, _)| *function == site.function) {
+        if let Some(how) = others.get(&site.function) {
             site.shape = Shape::Configured(format!("`{UCX}`, while another call in the same function {how}"));
             site.edit = None;
         }
@@ -112,10 +116,13 @@ struct Finder<'a> {
     scope: ScopeId,
     /// How many inline modules are around; None in a module inside of a function, which no path leads out of.
     modules: Option<usize>,
-    locals: Vec<(String, Fact)>,
+    locals: Locals,
     functions: Vec<String>,
     conditions: Vec<String>,
     self_class: Option<Class>,
+    /// The statements around that can be repeated.
+    statements: Vec<Statement>,
+    block_manager: bool,
     sites: Vec<Site>,
     /// Whether the type around is called as the agent is.
     self_is_named: bool,
@@ -183,7 +190,7 @@ impl<'a> Finder<'a> {
                     Some(Class::Raw) => Fact::RawAgent,
                     None => Fact::Other,
                 };
-                self.locals.push(("self".into(), fact));
+                self.locals.extend(vec![("self".into(), fact)]);
             }
             #[allow(unreachable_patterns, reason = "syn may add a kind of argument")]
             _ => {}
@@ -208,7 +215,7 @@ impl<'a> Finder<'a> {
     fn judge(&mut self, at: impl Spanned, names: &Names, call: Call, around: Range<usize>) {
         match shape_of(names) {
             Shape::HardCoded => match self.modules {
-                Some(modules) => self.add(at, Shape::HardCoded, Some(Edit { call, around, modules })),
+                Some(modules) => self.add(at, Shape::HardCoded, Some(Edit { call, around, modules, repeat: None })),
                 None => self.unresolved(at, SiteShape::Unclear, "is in a module inside of a function".into()),
             },
             shape => self.add(at, shape, None),
@@ -342,7 +349,7 @@ impl<'a> Finder<'a> {
                 shape => self.add(at, shape, None),
             },
             (_, "create_backend") => match shape_of(&names) {
-                Shape::HardCoded => self.add(at, Shape::Configured(format!("`{UCX}`, through nixl-sys")), None),
+                Shape::HardCoded => self.create_backend(at),
                 Shape::Unresolved(..) if receiver_is_other(&self.place(), call) => {}
                 shape => self.add(at, shape, None),
             },
@@ -352,6 +359,18 @@ impl<'a> Finder<'a> {
                 self.unresolved(at, SiteShape::Unclear, reason);
             }
         }
+    }
+
+    /// `agent.create_backend("UCX", …)`, on an agent of nixl-sys.
+    fn create_backend(&mut self, at: impl Spanned) {
+        let edit = self.statements.last().zip(self.modules).map(|(statement, modules)| Edit {
+            call: Call::CreateBackend,
+            around: statement.range.clone(),
+            modules,
+            repeat: Some(statement.repeat.clone()),
+        });
+        let shape = Shape::BlockManager(edit.is_some());
+        self.add(at, shape, edit.filter(|_| self.block_manager));
     }
 
     fn text(&self, range: Range<usize>) -> &str {
@@ -468,7 +487,20 @@ impl<'a> Visit<'a> for Finder<'a> {
 
     fn visit_block(&mut self, block: &'a Block) {
         let scope = self.scopes.block(self.scope, block);
-        self.in_scope(scope, |finder| finder.with_locals(|finder| visit::visit_block(finder, block)));
+        self.in_scope(scope, |finder| {
+            finder.with_locals(|finder| {
+                for (number, statement) in block.stmts.iter().enumerate() {
+                    // The last one may be the block's value.
+                    let repeated = (number + 1 < block.stmts.len())
+                        .then(|| block_manager::statement(finder.source, statement))
+                        .flatten();
+                    let before = finder.statements.len();
+                    finder.statements.extend(repeated);
+                    finder.visit_stmt(statement);
+                    finder.statements.truncate(before);
+                }
+            });
+        });
     }
 
     fn visit_local(&mut self, local: &'a Local) {

@@ -4,8 +4,8 @@ use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
 use syn::{Expr, ExprCall, ExprRange, Lit, Macro, Token};
 
-use super::fact::{Fact, Names, Place, Why};
-use super::names::{ScopeId, Segments, Value};
+use super::fact::{Fact, Locals, Names, Place, Why};
+use super::names::{Segments, Value};
 
 /// Methods whose result has the names of what they are called on.
 const KEEPS: [&str; 15] = [
@@ -25,6 +25,10 @@ const KEEPS: [&str; 15] = [
     "to_uppercase",
     "to_ascii_uppercase",
 ];
+/// The longest list of backends.
+const LONGEST: usize = 64;
+/// How many expressions are searched for a read of the environment.
+const SEARCHED: usize = 2_000;
 /// The deepest chain of constants.
 const DEEPEST: usize = 32;
 
@@ -94,14 +98,11 @@ fn of_path(place: &Place, path: &Segments, fuel: usize) -> Names {
         };
     }
     match place.scopes.value(place.scope, path) {
-        Some((Value::Constant(value), scope)) => of(&at(place, scope), value, fuel),
+        Some((Value::Constant(value), scope)) => {
+            of(&Place { scope, locals: &Locals::default(), ..*place }, value, fuel)
+        }
         _ => Names::Unknown(Why::Expression),
     }
-}
-
-/// The same file at another scope, where no local variable is seen.
-fn at<'s, 'a>(place: &Place<'s, 'a>, scope: ScopeId) -> Place<'s, 'a> {
-    Place { scope, locals: &[], ..*place }
 }
 
 fn of_vec(place: &Place, call: &Macro, fuel: usize) -> Names {
@@ -113,7 +114,8 @@ fn all<'e>(place: &Place, elements: impl Iterator<Item = &'e Expr>, fuel: usize)
     let mut constant = Vec::new();
     for element in elements {
         match of(place, element, fuel) {
-            Names::Constant(names) => constant.extend(names),
+            Names::Constant(names) if constant.len() < LONGEST => constant.extend(names),
+            Names::Constant(_) => return Names::Unknown(Why::Expression),
             other => return other,
         }
     }
@@ -122,7 +124,7 @@ fn all<'e>(place: &Place, elements: impl Iterator<Item = &'e Expr>, fuel: usize)
 
 /// Whether an expression reads an environment variable: by itself, or in a function of this file that it calls.
 fn read(place: &Place, expression: &Expr) -> Names {
-    let mut reads = Reads { found: None, called: Vec::new() };
+    let mut reads = Reads { found: None, called: Vec::new(), left: SEARCHED };
     reads.visit_expr(expression);
     for path in std::mem::take(&mut reads.called) {
         if let Some((Value::Function(function), _)) = place.scopes.value(place.scope, &path) {
@@ -136,9 +138,19 @@ fn read(place: &Place, expression: &Expr) -> Names {
 struct Reads {
     found: Option<Option<String>>,
     called: Vec<Segments>,
+    /// How many more expressions are searched.
+    left: usize,
 }
 
 impl<'ast> Visit<'ast> for Reads {
+    fn visit_expr(&mut self, expression: &'ast Expr) {
+        if self.found.is_some() || self.left == 0 {
+            return;
+        }
+        self.left -= 1;
+        visit::visit_expr(self, expression);
+    }
+
     fn visit_expr_call(&mut self, call: &'ast ExprCall) {
         if let Expr::Path(callee) = call.func.as_ref() {
             let path = Segments::of(&callee.path);

@@ -1,6 +1,7 @@
 //! What is known of a local variable or of an expression. Rust's variables keep their type, so a type that is known once
 //! stays known.
 
+use rustc_hash::FxHashMap;
 use syn::{Expr, GenericArgument, Pat, PathArguments, ReturnType, Type};
 
 use super::names::{Meaning, ScopeId, Scopes, Segments, Value};
@@ -66,6 +67,39 @@ pub(super) fn class(meaning: &Meaning) -> Option<Class> {
     RAW.iter().any(|raw| path == raw).then_some(Class::Raw)
 }
 
+/// The local variables that are in scope. Of two with one name, the later one counts.
+#[derive(Default)]
+pub(super) struct Locals {
+    facts: Vec<(String, Fact)>,
+    by_name: FxHashMap<String, Vec<usize>>,
+}
+
+impl Locals {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.facts.len()
+    }
+
+    /// Adds variables.
+    pub(super) fn extend(&mut self, bound: Vec<(String, Fact)>) {
+        for (name, fact) in bound {
+            self.by_name.entry(name.clone()).or_default().push(self.facts.len());
+            self.facts.push((name, fact));
+        }
+    }
+
+    /// Removes all but the first of them.
+    pub(super) fn truncate(&mut self, length: usize) {
+        for (name, _) in self.facts.drain(length..) {
+            self.by_name.get_mut(&name).and_then(Vec::pop);
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&Fact> {
+        self.by_name.get(name)?.last().map(|at| &self.facts[*at].1)
+    }
+}
+
 /// Where an expression or a type stands.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'s, 'a> {
@@ -74,7 +108,7 @@ pub(super) struct Place<'s, 'a> {
     /// The innermost one.
     pub scope: ScopeId,
     /// The local variables, the innermost last.
-    pub locals: &'s [(String, Fact)],
+    pub locals: &'s Locals,
     /// What `Self` is.
     pub self_class: Option<Class>,
 }
@@ -82,7 +116,7 @@ pub(super) struct Place<'s, 'a> {
 impl Place<'_, '_> {
     /// The local variable of a name.
     pub(super) fn local(&self, name: &str) -> Option<&Fact> {
-        self.locals.iter().rev().find(|(local, _)| local == name).map(|(_, fact)| fact)
+        self.locals.get(name)
     }
 
     /// What a type is.
@@ -129,6 +163,10 @@ impl Place<'_, '_> {
             },
             Expr::Path(path) if path.qself.is_none() => self.of_path(&Segments::of(&path.path)),
             Expr::Call(call) => self.made_by(&call.func),
+            Expr::MethodCall(call) if call.method == "clone" => match self.agent(&call.receiver) {
+                Fact::Agent { .. } => Fact::Agent { reference: false },
+                other => other,
+            },
             Expr::MethodCall(call) if unwraps(&call.method.to_string()) => self.agent(&call.receiver),
             _ => Fact::Other,
         }
@@ -164,7 +202,7 @@ impl Place<'_, '_> {
         if !function.sig.generics.params.is_empty() {
             return Fact::Other;
         }
-        Place { scope, locals: &[], self_class: None, ..*self }.of_type(returned)
+        Place { scope, locals: &Locals::default(), self_class: None, ..*self }.of_type(returned)
     }
 }
 
@@ -175,7 +213,7 @@ fn constructs(method: &str) -> bool {
 
 /// Methods of Result and Option whose result holds what they hold.
 fn unwraps(method: &str) -> bool {
-    ["unwrap", "expect", "context", "with_context", "map_err", "clone", "ok", "unwrap_or_else"].contains(&method)
+    ["unwrap", "expect", "context", "with_context", "map_err", "ok", "unwrap_or_else"].contains(&method)
 }
 
 fn first_argument(arguments: &PathArguments) -> Option<&Type> {
@@ -191,9 +229,13 @@ pub(super) fn bound(pattern: &Pat, fact: &Fact, place: &Place) -> Vec<(String, F
     match pattern {
         Pat::Ident(pattern) if pattern.subpat.is_none() => {
             let name = syn::ext::IdentExt::unraw(&pattern.ident).to_string();
-            // A list that can be changed is no constant.
-            let changes = pattern.mutability.is_some() && matches!(fact, Fact::Names(_));
-            vec![(name, if changes { Fact::Other } else { fact.clone() })]
+            let fact = match fact {
+                // A list that can be changed is no constant.
+                Fact::Names(_) if pattern.mutability.is_some() => Fact::Other,
+                Fact::Agent { .. } if pattern.by_ref.is_some() => Fact::Agent { reference: true },
+                known => known.clone(),
+            };
+            vec![(name, fact)]
         }
         Pat::Paren(pattern) => bound(&pattern.pat, fact, place),
         Pat::Reference(pattern) => bound(&pattern.pat, fact, place),

@@ -6,12 +6,15 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
+use rustc_hash::FxHashSet;
 
 use super::site::Call;
 use crate::choice::rule::{OnUnknown, Rule};
 
 /// The beginning of the functions' names, unless the file already uses it.
 const FUNCTION: &str = "nixl_retrofit";
+/// The name of a loop's variable, likewise.
+const VARIABLE: &str = "chosen";
 /// The beginning of the type's name.
 const TYPE: &str = "NixlRetrofit";
 
@@ -19,18 +22,14 @@ const TYPE: &str = "NixlRetrofit";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Names {
     suffix: String,
+    variable: String,
 }
 
 impl Names {
     /// Names that do not occur in the text.
     pub(super) fn unused_in(text: &str) -> Self {
-        if !text.contains(FUNCTION) && !text.contains(TYPE) {
-            return Names { suffix: String::new() };
-        }
-        let is_free =
-            |number: &u32| !text.contains(&format!("{FUNCTION}{number}")) && !text.contains(&format!("{TYPE}{number}"));
-        let number = (2u32..).find(is_free).unwrap_or_default();
-        Names { suffix: number.to_string() }
+        let suffix = free_number(text, &[FUNCTION, TYPE]);
+        Names { suffix, variable: format!("{VARIABLE}{}", free_number(text, &[VARIABLE])) }
     }
 
     fn function(&self, what: &str) -> Ident {
@@ -41,15 +40,36 @@ impl Names {
         format_ident!("{TYPE}{}", self.suffix)
     }
 
-    /// What is put before an expression; a `)` follows it.
-    pub(super) fn before(&self, call: Call, modules: usize) -> String {
+    /// The variable of an inserted loop.
+    pub(super) fn variable(&self) -> &str {
+        &self.variable
+    }
+
+    /// What is put before an expression, which a `)` follows, or before a statement.
+    pub(super) fn before(&self, call: Call, modules: usize, rule: &Rule) -> String {
         let supers = "super::".repeat(modules);
         match call {
             Call::WithBackends => format!("{supers}{}(", self.function("with_backends")),
             Call::AddBackend { reference: false } => format!("{supers}{}(&mut ", self.class()),
+            Call::CreateBackend => {
+                let strict = if rule.on_unknown == OnUnknown::Error { "?" } else { "" };
+                format!("for {} in {supers}{}(){strict} {{", self.variable, self.function("each"))
+            }
             Call::AddBackend { reference: true } => format!("{supers}{}(", self.class()),
         }
     }
+}
+
+/// The smallest number, or nothing, that follows none of these words in the text.
+fn free_number(text: &str, words: &[&str]) -> String {
+    let behind = words.iter().flat_map(|word| text.match_indices(word).map(|(at, word)| &text[at + word.len()..]));
+    let digits = |rest: &str| rest.bytes().take_while(u8::is_ascii_digit).count();
+    let taken: FxHashSet<&str> = behind.map(|rest| &rest[..digits(rest)]).collect();
+    if taken.is_empty() {
+        return String::new();
+    }
+    let mut numbers = (2u32..).map(|number| number.to_string());
+    numbers.find(|number| !taken.contains(number.as_str())).unwrap_or_default()
 }
 
 /// Which of the items a file needs, and when they are compiled.
@@ -59,6 +79,8 @@ pub(super) struct Needs {
     pub with_backends: bool,
     /// Whether a receiver of `add_backend` is wrapped.
     pub add_backend: bool,
+    /// Whether a statement with `create_backend` is repeated.
+    pub create_backend: bool,
     /// The condition of compilation of all calls, as the source writes its predicate.
     pub condition: Option<TokenStream>,
     /// Whether some builds compile only a part of the calls, so that an item may be unused.
@@ -67,12 +89,18 @@ pub(super) struct Needs {
 
 /// The inserted items, as tokens.
 pub(super) fn items(names: &Names, rule: &Rule, needs: &Needs) -> Vec<TokenStream> {
-    let mut items = vec![backends(names, rule), add(names, rule)];
+    let mut items = vec![backends(names, rule)];
+    if needs.with_backends || needs.add_backend {
+        items.push(add(names, rule));
+    }
     if needs.with_backends {
         items.extend(with_backends(names, rule));
     }
     if needs.add_backend {
         items.extend(class(names, rule));
+    }
+    if needs.create_backend {
+        items.extend(each(names, rule));
     }
     let condition = needs.condition.iter().map(|predicate| quote!(#[cfg(#predicate)])).next();
     let unused = needs.partly.then(|| quote!(#[allow(dead_code)]));
@@ -226,6 +254,45 @@ fn class(names: &Names, rule: &Rule) -> [TokenStream; 2] {
     ]
 }
 
+/// The type that stands for a backend's name in a loop over those chosen, and the function that makes them.
+fn each(names: &Names, rule: &Rule) -> [TokenStream; 3] {
+    let class = format_ident!("{}Backend", names.class());
+    let (function, backends) = (names.function("each"), names.function("backends"));
+    let variable = rule.variable.as_str();
+    let doc = format!(" A backend of `{variable}`, which takes the place of the one that the code names.");
+    let strict = rule.on_unknown == OnUnknown::Error;
+    let returned = if strict { quote!(::anyhow::Result<Vec<#class>>) } else { quote!(Vec<#class>) };
+    let body = if strict {
+        quote! {
+            let chosen = #backends()?;
+            Ok(chosen.into_iter().map(#class).collect())
+        }
+    } else {
+        quote! {
+            let chosen = #backends();
+            chosen.into_iter().map(#class).collect()
+        }
+    };
+    [
+        quote! {
+            #[doc = #doc]
+            struct #class(&'static str);
+        },
+        quote! {
+            impl #class {
+                fn at(&self, _: &str) -> &'static str {
+                    self.0
+                }
+            }
+        },
+        quote! {
+            fn #function() -> #returned {
+                #body
+            }
+        },
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -257,8 +324,8 @@ mod tests {
 
     #[test]
     fn rustfmt_leaves_every_variant_as_it_is() {
-        let names = [Names { suffix: String::new() }, Names { suffix: "12".into() }];
-        let both = Needs { with_backends: true, add_backend: true, ..Needs::default() };
+        let names = ["", "12"].map(|suffix| Names { suffix: suffix.into(), variable: VARIABLE.into() });
+        let both = Needs { with_backends: true, add_backend: true, create_backend: true, ..Needs::default() };
         let conditional = Needs { condition: Some(quote!(feature = "media-nixl")), partly: true, ..both.clone() };
         for rule in rules() {
             for (names, needs) in names.iter().zip([&both, &conditional]) {

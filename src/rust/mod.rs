@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod agent_call;
+mod block_manager;
 mod condition;
 mod constant;
 mod fact;

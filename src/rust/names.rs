@@ -13,6 +13,8 @@ const CRATES: [&str; 2] = ["dynamo_memory", "nixl_sys"];
 /// Modules whose contents are known, so that a glob import of one binds these names.
 const GLOBS: [(&[&str], &str); 3] =
     [(&["dynamo_memory", "nixl"], "NixlAgent"), (&["dynamo_memory", "nixl"], "Agent"), (&["nixl_sys"], "Agent")];
+/// How many globs of a scope, or bindings of a name, are looked at.
+const MOST: usize = 64;
 /// How many aliases are followed, one after the other.
 const LONGEST: usize = 32;
 
@@ -376,6 +378,9 @@ impl<'a> Scopes<'a> {
         rest: &[String],
         seen: &mut Vec<(usize, String)>,
     ) -> Meaning {
+        if bindings.len() > MOST {
+            return Meaning::Unknown(Why::Twice);
+        }
         let mut meanings = bindings.iter().map(|binding| match binding {
             Binding::Own => Meaning::Own,
             Binding::Module(module) => self.inside(*module, rest, seen),
@@ -411,6 +416,9 @@ impl<'a> Scopes<'a> {
         seen: &mut Vec<(usize, String)>,
     ) -> Option<Meaning> {
         let mut unknown = false;
+        if self.scopes[scope.0].globs.len() > MOST {
+            return Some(Meaning::Unknown(Why::Glob));
+        }
         for glob in &self.scopes[scope.0].globs {
             match self.follow(scope, glob, seen) {
                 Meaning::Foreign(module) => {

@@ -1,5 +1,6 @@
 //! One file: what it is now, and what it would become.
 
+use std::ops::Range;
 use std::path::Path;
 
 use thiserror::Error;
@@ -84,6 +85,7 @@ impl PatchError {
 struct Present<'a> {
     path: &'a Path,
     bytes: &'a [u8],
+    block_manager: bool,
 }
 
 /// Whether a file can choose a backend at all.
@@ -91,19 +93,22 @@ pub(crate) fn may_matter(bytes: &[u8]) -> bool {
     WORDS.iter().any(|word| memchr::memmem::find(bytes, word).is_some())
 }
 
-/// Decides what `apply` does with a file's bytes. `path` is for the diff. The stack has to be large: a syntax tree can be
+/// Decides what `apply` does with a file's bytes. `path` is for the diff; `block_manager` says whether the block manager's
+/// places are rewritten too, as they are again in a file where they were. The stack has to be large: a syntax tree can be
 /// deep.
 ///
 /// # Errors
 /// Where the file is not understood, or was edited after it was patched and would have to change again.
-pub(crate) fn plan(path: &Path, bytes: &[u8], rule: &Rule) -> Result<Plan, PatchError> {
+pub(crate) fn plan(path: &Path, bytes: &[u8], rule: &Rule, block_manager: bool) -> Result<Plan, PatchError> {
     if bytes.len() > LARGEST {
         return Err(PatchError::TooLarge { bytes: bytes.len() });
     }
-    let present = Present { path, bytes };
+    let present = Present { path, bytes, block_manager };
     match own_marker(bytes)? {
         None => plan_original(bytes, present, rule, VERSION),
-        Some(Own { marker, original: Some(original) }) => replan(present, &original, &marker, rule),
+        Some(Own { marker, original: Some(original) }) => {
+            replan(Present { block_manager: true, ..present }, &original, &marker, rule)
+        }
         Some(Own { marker, original: None }) => plan_edited(present, &marker, rule),
     }
 }
@@ -147,7 +152,9 @@ fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
         return Ok(None);
     }
     let source = Source::parse(bytes)?;
-    let mut own = markers.into_iter().filter(|(at, _)| is_between_items(&source, *at)).map(|(_, marker)| marker);
+    let top_level = top_level(&source);
+    let mut own =
+        markers.into_iter().filter(|(at, _)| is_between_items(&source, &top_level, *at)).map(|(_, marker)| marker);
     let Some(first) = own.next() else { return Ok(None) };
     let restored = |marker: &Marker| marker.original(bytes);
     let intact = std::iter::once(first.clone()).chain(own).find_map(|marker| Some((restored(&marker)?, marker)));
@@ -157,22 +164,21 @@ fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
     }))
 }
 
+/// The places of the tokens and groups of the file's own level.
+fn top_level(source: &Source) -> Vec<Range<usize>> {
+    source.tokens.clone().into_iter().map(|tree| source.range(tree.span())).collect()
+}
+
 /// Whether a comment begins at an offset, between two tokens of the file's own level.
-fn is_between_items(source: &Source, offset: usize) -> bool {
-    let mut end = source.base;
-    for tree in source.tokens.clone() {
-        let range = source.range(tree.span());
-        if range.start >= offset {
-            break;
-        }
-        end = range.end;
-    }
+fn is_between_items(source: &Source, top_level: &[Range<usize>], offset: usize) -> bool {
+    let before = top_level.partition_point(|range| range.start < offset);
+    let end = before.checked_sub(1).map_or(source.base, |last| top_level[last].end);
     end <= offset && tokens::is_comment(source.text, end, offset)
 }
 
 fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> Result<Plan, PatchError> {
     let source = Source::parse(bytes)?;
-    let sites = if may_matter(bytes) { agent_call::find(&source) } else { Vec::new() };
+    let sites = if may_matter(bytes) { agent_call::find(&source, present.block_manager) } else { Vec::new() };
     let lines = LineIndex::new(source.text);
     let reports = sites.iter().map(|site| report(site, &lines)).collect();
     if sites.iter().all(|site| site.edit.is_none()) {
@@ -241,7 +247,7 @@ fn untouched(sites: &[Site]) -> FileStatus {
     if any(|shape| matches!(shape, Shape::EnvironmentAware(_))) {
         return FileStatus::EnvAware;
     }
-    if any(|shape| matches!(shape, Shape::Configured(_))) {
+    if any(|shape| matches!(shape, Shape::Configured(_) | Shape::BlockManager(_))) {
         return FileStatus::Configured;
     }
     FileStatus::NothingToPatch
@@ -250,6 +256,11 @@ fn untouched(sites: &[Site]) -> FileStatus {
 fn report(site: &Site, lines: &LineIndex) -> SiteReport {
     let (shape, reason) = match &site.shape {
         Shape::HardCoded => (SiteShape::HardCoded, "the source names `UCX`".to_string()),
+        Shape::BlockManager(can_change) => {
+            let hint = if *can_change { "; `--also block-manager` rewrites it" } else { "" };
+            let hint = if site.edit.is_none() { hint } else { "" };
+            (SiteShape::HardCoded, format!("the source names `UCX`, through nixl-sys{hint}"))
+        }
         Shape::Configured(how) => (SiteShape::Configured, format!("chooses its own backends: {how}")),
         Shape::EnvironmentAware(read) => (SiteShape::EnvAware, environment_aware(read.variable.as_deref())),
         Shape::Unresolved(shape, reason) => (*shape, reason.clone()),

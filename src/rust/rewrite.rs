@@ -1,6 +1,7 @@
 //! Makes calls that name UCX read the environment: what is inserted, and where.
 
 use proc_macro2::TokenStream;
+use rustc_hash::FxHashSet;
 
 use super::helper::{self, Names, Needs};
 use super::site::{Call, Edit, Site};
@@ -11,6 +12,9 @@ use crate::choice::rule::Rule;
 use crate::source::edit::{self, InsertedSpan, Insertion};
 use crate::source::marker::{self, Comment};
 use crate::source::offset::ByteOffset;
+
+/// One level of indentation.
+const INDENT: &str = "    ";
 
 /// A rewritten file, not to be written before it is proved.
 pub(super) struct Rewrite {
@@ -30,7 +34,9 @@ pub(super) struct Rewrite {
 pub(super) fn rewrite(source: &Source, sites: &[Site], rule: &Rule, version: &str) -> Result<Rewrite, Mismatch> {
     let names = Names::unused_in(source.text);
     let edits = sites.iter().filter_map(|site| site.edit.as_ref());
-    let mut insertions: Vec<Insertion<ByteOffset>> = edits.flat_map(|edit| around(edit, &names)).collect();
+    let newline = |edit: &Edit| newline(source.text, edit.around.start);
+    let mut insertions: Vec<Insertion<ByteOffset>> =
+        edits.flat_map(|edit| around(edit, (&names, rule), newline(edit))).collect();
     // Of two that begin at one place, the outer expression's comes first; they cannot be the same expression's.
     insertions.sort_by_key(|insertion| insertion.offset);
 
@@ -62,22 +68,36 @@ impl Rewrite {
     }
 }
 
-/// What is inserted before and after an expression.
-fn around(edit: &Edit, names: &Names) -> [Insertion<ByteOffset>; 2] {
-    let before = names.before(edit.call, edit.modules);
-    [Insertion::new(ByteOffset(edit.around.start), before), Insertion::new(ByteOffset(edit.around.end), ")")]
+/// What is inserted around an expression, or around and into a statement.
+fn around(edit: &Edit, (names, rule): (&Names, &Rule), newline: &str) -> Vec<Insertion<ByteOffset>> {
+    let insert = |at: usize, content: String| Insertion::new(ByteOffset(at), content);
+    let before = names.before(edit.call, edit.modules, rule);
+    let Some(repeat) = &edit.repeat else {
+        return vec![insert(edit.around.start, before), insert(edit.around.end, ")".into())];
+    };
+    let indent = &repeat.indent;
+    let mut inserted = vec![insert(edit.around.start, format!("{before}{newline}{indent}{INDENT}"))];
+    inserted.extend(repeat.lines.iter().map(|line| insert(*line, INDENT.into())));
+    for literal in &repeat.literals {
+        inserted.push(insert(literal.start, format!("{}.at(", names.variable())));
+        inserted.push(insert(literal.end, ")".into()));
+    }
+    inserted.push(insert(edit.around.end, format!("{newline}{indent}}}")));
+    inserted
 }
 
 fn needs(sites: &[Site]) -> Needs {
     let mut needs = Needs::default();
     let mut conditions: Vec<&[String]> = Vec::new();
+    let mut known: FxHashSet<&[String]> = FxHashSet::default();
     for site in sites {
         let Some(edit) = &site.edit else { continue };
         match edit.call {
             Call::WithBackends => needs.with_backends = true,
             Call::AddBackend { .. } => needs.add_backend = true,
+            Call::CreateBackend => needs.create_backend = true,
         }
-        if !conditions.contains(&site.conditions.as_slice()) {
+        if known.insert(&site.conditions) {
             conditions.push(&site.conditions);
         }
     }
@@ -151,7 +171,7 @@ fn helper_content(
         (false, true) => "",
     };
     let tail = if place.before_item { "\n" } else { "" };
-    let newline = if uses_carriage_returns(text, place.offset) { "\r\n" } else { "\n" };
+    let newline = newline(text, place.offset);
     let content = |length: usize| {
         let marker = marker(InsertedSpan { offset: ByteOffset(place.offset), length });
         let last = marker::last(Comment::Slashes);
@@ -164,9 +184,9 @@ fn helper_content(
     content(length)
 }
 
-/// Whether the line before an offset, or else the first one, ends with `\r\n`.
-fn uses_carriage_returns(text: &str, offset: usize) -> bool {
+/// The line ending before an offset, or else the first one.
+fn newline(text: &str, offset: usize) -> &'static str {
     let before = &text[..offset];
     let end = before.rfind('\n').or_else(|| text.find('\n'));
-    end.is_some_and(|end| text[..end].ends_with('\r'))
+    if end.is_some_and(|end| text[..end].ends_with('\r')) { "\r\n" } else { "\n" }
 }

@@ -26,6 +26,8 @@ pub(super) struct Site {
 pub(super) enum Shape {
     /// By the name UCX in the source.
     HardCoded,
+    /// By the name UCX in the source, in the block manager's way; whether that can be rewritten.
+    BlockManager(bool),
     /// By the file's own choice; which.
     Configured(String),
     /// By an environment variable, where it is known.
@@ -43,6 +45,19 @@ pub(super) struct Edit {
     pub around: Range<usize>,
     /// How many inline modules it is in.
     pub modules: usize,
+    /// What is inserted inside of a repeated statement.
+    pub repeat: Option<Repeat>,
+}
+
+/// What is inserted inside of a statement that is repeated for each backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Repeat {
+    /// The literals with the backend's name.
+    pub literals: Vec<Range<usize>>,
+    /// The starts of lines that get a deeper indentation.
+    pub lines: Vec<usize>,
+    /// The indentation of the statement itself.
+    pub indent: String,
 }
 
 /// The calls that are rewritten.
@@ -55,6 +70,8 @@ pub(super) enum Call {
         /// Whether the receiver is a reference already.
         reference: bool,
     },
+    /// A statement with `agent.create_backend("UCX", …)`: it is repeated for each backend.
+    CreateBackend,
 }
 
 /// The attributes of an item.

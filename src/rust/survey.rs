@@ -22,7 +22,7 @@ const VARIABLES: &str = "DYN_KVBM_NIXL_BACKEND_<NAME>";
 pub(crate) fn survey(bytes: &[u8]) -> Result<Vec<PlaceChoice>, SyntaxError> {
     let source = Source::parse(bytes)?;
     let lines = LineIndex::new(source.text);
-    let (sites, created) = agent_call::find_all(&source);
+    let (sites, created) = agent_call::find_all(&source, false);
     let mut places: Vec<PlaceChoice> = sites.iter().map(|site| place(site, &source, &lines)).collect();
     places.extend(created.into_iter().map(|created| agent(created, source.text, &lines)));
     places.sort_by_key(|place| (place.line, place.column));
@@ -63,7 +63,7 @@ const UNKNOWN: Verdict =
 
 fn judged(shape: &Shape, text: &str) -> Verdict {
     match shape {
-        Shape::HardCoded => Verdict {
+        Shape::HardCoded | Shape::BlockManager(_) => Verdict {
             class: PlaceClass::IgnoresSettings,
             backends: vec!["UCX".into()],
             reason: "`UCX` is fixed in the file".into(),

@@ -58,7 +58,7 @@ pub(crate) const ROOMS: &[Row] = &[
     // Fills the rooms' own options; no room imports it.
     row("cli", "patching audit doctor advice smoke python rust environment source choice report exit_status"),
     // One function a fuzz target, which no room imports.
-    row("fuzzing", "python environment source choice report threads"),
+    row("fuzzing", "python rust environment source choice report threads"),
     row("patching", "python rust environment source choice report threads"),
     // `advice`: audit's findings have the identifiers that `doctor --explain` explains.
     row("audit", "advice python rust environment source choice report threads"),
