@@ -261,7 +261,9 @@ fn search_again(roots: &[PathBuf], aliases: &Aliases, shared: &Shared) -> Result
 
 /// Judges every place in the candidates.
 fn judge(roots: &[PathBuf], shared: &Shared, modules: &Modules) -> Result<Vec<Found>> {
-    let candidates = std::mem::take(&mut *shared.candidates.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut candidates = std::mem::take(&mut *shared.candidates.lock().unwrap_or_else(PoisonError::into_inner));
+    // The longest first, so that no thread waits for it at the end.
+    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.text.len()));
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(candidate) = candidates.get(next.fetch_add(1, Ordering::Relaxed)) {
