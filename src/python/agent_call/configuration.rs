@@ -32,9 +32,11 @@ impl<'a> Finder<'_, 'a> {
     pub(super) fn configuration(&mut self, argument: &'a Expr, class: &ConfigurationClass) -> Verdict {
         let mut shapes = Vec::new();
         let mut edits = Vec::new();
-        for (part, none) in parts(argument, true) {
-            let meanings = self.resolver.meanings(part);
-            let meanings = self.resolver.without(meanings, |it| *it == Meaning::None && !none);
+        let mut parts = Vec::new();
+        add_parts(argument, true, None, &mut parts);
+        for part in parts {
+            let meanings = self.resolver.meanings(part.expression);
+            let meanings = self.resolver.without(meanings, |it| *it == Meaning::None && !part.none);
             for meaning in self.resolver.list(meanings).to_vec() {
                 match self.possible(part, meaning, class) {
                     Ok(edit) => edits.extend(edit),
@@ -65,14 +67,15 @@ impl<'a> Finder<'_, 'a> {
     /// One possible configuration: how to give it backends, or why to leave it alone.
     fn possible(
         &mut self,
-        part: &'a Expr,
+        part: Part<'a>,
         meaning: Meaning<'a>,
         class: &ConfigurationClass,
     ) -> Result<Option<CallEdit>, Shape> {
+        let expression = part.expression;
         match meaning {
             // Raises before and after.
             Meaning::Unbound => Ok(None),
-            Meaning::None => Ok(Some(CallEdit::OrConfiguration { offset: end(part), class: class.clone() })),
+            Meaning::None => Ok(Some(CallEdit::OrConfiguration { offset: end(part.whole), class: class.clone() })),
             Meaning::Configuration(Node(node)) => match node {
                 Expr::Call(call) => self.created(node, call).map(Some),
                 _ => Err(unclear("its configuration cannot be traced")),
@@ -81,14 +84,14 @@ impl<'a> Finder<'_, 'a> {
                 let (module, name) = (self.resolver.text(module), self.resolver.text(name));
                 Err(unclear(format!("its configuration is `{name}` of the module `{module}`")))
             }
-            Meaning::Unknown(why) => match part {
+            Meaning::Unknown(why) => match expression {
                 Expr::Call(call) => {
                     let callee = self.source(&call.func);
                     Err(unclear(format!("its configuration comes from a call of `{callee}`")))
                 }
                 _ => Err(unclear(format!(
                     "its configuration cannot be traced: `{}` is {}",
-                    self.source(part),
+                    self.source(expression),
                     why.words()
                 ))),
             },
@@ -218,18 +221,34 @@ impl<'a> Finder<'_, 'a> {
     }
 }
 
-/// The expressions that can be the value of `expression`, each where a text may be inserted behind it, and whether None
-/// is then the value.
-fn parts(expression: &Expr, none: bool) -> Vec<(&Expr, bool)> {
+/// An expression that can be the value of another one.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    expression: &'a Expr,
+    /// Whether None is then the value.
+    none: bool,
+    /// What `or` and a configuration may follow. An operand before the last of an `and` is not followed itself: `or` binds
+    /// less tightly.
+    whole: &'a Expr,
+}
+
+/// Adds the parts of `expression`; `whole` is the `and` around it that it is not the last operand of.
+fn add_parts<'a>(expression: &'a Expr, none: bool, whole: Option<&'a Expr>, parts: &mut Vec<Part<'a>>) {
     match expression {
-        Expr::IfExp(node) => [parts(&node.body, none), parts(&node.orelse, none)].concat(),
-        Expr::NamedExpr(node) => parts(&node.value, none),
+        Expr::IfExp(node) => {
+            add_parts(&node.body, none, whole, parts);
+            add_parts(&node.orelse, none, whole, parts);
+        }
+        Expr::NamedExpr(node) => add_parts(&node.value, none, whole, parts),
         Expr::BoolOp(node) => {
             let last = node.values.len() - 1;
-            let passes = |number: usize| node.op == BoolOp::And || number == last;
-            node.values.iter().enumerate().flat_map(|(number, value)| parts(value, none && passes(number))).collect()
+            let is_and = node.op == BoolOp::And;
+            for (number, value) in node.values.iter().enumerate() {
+                let around = if is_and && number < last { whole.or(Some(expression)) } else { whole };
+                add_parts(value, none && (is_and || number == last), around, parts);
+            }
         }
-        other => vec![(other, none)],
+        _ => parts.push(Part { expression, none, whole: whole.unwrap_or(expression) }),
     }
 }
 
