@@ -115,8 +115,8 @@ struct Search {
 }
 
 /// Finds the modules of the environments and the Rust sources that the TARGETs are, a file that several TARGETs lead to
-/// once, and locks the folders that hold them, their RECORDs and their checksums. Interpreters of the environments run `program` in the background; `marked` asks for every file in them that
-/// was patched before.
+/// once, and locks the folders that hold them, their RECORDs and their checksums. Interpreters of the environments run
+/// `program` in the background; `marked` asks for every file in them that was patched before.
 ///
 /// Runs take the locks in the same order, so that none waits for another one that waits for it: first all modules' folders
 /// by their names, then all RECORDs', then all Rust sources' and checksums'. What is read, is read under the lock.

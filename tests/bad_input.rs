@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::*;
 
@@ -73,6 +74,18 @@ fn a_syntax_error_has_its_place_and_its_line() {
         b"import nixl._api as api\nx = 1\napi.nixl_agent('a'\ny = = 2\n",
         &["m.py:3:15: `(` is never closed", "api.nixl_agent('a'"],
     );
+}
+
+/// Each marker that is tried takes time for the whole file.
+#[test]
+fn a_file_full_of_markers() {
+    let hash = "0".repeat(64);
+    let markers: String = (0..20_000)
+        .map(|number| format!("# >>> nixl-retrofit 0.1.0 x\n# >>> original sha256={hash} inserted={number}+1\n\n"))
+        .collect();
+    let started = Instant::now();
+    refused_source(markers.as_bytes(), &["more than 16 comments look like markers", "\nhelp: reinstall"]);
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::verify::Mismatch;
 use crate::choice::rule::Rule;
 use crate::report::file::{Action, ChoiceReport, FileStatus, SiteReport, SiteShape};
 use crate::source::diff;
-use crate::source::marker::{Comment, Marker};
+use crate::source::marker::{Comment, Marker, Own, TooManyMarkers};
 use crate::source::offset::TextOffset;
 use crate::threads;
 
@@ -65,6 +65,9 @@ pub(crate) enum PatchError {
     /// Its calls cannot be listed.
     #[error(transparent)]
     Find(#[from] FindError),
+    /// Its own marker cannot be told from others.
+    #[error(transparent)]
+    Markers(#[from] TooManyMarkers),
     /// It was edited after nixl-retrofit patched it.
     #[error(
         "edited since nixl-retrofit {version} patched it: {what}; nothing was changed\n\
@@ -129,13 +132,6 @@ pub(crate) fn revert(path: &Path, bytes: &[u8]) -> Result<Reverted, PatchError> 
     Ok(Reverted { original, diff })
 }
 
-/// The marker of a patched file.
-struct Own {
-    marker: Marker,
-    /// None where the file was edited since.
-    original: Option<Vec<u8>>,
-}
-
 /// The file's own marker: a comment of the module's own level, not part of a string or of a statement.
 ///
 /// # Errors
@@ -147,16 +143,10 @@ fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
     let source = SourceText::decode(bytes)?;
     let module = Leaked::new(parse(source.text())?);
     let markers = Marker::all(source.text().as_bytes(), Comment::Hash).into_iter();
-    let mut own = markers
+    let own = markers
         .filter(|(at, _)| is_between_statements(source.text(), &module, TextOffset(*at)))
         .map(|(_, marker)| marker);
-    let Some(first) = own.next() else { return Ok(None) };
-    let restored = |marker: &Marker| marker.original(bytes);
-    let intact = std::iter::once(first.clone()).chain(own).find_map(|marker| Some((restored(&marker)?, marker)));
-    Ok(Some(match intact {
-        Some((original, marker)) => Own { marker, original: Some(original) },
-        None => Own { marker: first, original: None },
-    }))
+    Ok(Marker::own(own, bytes)?)
 }
 
 /// Whether an offset lies outside of every statement of the module's own level.

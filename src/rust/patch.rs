@@ -15,7 +15,7 @@ use crate::choice::rule::Rule;
 use crate::report::file::{Action, FileStatus, SiteReport, SiteShape};
 use crate::source::diff;
 use crate::source::lines::LineIndex;
-use crate::source::marker::{Comment, Marker};
+use crate::source::marker::{Comment, Marker, Own, TooManyMarkers};
 use crate::source::offset::TextOffset;
 
 /// The version that a new marker carries.
@@ -54,6 +54,9 @@ pub(crate) enum PatchError {
         /// Its size.
         bytes: usize,
     },
+    /// Its own marker cannot be told from others.
+    #[error(transparent)]
+    Markers(#[from] TooManyMarkers),
     /// It was edited after nixl-retrofit patched it.
     #[error(
         "edited since nixl-retrofit {version} patched it: {what}; nothing was changed\n\
@@ -135,13 +138,6 @@ pub(crate) fn revert(path: &Path, bytes: &[u8]) -> Result<Reverted, PatchError> 
     Ok(Reverted { original, diff })
 }
 
-/// The marker of a patched file.
-struct Own {
-    marker: Marker,
-    /// None where the file was edited since.
-    original: Option<Vec<u8>>,
-}
-
 /// The file's own marker: a comment of the file's own level, not part of a string, of another comment or of an item.
 ///
 /// # Errors
@@ -153,15 +149,9 @@ fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
     }
     let source = Source::parse(bytes)?;
     let top_level = top_level(&source);
-    let mut own =
+    let own =
         markers.into_iter().filter(|(at, _)| is_between_items(&source, &top_level, *at)).map(|(_, marker)| marker);
-    let Some(first) = own.next() else { return Ok(None) };
-    let restored = |marker: &Marker| marker.original(bytes);
-    let intact = std::iter::once(first.clone()).chain(own).find_map(|marker| Some((restored(&marker)?, marker)));
-    Ok(Some(match intact {
-        Some((original, marker)) => Own { marker, original: Some(original) },
-        None => Own { marker: first, original: None },
-    }))
+    Ok(Marker::own(own, bytes)?)
 }
 
 /// The places of the tokens and groups of the file's own level.

@@ -8,6 +8,7 @@
 //! `inserted` lists the insertions: offset in the original and length, both in bytes of the file as stored.
 
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 
 use super::edit::{self, InsertedSpan};
 use super::offset::ByteOffset;
@@ -16,6 +17,8 @@ use super::offset::ByteOffset;
 pub(crate) const FIRST: &str = ">>> nixl-retrofit ";
 const SECOND: &str = ">>> original sha256=";
 const LAST: &str = "<<< nixl-retrofit";
+/// The most comments in a file that may look like markers: its own, and copies of others.
+const MOST: usize = 16;
 /// Digits of the helper's length: a fixed number, since the length counts the digits themselves. The second is for code
 /// with so many insertions that their list takes a megabyte.
 const LENGTH_DIGITS: [usize; 2] = [6, 12];
@@ -86,6 +89,23 @@ fn digits(length: usize) -> usize {
     LENGTH_DIGITS[usize::from(length >= LONG)]
 }
 
+/// The marker of a patched file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Own {
+    /// The marker.
+    pub marker: Marker,
+    /// The original that it leads back to; None where the file was edited since.
+    pub original: Option<Vec<u8>>,
+}
+
+/// A file has more comments that look like markers than it can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "more than {MOST} comments look like markers of nixl-retrofit\n\
+     help: reinstall the distribution to get the original, then run `apply` again"
+)]
+pub(crate) struct TooManyMarkers;
+
 impl Marker {
     /// Everything in a file that looks like a marker, with its offset. A string can contain one too.
     pub(crate) fn all(bytes: &[u8], comment: Comment) -> Vec<(usize, Self)> {
@@ -108,6 +128,22 @@ impl Marker {
         let marker =
             Marker { version: version.into(), options: options.into(), sha256: sha256.into(), inserted: inserted? };
         marker.inserted.is_sorted_by_key(|span| span.offset).then_some(marker)
+    }
+
+    /// A file's own one of the markers in it.
+    ///
+    /// # Errors
+    /// Where there are more than a file ever has: each one takes time for the whole file.
+    pub(crate) fn own(markers: impl Iterator<Item = Self>, patched: &[u8]) -> Result<Option<Own>, TooManyMarkers> {
+        let markers: Vec<Self> = markers.take(MOST + 1).collect();
+        if markers.len() > MOST {
+            return Err(TooManyMarkers);
+        }
+        let intact = markers.iter().find_map(|marker| Some((marker, marker.original(patched)?)));
+        Ok(match intact {
+            Some((marker, original)) => Some(Own { marker: marker.clone(), original: Some(original) }),
+            None => markers.into_iter().next().map(|marker| Own { marker, original: None }),
+        })
     }
 
     /// The original bytes: `patched` without the insertions, where that has the original's SHA-256.
@@ -141,5 +177,24 @@ mod tests {
         assert_eq!(Marker::all(b"# >>> nixl-retrofit 0.1.0 x\n# something else\n", Comment::Hash), []);
         let text = lines(Comment::Hash, "0.1.0", "default=UCX", "abc", helper, &[call]);
         assert_eq!(Marker::all(text.as_bytes(), Comment::Slashes), [], "another language's");
+    }
+
+    #[test]
+    fn of_several_markers_the_one_that_leads_back_counts() {
+        let helper = InsertedSpan { offset: ByteOffset(2), length: 3 };
+        let marker = |sha256: &str| {
+            let text = lines(Comment::Hash, "0.1.0", "default=UCX", sha256, helper, &[]);
+            Marker::all(text.as_bytes(), Comment::Hash).remove(0).1
+        };
+        let (other, own) = (marker("abc"), marker(&sha256(b"x\ny\n")));
+        let patched = b"x\n---y\n";
+        let found = |markers: Vec<Marker>| Marker::own(markers.into_iter(), patched);
+        assert_eq!(
+            found(vec![other.clone(), own.clone()]),
+            Ok(Some(Own { marker: own.clone(), original: Some(b"x\ny\n".to_vec()) }))
+        );
+        assert_eq!(found(vec![other.clone(), other.clone()]), Ok(Some(Own { marker: other.clone(), original: None })));
+        assert_eq!(found(vec![]), Ok(None));
+        assert_eq!(found([vec![other; MOST], vec![own]].concat()), Err(TooManyMarkers));
     }
 }
