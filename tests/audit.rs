@@ -221,6 +221,35 @@ fn what_cannot_be_read_or_parsed_stops_nothing() {
     assert_eq!(names, ["broken.py", "dangling.py", "zero.py"], "{problems:?}");
 }
 
+/// What `apply` writes reads the variable: in Python, and in Rust.
+#[test]
+fn a_patched_source_follows_its_variable() {
+    let (environment, site) = virtual_environment();
+    let rust = tree(&[(
+        "m.rs",
+        "use dynamo_memory::nixl::NixlAgent;\n\npub fn agent() -> anyhow::Result<NixlAgent> {\n    \
+         Ok(NixlAgent::with_backends(\"a\", &[\"UCX\"])?)\n}\n",
+    )]);
+    let rust_in_two_steps = tree(&[(
+        "m.rs",
+        "use dynamo_memory::nixl::NixlAgent;\n\nfn agent() -> anyhow::Result<NixlAgent> {\n    let mut agent = \
+         NixlAgent::new(\"a\")?;\n    agent.add_backend(\"UCX\")?;\n    Ok(agent)\n}\n",
+    )]);
+    let sources = [rust.path().join("m.rs"), rust_in_two_steps.path().join("m.rs")];
+    for (target, folder) in
+        [(environment.path(), site.as_path()), (&sources[0], rust.path()), (&sources[1], rust_in_two_steps.path())]
+    {
+        let output = run(["apply", "--smoke=off", "--env-var=MY_BACKEND", &target.display().to_string()]);
+        assert_eq!(status(&output), 0, "{}", stderr(&output));
+        let (status, places) = places(folder);
+        let follows = |place: &String| place.ends_with("environment MY_BACKEND");
+        // An agent that is created without a backend first.
+        let is_empty = |place: &String| place.ends_with("agent deliberate");
+        assert!(places.iter().any(follows) && places.iter().all(|it| follows(it) || is_empty(it)), "{places:?}");
+        assert_eq!(status, 0, "{places:?}");
+    }
+}
+
 #[test]
 fn the_status_says_whether_something_ignores_every_setting() {
     let good = tree(&[(

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 use rustpython_parser::ast::{CmpOp, Constant, Expr, ExprCall, ExprCompare};
 
-use super::bindings::{Origin, PathId, ScopeId, Value, VersionId};
+use super::bindings::{Origin, PathId, Placed, ScopeId, Value, VariableId, VersionId};
 use super::meaning::{Meaning, Node, Resolver};
 use super::walk;
 use crate::report::file::ChoiceReport;
@@ -12,6 +12,8 @@ use crate::report::file::ChoiceReport;
 const DEPTH: usize = 200;
 /// How many names of backends are kept.
 const NAMES: usize = 16;
+/// Methods that put their arguments into a list or a set.
+const ADDS: [&str; 5] = ["append", "extend", "insert", "add", "update"];
 
 /// Finds reads of environment variables behind expressions.
 #[derive(Debug, Default)]
@@ -19,6 +21,9 @@ pub(crate) struct Environment {
     /// None while one is followed, so that circular names end.
     of_version: FxHashMap<VersionId, Option<ChoiceReport>>,
     of_function: FxHashMap<ScopeId, Option<ChoiceReport>>,
+    /// The calls that add to what a variable holds, by their number; None before they are needed.
+    additions: Option<FxHashMap<VariableId, Vec<usize>>>,
+    of_additions: FxHashMap<VariableId, Option<ChoiceReport>>,
     depth: usize,
 }
 
@@ -160,7 +165,10 @@ impl Environment {
         match &bindings.version(version).origin {
             Origin::Bound(
                 Value::Expression(value) | Value::Element(value, _) | Value::Iteration(value) | Value::Context(value),
-            ) => self.read(resolver, value),
+            ) => {
+                let read = self.read(resolver, value);
+                read.or_else(|| holds_more(value).then(|| self.added(resolver, variable)).flatten())
+            }
             Origin::Unbound | Origin::Bound(_) => None,
             Origin::Join(join) => {
                 let versions = join.arms.iter().map(|(_, arm)| *arm).chain(join.before);
@@ -181,6 +189,24 @@ impl Environment {
         }
     }
 
+    /// A read in what is put into a list that this variable holds, or in the conditions around it.
+    fn added<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, variable: VariableId) -> Option<ChoiceReport> {
+        if let Some(known) = self.of_additions.get(&variable) {
+            return known.clone();
+        }
+        self.of_additions.insert(variable, None);
+        let bindings = resolver.bindings;
+        let numbers = self.additions.get_or_insert_with(|| additions(resolver)).get(&variable).cloned();
+        let mut calls = numbers.into_iter().flatten().map(|number| &bindings.calls[number]);
+        let read = calls.find_map(|placed: &Placed<'a>| {
+            let arguments = placed.node.as_call_expr().map(|call| call.args.iter());
+            let read = arguments.into_iter().flatten().find_map(|argument| self.read(resolver, argument));
+            read.or_else(|| self.test_around(resolver, placed.path))
+        });
+        self.of_additions.insert(variable, read.clone());
+        read
+    }
+
     /// Adds what an expression does with the value.
     fn describe<'a>(&mut self, resolver: &mut Resolver<'_, 'a>, expression: &'a Expr, read: &mut ChoiceReport) {
         match expression {
@@ -197,6 +223,31 @@ impl Environment {
             _ => {}
         }
     }
+}
+
+/// Whether a value is a list or a set that is filled later, or has one.
+fn holds_more(value: &Expr) -> bool {
+    match value {
+        Expr::List(_) | Expr::Set(_) => true,
+        // `chosen, unknown = [], []`.
+        Expr::Tuple(node) => node.elts.iter().any(holds_more),
+        Expr::Call(call) => call.func.as_name_expr().is_some_and(|name| matches!(name.id.as_str(), "list" | "set")),
+        _ => false,
+    }
+}
+
+/// The calls of methods that add to what a variable holds, by the variable.
+fn additions(resolver: &Resolver) -> FxHashMap<VariableId, Vec<usize>> {
+    let bindings = resolver.bindings;
+    let mut additions: FxHashMap<VariableId, Vec<usize>> = FxHashMap::default();
+    for (number, placed) in bindings.calls.iter().enumerate() {
+        let method = placed.node.as_call_expr().and_then(|call| call.func.as_attribute_expr());
+        let Some(method) = method.filter(|method| ADDS.contains(&method.attr.as_str())) else { continue };
+        if let Some(version) = bindings.load(&method.value) {
+            additions.entry(bindings.version(version).variable).or_default().push(number);
+        }
+    }
+    additions
 }
 
 /// The names that a value is compared with.

@@ -138,6 +138,12 @@ pub(crate) fn revert(path: &Path, bytes: &[u8]) -> Result<Reverted, PatchError> 
     Ok(Reverted { original, diff })
 }
 
+/// The marker of a file that this tool patched and nobody edited since, and its original. The stack has to be large.
+pub(super) fn intact(bytes: &[u8]) -> Option<(Marker, Vec<u8>)> {
+    let Own { marker, original } = own_marker(bytes).ok()??;
+    Some((marker, original?))
+}
+
 /// The file's own marker: a comment of the file's own level, not part of a string, of another comment or of an item.
 ///
 /// # Errors

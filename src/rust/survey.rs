@@ -1,11 +1,14 @@
 //! Every place in a Rust source that creates an agent or a backend, and how it chooses: for `audit`.
 
 use super::agent_call::{self, Created};
+use super::patch;
 use super::site::{Shape, Site};
 use super::syntax::{Source, SyntaxError};
 use crate::report::audit::{Creates, PlaceChoice, PlaceClass};
-use crate::report::file::SiteShape;
+use crate::report::file::{ChoiceReport, SiteShape};
+use crate::source::edit::Inserted;
 use crate::source::lines::LineIndex;
+use crate::source::marker::Marker;
 use crate::source::offset::TextOffset;
 
 /// Methods that add a backend to an agent; the others that choose create the agent.
@@ -15,11 +18,18 @@ const FROM_ENVIRONMENT: &str = "NixlBackendConfig::from_env";
 /// Those variables.
 const VARIABLES: &str = "DYN_KVBM_NIXL_BACKEND_<NAME>";
 
-/// All places of a source, in order; none in test code. The stack has to be large.
+/// All places of a source, in order; none in test code. Of a patched one, those of its original. The stack has to be large.
 ///
 /// # Errors
 /// When it is not Rust.
 pub(crate) fn survey(bytes: &[u8]) -> Result<Vec<PlaceChoice>, SyntaxError> {
+    match patch::intact(bytes) {
+        Some((marker, original)) => survey_patched(bytes, &marker, &original),
+        None => survey_original(bytes),
+    }
+}
+
+fn survey_original(bytes: &[u8]) -> Result<Vec<PlaceChoice>, SyntaxError> {
     let source = Source::parse(bytes)?;
     let lines = LineIndex::new(source.text);
     let (sites, created) = agent_call::find_all(&source, false);
@@ -29,11 +39,47 @@ pub(crate) fn survey(bytes: &[u8]) -> Result<Vec<PlaceChoice>, SyntaxError> {
     Ok(places)
 }
 
+/// The places of a patched source: those that something was inserted around follow the variable.
+fn survey_patched(bytes: &[u8], marker: &Marker, original: &[u8]) -> Result<Vec<PlaceChoice>, SyntaxError> {
+    let text = Source::parse(bytes)?.text;
+    let source = Source::parse(original)?;
+    let (lines, inserted) = (LineIndex::new(text), Inserted::new(&marker.inserted));
+    let (mut sites, created) = agent_call::find_all(&source, true);
+    let follows = Shape::EnvironmentAware(ChoiceReport {
+        variable: marker.variable().map(Into::into),
+        ..ChoiceReport::default()
+    });
+    let mut changed: Vec<Shape> = Vec::new();
+    for site in &mut sites {
+        let start = site.edit.as_ref().map(|edit| edit.around.start);
+        if start.is_some_and(|start| marker.inserted.iter().any(|span| span.offset.0 == start)) {
+            changed.push(std::mem::replace(&mut site.shape, follows.clone()));
+        }
+    }
+    let mut places: Vec<PlaceChoice> = Vec::new();
+    for site in &sites {
+        let offset = inserted.patched(site.offset, true);
+        let verdict = judged(&site.shape, source.text);
+        places.push(at(offset, site.function.clone(), creates(site, source.text), verdict, &lines));
+    }
+    for created in created {
+        let shape = created.shape.map(|shape| if changed.contains(&shape) { follows.clone() } else { shape });
+        let moved = Created { offset: inserted.patched(created.offset, true), shape, ..created };
+        places.push(agent(moved, source.text, &lines));
+    }
+    places.sort_by_key(|place| (place.line, place.column));
+    Ok(places)
+}
+
 fn place(site: &Site, source: &Source, lines: &LineIndex) -> PlaceChoice {
-    let rest = source.text.get(site.offset..).unwrap_or_default();
+    let verdict = judged(&site.shape, source.text);
+    at(site.offset, site.function.clone(), creates(site, source.text), verdict, lines)
+}
+
+fn creates(site: &Site, text: &str) -> Creates {
+    let rest = text.get(site.offset..).unwrap_or_default();
     let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
-    let creates = if ADDING.contains(&name) { Creates::Backend } else { Creates::Agent };
-    at(site.offset, site.function.clone(), creates, judged(&site.shape, source.text), lines)
+    if ADDING.contains(&name) { Creates::Backend } else { Creates::Agent }
 }
 
 fn agent(created: Created, text: &str, lines: &LineIndex) -> PlaceChoice {

@@ -146,6 +146,11 @@ impl Marker {
         })
     }
 
+    /// The environment variable that the inserted code reads.
+    pub(crate) fn variable(&self) -> Option<&str> {
+        self.options.split(' ').find_map(|option| option.strip_prefix("env-var="))
+    }
+
     /// The original bytes: `patched` without the insertions, where that has the original's SHA-256.
     pub(crate) fn original(&self, patched: &[u8]) -> Option<Vec<u8>> {
         edit::remove(patched, &self.inserted).filter(|original| sha256(original) == self.sha256)

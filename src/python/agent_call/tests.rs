@@ -140,6 +140,8 @@ fn patches_made_by_hand_are_known() {
         "return api.nixl_agent(n, api.nixl_agent_config(backends=chosen()))",
         "return api.nixl_agent(n, CONFIG)",
         "return api.nixl_agent(n, api.nixl_agent_config(backends=[os.environ.get(NAME)]))",
+        "bs = []\n    for b in os.environ.get('NIXL_BACKEND', 'UCX').split(','):\n        bs.append(b.strip())\n    return api.nixl_agent(n, api.nixl_agent_config(backends=bs))",
+        "bs, rest = [], set()\n    if os.environ.get('NIXL_BACKEND') == 'LIBFABRIC':\n        bs.append('LIBFABRIC')\n    return api.nixl_agent(n, api.nixl_agent_config(backends=bs or ['UCX']))",
         "c = api.nixl_agent_config()\n    c.backends = [os.environ['NIXL_BACKEND']]\n    return api.nixl_agent(n, c)",
         "return api.nixl_agent(n, api.nixl_agent_config(backends=['LIBFABRIC' if 'NIXL_BACKEND' in os.environ else 'UCX']))",
     ];
