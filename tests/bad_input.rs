@@ -267,6 +267,34 @@ fn no_permission() {
     assert_eq!(snapshot(site.path()), before);
 }
 
+/// A module that cannot be looked at is not passed over.
+#[test]
+fn no_permission_for_one_of_dynamo_s_modules() {
+    let site = site_packages();
+    let room = tempfile::tempdir().unwrap();
+    let copy = room.path().join("nixl-retrofit");
+    fs::copy(program().get_program(), &copy).unwrap();
+    let closed = site.path().join("dynamo/common");
+    fs::create_dir_all(closed.join("multimodal")).unwrap();
+    let before = snapshot(site.path());
+    let owned = Command::new("chown").arg("-R").arg("65534").arg(site.path()).status().unwrap();
+    assert!(owned.success(), "this test needs root");
+    for (folder, mode) in [(room.path(), 0o755), (site.path(), 0o755), (closed.as_path(), 0)] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&copy)
+        .args(["apply", "--smoke=off"])
+        .arg(site.path())
+        .output()
+        .expect("setpriv (util-linux) is needed for this test");
+    let text = stderr(&output);
+    assert_eq!(status(&output), 2, "{text}");
+    assert!(text.contains("embedding_transfer.py") && text.contains("Permission denied"), "{text}");
+    assert_eq!(snapshot(site.path()), before);
+}
+
 #[test]
 fn a_pair_of_backends_without_agents() {
     let (environment, _site) = virtual_environment();

@@ -237,8 +237,9 @@ pub(crate) fn nixl_sources(import_path: &[ImportFolder]) -> Vec<PathBuf> {
 
 fn locate(folder: &ImportFolder, module: DynamoModule) -> Option<Located<'_>> {
     let path = folder.path.join(module.source());
-    // What cannot be looked at is found, and then an error; Python, too, passes by a folder that it may not read.
-    if path.try_exists().unwrap_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied) {
+    // What cannot be looked at is found, and then an error; Python, too, passes by a folder that it may not enter.
+    let may_enter = || folder.path.join(".").try_exists().is_ok();
+    if path.try_exists().unwrap_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied || may_enter()) {
         return Some(Located { path, folder, editable: folder.added_by.clone() });
     }
     let (package, finder) = site_packages::editable_mapping(&folder.path, module.package())?;
