@@ -341,7 +341,7 @@ fn workers_end_with_their_supervisor() {
     let environment = nixl("1.5.0");
     for signal in ["-KILL", "-TERM", "-INT"] {
         let mark = new_mark();
-        let mut command = common::with_default_interrupt(&smoke(&environment, &["--fault", "hang"], &mark));
+        let mut command = common::with_default_signals(&smoke(&environment, &["--fault", "hang"], &mark));
         let mut supervisor = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_for("two workers", || processes(&mark).len() == 3);
         std::thread::sleep(Duration::from_millis(300));

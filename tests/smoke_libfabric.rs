@@ -338,7 +338,7 @@ fn a_signal_leaves_nothing_behind() {
     for signal in ["-INT", "-TERM", "-KILL"] {
         let (mark, before) = (new_mark(), leavings());
         let command = smoke(&network(), "1.5.0", &["--library-path", &folder, "--fault", "hang"], &mark);
-        let mut command = common::with_default_interrupt(&command);
+        let mut command = common::with_default_signals(&command);
         let mut supervisor = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_for("two workers", || processes(&mark).len() == 3);
         std::thread::sleep(Duration::from_millis(1500));

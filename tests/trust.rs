@@ -354,7 +354,8 @@ fn an_interpreter_that_hangs_ends_with_the_program() {
     for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
         let (environment, _) = wrapped("sleep 300 & sleep 300");
         let mark = new_mark();
-        let mut child = quiet(program().arg("check").arg(environment.path()).env(MARK, &mark)).spawn().unwrap();
+        let mut check = with_default_signals(program().arg("check").arg(environment.path()).env(MARK, &mark));
+        let mut child = quiet(&mut check).spawn().unwrap();
         wait_for("the interpreter", || processes(&mark).len() == 4);
         kill_process(Pid::from_child(&child), signal).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(signal.as_raw()));

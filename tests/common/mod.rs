@@ -131,10 +131,11 @@ pub(crate) fn record_agrees(site: &Path) -> bool {
     python(&["-c", script, &site.to_string_lossy(), SOURCE, RECORD]).trim() == "True"
 }
 
-/// A shell's background job ignores SIGINT, and what it starts inherits that: the tests may run in one.
-pub(crate) fn with_default_interrupt(command: &Command) -> Command {
+/// A shell's background job ignores SIGINT and SIGQUIT, what nohup(1) starts SIGHUP, and both inherit that: the tests may run
+/// in one.
+pub(crate) fn with_default_signals(command: &Command) -> Command {
     let mut wrapped = Command::new("env");
-    wrapped.arg("--default-signal=INT").arg(command.get_program()).args(command.get_args());
+    wrapped.arg("--default-signal=HUP,INT,QUIT").arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => wrapped.env(name, value),
