@@ -15,6 +15,7 @@ pub mod fuzzing;
 mod patching;
 mod python;
 mod report;
+mod rewriting;
 mod rust;
 mod smoke;
 mod source;

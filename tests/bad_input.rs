@@ -241,27 +241,31 @@ fn a_full_disk() {
     assert!(text.contains("No space left on device") && !text.contains("CHANGED"), "{text}");
 }
 
-#[test]
-fn no_permission() {
-    let site = site_packages();
-    let before = snapshot(site.path());
-    let program = program();
-    // An ordinary user may run this copy, and may read the folder but not write it.
+/// Runs `apply` as an ordinary user, from a copy that this user may run.
+fn apply_as_nobody(target: &Path) -> std::process::Output {
     let room = tempfile::tempdir().unwrap();
     let copy = room.path().join("nixl-retrofit");
-    fs::copy(program.get_program(), &copy).unwrap();
-    for folder in [room.path(), site.path()] {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    fs::copy(program().get_program(), &copy).unwrap();
+    fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&copy)
         .args(["apply", "--smoke=off"])
-        .arg(site.path())
+        .arg(target)
         .output()
         .expect("setpriv (util-linux) is needed for this test");
+    assert!(!stderr(&output).contains("setpriv:"), "this test needs root: {}", stderr(&output));
+    output
+}
+
+#[test]
+fn no_permission() {
+    let site = site_packages();
+    let before = snapshot(site.path());
+    // An ordinary user may read the folder but not write it.
+    fs::set_permissions(site.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let output = apply_as_nobody(site.path());
     let text = stderr(&output);
-    assert!(!text.contains("setpriv:"), "this test needs root: {text}");
     assert_eq!(status(&output), 2, "{text}");
     assert!(text.contains("Permission denied"), "{text}");
     assert_eq!(snapshot(site.path()), before);
@@ -271,24 +275,15 @@ fn no_permission() {
 #[test]
 fn no_permission_for_one_of_dynamo_s_modules() {
     let site = site_packages();
-    let room = tempfile::tempdir().unwrap();
-    let copy = room.path().join("nixl-retrofit");
-    fs::copy(program().get_program(), &copy).unwrap();
     let closed = site.path().join("dynamo/common");
     fs::create_dir_all(closed.join("multimodal")).unwrap();
     let before = snapshot(site.path());
     let owned = Command::new("chown").arg("-R").arg("65534").arg(site.path()).status().unwrap();
     assert!(owned.success(), "this test needs root");
-    for (folder, mode) in [(room.path(), 0o755), (site.path(), 0o755), (closed.as_path(), 0)] {
+    for (folder, mode) in [(site.path(), 0o755), (closed.as_path(), 0)] {
         fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
     }
-    let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(&copy)
-        .args(["apply", "--smoke=off"])
-        .arg(site.path())
-        .output()
-        .expect("setpriv (util-linux) is needed for this test");
+    let output = apply_as_nobody(site.path());
     let text = stderr(&output);
     assert_eq!(status(&output), 2, "{text}");
     assert!(text.contains("embedding_transfer.py") && text.contains("Permission denied"), "{text}");

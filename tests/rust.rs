@@ -573,14 +573,15 @@ fn bad_sources_are_errors_that_say_where() {
     let deep = |open: &str, close: &str| format!("fn f() {{ {}1{} }}", open.repeat(100_000), close.repeat(100_000));
     for (content, told) in [
         (b"// \xff\n".to_vec(), ": not UTF-8 at byte 3"),
-        (b"fn f() {}\nfn {}\n".to_vec(), ":2:4: not Rust"),
+        (b"fn f() {}\nfn {}\n".to_vec(), "m.rs:2:4: expected identifier\n    fn {}\n"),
+        (b"fn f() {\n    g(;\n}\n".to_vec(), "m.rs:3:1: a bracket or a literal is not closed here, or this character"),
         (deep("(", ")").into_bytes(), "levels deep"),
         (deep("!", "").into_bytes(), "levels deep"),
     ] {
         fs::write(&file, &content).unwrap();
         for command in ["check", "apply"] {
             let output = run([command.as_ref(), file.as_os_str()]);
-            assert_eq!(status(&output), 2, "{}", stderr(&output));
+            assert_eq!(status_and_help(&output), (2, true), "{}", stderr(&output));
             assert!(stderr(&output).contains(told), "{}", stderr(&output));
         }
         assert_eq!(fs::read(&file).unwrap(), content);

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::source::{rule, timed};
 use crate::choice::rule::Rule;
 use crate::report::file::FileStatus;
-use crate::rust::patch::{self, PatchError, Plan};
+use crate::rewriting::Plan;
+use crate::rust::patch::{self, PatchError};
 
 /// What is planned for any source parses, is stable and is undone exactly. The first byte chooses the options, the rest is
 /// the source.

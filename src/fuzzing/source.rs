@@ -10,9 +10,10 @@ use super::grammar;
 use crate::choice::backend::Backend;
 use crate::choice::rule::{OnUnknown, Rule};
 use crate::python::encoding::SourceText;
-use crate::python::patch::{self, PatchError, Plan};
+use crate::python::patch::{self, PatchError};
 use crate::python::syntax;
 use crate::report::file::FileStatus;
+use crate::rewriting::Plan;
 
 /// The processor time that one input may take: a start, and so much a byte. It is generous, for a build with a sanitizer:
 /// what takes exponential time passes any limit.

@@ -12,8 +12,8 @@ use super::span::{end, first_offset};
 use super::syntax::{SyntaxError, parse};
 use super::verify::Mismatch;
 use crate::choice::rule::Rule;
-use crate::report::file::{Action, ChoiceReport, FileStatus, SiteReport, SiteShape};
-use crate::source::diff;
+use crate::report::file::{Action, ChoiceReport, SiteReport, SiteShape};
+use crate::rewriting::{EditedSince, Plan, Present, Reverted};
 use crate::source::marker::{Comment, Marker, Own, TooManyMarkers};
 use crate::source::offset::TextOffset;
 use crate::threads;
@@ -25,27 +25,8 @@ type Leaked<T> = std::mem::ManuallyDrop<T>;
 #[cfg(nixl_retrofit_fuzzing)]
 type Leaked<T> = Box<T>;
 
-/// The version that a new marker carries.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The largest source, in bytes.
 const LARGEST: usize = 1 << 30;
-
-/// What `apply` does with a file.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    /// What the file is, before anything is written.
-    pub status: FileStatus,
-    /// Its calls that create an agent.
-    pub sites: Vec<SiteReport>,
-    /// Its new bytes, where it would change.
-    pub patched: Option<Vec<u8>>,
-    /// The change as a unified diff; empty where there is none.
-    pub diff: Vec<u8>,
-    /// What else a user should know, one sentence each.
-    pub notes: Vec<String>,
-    /// Whether the file is patched already and as this tool wrote it.
-    pub intact: bool,
-}
 
 /// Why a file cannot be processed.
 #[derive(Debug, Error)]
@@ -69,29 +50,14 @@ pub(crate) enum PatchError {
     #[error(transparent)]
     Markers(#[from] TooManyMarkers),
     /// It was edited after nixl-retrofit patched it.
-    #[error(
-        "edited since nixl-retrofit {version} patched it: {what}; nothing was changed\n\
-         help: reinstall the distribution to get the original, then run `apply` again"
-    )]
-    EditedSince {
-        /// The version that patched it.
-        version: String,
-        /// What cannot be done for that reason.
-        what: &'static str,
-    },
+    #[error("{0}\nhelp: reinstall the distribution to get the original, then run `apply` again")]
+    EditedSince(#[from] EditedSince),
     /// It carries no marker.
     #[error("not patched by nixl-retrofit; nothing to revert")]
     NotPatched,
     /// The rewrite is wrong: a bug in this program.
     #[error("{0}; nothing was changed\nhelp: this is a bug in nixl-retrofit; please report it with the file")]
     Rewrite(#[from] Mismatch),
-}
-
-/// A file as it is, and its path for the diff.
-#[derive(Clone, Copy)]
-struct Present<'a> {
-    path: &'a Path,
-    bytes: &'a [u8],
 }
 
 /// Decides what `apply` does with a file's bytes. `path` is for the diff.
@@ -103,20 +69,7 @@ pub(crate) fn plan(path: &Path, bytes: &[u8], rule: &Rule) -> Result<Plan, Patch
         return Err(PatchError::TooLarge { bytes: bytes.len() });
     }
     let present = Present { path, bytes };
-    match own_marker(bytes)? {
-        None => plan_original(bytes, present, rule, VERSION),
-        Some(Own { marker, original: Some(original) }) => replan(present, &original, &marker, rule),
-        Some(Own { marker, original: None }) => plan_edited(present, &marker, rule),
-    }
-}
-
-/// A file with its original bytes again.
-#[derive(Debug)]
-pub(crate) struct Reverted {
-    /// The original bytes.
-    pub original: Vec<u8>,
-    /// The change as a unified diff.
-    pub diff: Vec<u8>,
+    present.plan(own_marker(bytes)?, rule, |original, version| plan_original(original, present, rule, version))
 }
 
 /// The original of a file that this tool patched. `path` is for the diff.
@@ -124,12 +77,8 @@ pub(crate) struct Reverted {
 /// # Errors
 /// Where it is not patched, or was edited since.
 pub(crate) fn revert(path: &Path, bytes: &[u8]) -> Result<Reverted, PatchError> {
-    let Own { marker, original } = own_marker(bytes)?.ok_or(PatchError::NotPatched)?;
-    let edited =
-        PatchError::EditedSince { version: marker.version.clone(), what: "the original bytes cannot be restored" };
-    let original = original.ok_or(edited)?;
-    let diff = diff::of_removal(path, bytes, &original, &marker.inserted);
-    Ok(Reverted { original, diff })
+    let own = own_marker(bytes)?.ok_or(PatchError::NotPatched)?;
+    Ok(Present { path, bytes }.revert(own)?)
 }
 
 /// The file's own marker: a comment of the module's own level, not part of a string or of a statement.
@@ -159,80 +108,16 @@ fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> 
     let source = SourceText::decode(bytes)?;
     let module = Leaked::new(parse(source.text())?);
     let sites = agent_call::find(source.text(), &module)?;
-    let reports = sites.iter().map(report).collect();
+    let reports: Vec<SiteReport> = sites.iter().map(report).collect();
     if sites.iter().all(|site| site.edits.is_empty()) {
-        return Ok(Plan {
-            status: untouched(&sites),
-            sites: reports,
-            patched: None,
-            diff: Vec::new(),
-            notes: Vec::new(),
-            intact: false,
-        });
+        return Ok(Plan::unchanged(reports));
     }
     let original = Original { source: &source, module: &module, sites: &sites };
     let rewrite = rewrite::rewrite(&original, rule, version);
-    let diff = || {
-        if present.bytes == bytes {
-            return diff::of_insertions(present.path, bytes, &rewrite.bytes, &rewrite.inserted);
-        }
-        diff::unified(present.path, present.bytes, &rewrite.bytes)
-    };
+    let diff = || present.diff(bytes, &rewrite.bytes, &rewrite.inserted);
     let (proof, diff) = threads::join(diff, || rewrite.prove(&original));
     proof?;
-    Ok(Plan {
-        status: FileStatus::WouldPatch,
-        sites: reports,
-        patched: Some(rewrite.bytes),
-        diff,
-        notes: Vec::new(),
-        intact: false,
-    })
-}
-
-/// A file that carries a marker and is unedited: it changes only where the inserted code does. A new version of
-/// nixl-retrofit that would insert the same code leaves it.
-fn replan(present: Present, original: &[u8], marker: &Marker, rule: &Rule) -> Result<Plan, PatchError> {
-    let mut plan = plan_original(original, present, rule, &marker.version)?;
-    if plan.patched.as_deref() == Some(present.bytes) {
-        plan.status = FileStatus::AlreadyPatched;
-        plan.intact = true;
-        plan.patched = None;
-        plan.sites.iter_mut().filter(|site| site.action == Action::Rewrite).for_each(|site| site.action = Action::Done);
-        return Ok(plan);
-    }
-    let mut plan = plan_original(original, present, rule, VERSION)?;
-    plan.notes.push(format!("previously patched by nixl-retrofit {} with `{}`", marker.version, marker.options));
-    plan.notes.push("lines and columns refer to the original".into());
-    Ok(plan)
-}
-
-fn plan_edited(present: Present, marker: &Marker, rule: &Rule) -> Result<Plan, PatchError> {
-    let mut plan = plan_original(present.bytes, present, rule, VERSION)?;
-    let edited = |what| PatchError::EditedSince { version: marker.version.clone(), what };
-    if plan.patched.is_some() {
-        return Err(edited("its new call cannot be patched"));
-    }
-    if marker.options != rule.to_string() {
-        return Err(edited("other options cannot be applied"));
-    }
-    plan.status = FileStatus::AlreadyPatched;
-    plan.notes.push(format!("edited since nixl-retrofit {} patched it: it can no longer be reverted", marker.version));
-    Ok(plan)
-}
-
-fn untouched(sites: &[Site]) -> FileStatus {
-    let any = |wanted: fn(&Shape) -> bool| sites.iter().any(|site| wanted(&site.shape));
-    if any(|shape| matches!(shape, Shape::Unresolved(..))) {
-        return FileStatus::Unresolved;
-    }
-    if any(|shape| matches!(shape, Shape::EnvironmentAware(..))) {
-        return FileStatus::EnvAware;
-    }
-    if any(|shape| matches!(shape, Shape::Configured(_))) {
-        return FileStatus::Configured;
-    }
-    FileStatus::NothingToPatch
+    Ok(Plan::rewritten(reports, rewrite.bytes, diff))
 }
 
 fn report(site: &Site) -> SiteReport {

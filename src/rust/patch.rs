@@ -12,35 +12,16 @@ use super::syntax::{Source, SyntaxError};
 use super::tokens;
 use super::verify::Mismatch;
 use crate::choice::rule::Rule;
-use crate::report::file::{Action, FileStatus, SiteReport, SiteShape};
-use crate::source::diff;
+use crate::report::file::{Action, SiteReport, SiteShape};
+use crate::rewriting::{EditedSince, Plan, Present, Reverted};
 use crate::source::lines::LineIndex;
 use crate::source::marker::{Comment, Marker, Own, TooManyMarkers};
 use crate::source::offset::TextOffset;
 
-/// The version that a new marker carries.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The largest source, in bytes: positions are 32 bits wide in proc-macro2.
 const LARGEST: usize = 1 << 28;
 /// A file without any of these words chooses no backend.
 const WORDS: [&[u8]; 2] = [b"NixlAgent", b"nixl_sys"];
-
-/// What `apply` does with a file.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    /// What the file is, before anything is written.
-    pub status: FileStatus,
-    /// Its places that choose an agent's backends.
-    pub sites: Vec<SiteReport>,
-    /// Its new bytes, where it would change.
-    pub patched: Option<Vec<u8>>,
-    /// The change as a unified diff; empty where there is none.
-    pub diff: Vec<u8>,
-    /// What else a user should know, one sentence each.
-    pub notes: Vec<String>,
-    /// Whether the file is patched already and as this tool wrote it.
-    pub intact: bool,
-}
 
 /// Why a file cannot be processed.
 #[derive(Debug, Error)]
@@ -58,16 +39,8 @@ pub(crate) enum PatchError {
     #[error(transparent)]
     Markers(#[from] TooManyMarkers),
     /// It was edited after nixl-retrofit patched it.
-    #[error(
-        "edited since nixl-retrofit {version} patched it: {what}; nothing was changed\n\
-         help: get the original again, then run `apply` again"
-    )]
-    EditedSince {
-        /// The version that patched it.
-        version: String,
-        /// What cannot be done for that reason.
-        what: &'static str,
-    },
+    #[error("{0}\nhelp: get the original again, then run `apply` again")]
+    EditedSince(#[from] EditedSince),
     /// It carries no marker.
     #[error("not patched by nixl-retrofit; nothing to revert")]
     NotPatched,
@@ -81,14 +54,6 @@ impl PatchError {
     pub(crate) fn has_position(&self) -> bool {
         matches!(self, PatchError::Syntax(SyntaxError::Syntax { .. }))
     }
-}
-
-/// A file as it is, and its path for the diff.
-#[derive(Clone, Copy)]
-struct Present<'a> {
-    path: &'a Path,
-    bytes: &'a [u8],
-    block_manager: bool,
 }
 
 /// Whether a file can choose a backend at all.
@@ -106,23 +71,10 @@ pub(crate) fn plan(path: &Path, bytes: &[u8], rule: &Rule, block_manager: bool) 
     if bytes.len() > LARGEST {
         return Err(PatchError::TooLarge { bytes: bytes.len() });
     }
-    let present = Present { path, bytes, block_manager };
-    match own_marker(bytes)? {
-        None => plan_original(bytes, present, rule, VERSION),
-        Some(Own { marker, original: Some(original) }) => {
-            replan(Present { block_manager: true, ..present }, &original, &marker, rule)
-        }
-        Some(Own { marker, original: None }) => plan_edited(present, &marker, rule),
-    }
-}
-
-/// A file with its original bytes again.
-#[derive(Debug)]
-pub(crate) struct Reverted {
-    /// The original bytes.
-    pub original: Vec<u8>,
-    /// The change as a unified diff.
-    pub diff: Vec<u8>,
+    let present = Present { path, bytes };
+    let own = own_marker(bytes)?;
+    let block_manager = block_manager || own.as_ref().is_some_and(|own| own.original.is_some());
+    present.plan(own, rule, |original, version| plan_original(original, present, rule, version, block_manager))
 }
 
 /// The original of a file that this tool patched. `path` is for the diff. The stack has to be large.
@@ -130,12 +82,8 @@ pub(crate) struct Reverted {
 /// # Errors
 /// Where it is not patched, or was edited since.
 pub(crate) fn revert(path: &Path, bytes: &[u8]) -> Result<Reverted, PatchError> {
-    let Own { marker, original } = own_marker(bytes)?.ok_or(PatchError::NotPatched)?;
-    let edited =
-        PatchError::EditedSince { version: marker.version.clone(), what: "the original bytes cannot be restored" };
-    let original = original.ok_or(edited)?;
-    let diff = diff::of_removal(path, bytes, &original, &marker.inserted);
-    Ok(Reverted { original, diff })
+    let own = own_marker(bytes)?.ok_or(PatchError::NotPatched)?;
+    Ok(Present { path, bytes }.revert(own)?)
 }
 
 /// The marker of a file that this tool patched and nobody edited since, and its original. The stack has to be large.
@@ -172,81 +120,24 @@ fn is_between_items(source: &Source, top_level: &[Range<usize>], offset: usize) 
     end <= offset && tokens::is_comment(source.text, end, offset)
 }
 
-fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> Result<Plan, PatchError> {
+fn plan_original(
+    bytes: &[u8],
+    present: Present,
+    rule: &Rule,
+    version: &str,
+    block_manager: bool,
+) -> Result<Plan, PatchError> {
     let source = Source::parse(bytes)?;
-    let sites = if may_matter(bytes) { agent_call::find(&source, present.block_manager) } else { Vec::new() };
+    let sites = if may_matter(bytes) { agent_call::find(&source, block_manager) } else { Vec::new() };
     let lines = LineIndex::new(source.text);
-    let reports = sites.iter().map(|site| report(site, &lines)).collect();
+    let reports: Vec<SiteReport> = sites.iter().map(|site| report(site, &lines)).collect();
     if sites.iter().all(|site| site.edit.is_none()) {
-        return Ok(Plan {
-            status: untouched(&sites),
-            sites: reports,
-            patched: None,
-            diff: Vec::new(),
-            notes: Vec::new(),
-            intact: false,
-        });
+        return Ok(Plan::unchanged(reports));
     }
     let rewrite = rewrite::rewrite(&source, &sites, rule, version)?;
     rewrite.prove(&source)?;
-    let diff = if present.bytes == bytes {
-        diff::of_insertions(present.path, bytes, &rewrite.bytes, &rewrite.inserted)
-    } else {
-        diff::unified(present.path, present.bytes, &rewrite.bytes)
-    };
-    Ok(Plan {
-        status: FileStatus::WouldPatch,
-        sites: reports,
-        patched: Some(rewrite.bytes),
-        diff,
-        notes: Vec::new(),
-        intact: false,
-    })
-}
-
-/// A file that carries a marker and is unedited: it changes only where the inserted code does. A new version of
-/// nixl-retrofit that would insert the same code leaves it.
-fn replan(present: Present, original: &[u8], marker: &Marker, rule: &Rule) -> Result<Plan, PatchError> {
-    let mut plan = plan_original(original, present, rule, &marker.version)?;
-    if plan.patched.as_deref() == Some(present.bytes) {
-        plan.status = FileStatus::AlreadyPatched;
-        plan.intact = true;
-        plan.patched = None;
-        plan.sites.iter_mut().filter(|site| site.action == Action::Rewrite).for_each(|site| site.action = Action::Done);
-        return Ok(plan);
-    }
-    let mut plan = plan_original(original, present, rule, VERSION)?;
-    plan.notes.push(format!("previously patched by nixl-retrofit {} with `{}`", marker.version, marker.options));
-    plan.notes.push("lines and columns refer to the original".into());
-    Ok(plan)
-}
-
-fn plan_edited(present: Present, marker: &Marker, rule: &Rule) -> Result<Plan, PatchError> {
-    let mut plan = plan_original(present.bytes, present, rule, VERSION)?;
-    let edited = |what| PatchError::EditedSince { version: marker.version.clone(), what };
-    if plan.patched.is_some() {
-        return Err(edited("its new call cannot be patched"));
-    }
-    if marker.options != rule.to_string() {
-        return Err(edited("other options cannot be applied"));
-    }
-    plan.status = FileStatus::AlreadyPatched;
-    plan.notes.push(format!("edited since nixl-retrofit {} patched it: it can no longer be reverted", marker.version));
-    Ok(plan)
-}
-
-fn untouched(sites: &[Site]) -> FileStatus {
-    let any = |wanted: fn(&Shape) -> bool| sites.iter().any(|site| wanted(&site.shape));
-    if any(|shape| matches!(shape, Shape::Unresolved(..))) {
-        return FileStatus::Unresolved;
-    }
-    if any(|shape| matches!(shape, Shape::EnvironmentAware(_))) {
-        return FileStatus::EnvAware;
-    }
-    if any(|shape| matches!(shape, Shape::Configured(_) | Shape::BlockManager(_))) {
-        return FileStatus::Configured;
-    }
-    FileStatus::NothingToPatch
+    let diff = present.diff(bytes, &rewrite.bytes, &rewrite.inserted);
+    Ok(Plan::rewritten(reports, rewrite.bytes, diff))
 }
 
 fn report(site: &Site, lines: &LineIndex) -> SiteReport {

@@ -7,7 +7,7 @@ use syn::File;
 use thiserror::Error;
 
 use super::tokens;
-use crate::source::lines::LineIndex;
+use crate::source::lines::{LineIndex, line_end, line_start};
 use crate::source::offset::TextOffset;
 
 /// U+FEFF in UTF-8, which a source may begin with.
@@ -15,24 +15,37 @@ const BYTE_ORDER_MARK: &str = "\u{feff}";
 /// The deepest syntax tree: syn parses by recursion, and each level takes up to some 10 kB of the stack.
 pub(super) const DEEPEST: usize = 8_000;
 
+/// How much of a line an error shows, in characters.
+const SHOWN: usize = 160;
+/// What is wrong where proc-macro2 finds no tokens; it says no more.
+const NOT_TOKENS: &str = "a bracket or a literal is not closed here, or this character begins no token";
+
 /// Why a source has no syntax tree.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum SyntaxError {
     /// It is not UTF-8.
-    #[error("not UTF-8 at byte {0}, as Rust sources are")]
+    #[error("not UTF-8 at byte {0}, as Rust sources are\nhelp: store the file as UTF-8")]
     Encoding(usize),
     /// It is not Rust.
-    #[error("{line}:{column}: not Rust that syn can parse: {message}")]
+    #[error(
+        "{line}:{column}: {message}\n    {}\n\
+         help: correct the file; if rustc accepts it as it is, please report it to nixl-retrofit",
+        .text.trim_end()
+    )]
     Syntax {
         /// From 1.
         line: usize,
         /// From 1, in characters.
         column: usize,
+        /// The line's text, or its beginning.
+        text: String,
         /// What is wrong.
         message: String,
     },
     /// Its expressions are nested deeper than any that people write.
-    #[error("its syntax tree may be {0} levels deep; at most {DEEPEST} are supported")]
+    #[error(
+        "its syntax tree may be {0} levels deep; at most {DEEPEST} are supported\nhelp: divide the deepest expression into several"
+    )]
     TooDeep(usize),
 }
 
@@ -60,9 +73,10 @@ impl<'a> Source<'a> {
             // An error at the end of the source has a span without a place.
             let offset = TextOffset((base + span.byte_range().start).min(text.len()));
             let (line, column) = LineIndex::new(text).position(offset);
-            SyntaxError::Syntax { line, column, message }
+            let text = &text[line_start(text, offset).0..line_end(text, offset).0];
+            SyntaxError::Syntax { line, column, text: text.chars().take(SHOWN).collect(), message }
         };
-        let tokens = lex(&text[base..]).map_err(|error| wrong(error.span(), error.to_string()))?;
+        let tokens = lex(&text[base..]).map_err(|error| wrong(error.span(), NOT_TOKENS.into()))?;
         let depth = tokens::depth(&tokens);
         if depth > DEEPEST {
             return Err(SyntaxError::TooDeep(depth));
@@ -121,8 +135,8 @@ mod tests {
 
     #[test]
     fn errors_say_where() {
-        let at = |line, column, message: &str| Err(SyntaxError::Syntax { line, column, message: message.into() });
-        assert_eq!(parsed("fn f() {}\nfn {}\n"), at(2, 4, "expected identifier"));
+        let error = parsed("fn f() {}\nfn {}\n").expect_err("a function has a name");
+        assert!(error.to_string().starts_with("2:4: expected identifier\n    fn {}\nhelp: "), "{error}");
         assert!(matches!(parsed("fn f() {\n"), Err(SyntaxError::Syntax { line: 1, .. })));
         assert_eq!(Source::parse(b"// \xff\n").err(), Some(SyntaxError::Encoding(3)));
     }

@@ -48,7 +48,7 @@ pub(crate) const ROOMS: &[Row] = &[
     // Fuzz targets and benches reach the rooms through the library.
     row(
         "lib",
-        "cli commands fuzzing patching audit doctor advice smoke python rust environment source choice report exit_status \
+        "cli commands fuzzing patching audit doctor advice smoke python rust rewriting environment source choice report exit_status \
          threads",
     ),
     row(
@@ -58,8 +58,8 @@ pub(crate) const ROOMS: &[Row] = &[
     // Fills the rooms' own options; no room imports it.
     row("cli", "patching audit doctor advice smoke python rust environment source choice report exit_status"),
     // One function a fuzz target, which no room imports.
-    row("fuzzing", "python rust environment source choice report threads"),
-    row("patching", "python rust environment source choice report threads"),
+    row("fuzzing", "python rust rewriting environment source choice report threads"),
+    row("patching", "python rust rewriting environment source choice report threads"),
     // `advice`: audit's findings have the identifiers that `doctor --explain` explains.
     row("audit", "advice python rust environment source choice report threads"),
     // `python`, `rust`: which backend the target's own file would choose.
@@ -109,8 +109,10 @@ pub(crate) const ROOMS: &[Row] = &[
     // Pure: bytes that follow from a seed, and their comparison.
     row("smoke::payload", ""),
     row("advice", "environment choice report"),
-    row("python", "source choice report threads"),
-    row("rust", "source choice report threads"),
+    row("python", "rewriting source choice report threads"),
+    row("rust", "rewriting source choice report threads"),
+    // From a file's marker to its plan, whatever its language.
+    row("rewriting", "source choice report"),
     row("environment", "source choice"),
     // `choice`: the marker carries the options of the rule.
     row("source", "choice"),

@@ -102,7 +102,7 @@ pub(crate) fn resolve(target: &Path, execution: Execution, variables: &Variables
     let metadata = std::fs::metadata(target).map_err(|error| {
         anyhow!(
             "{}: cannot be accessed: {error}\n\
-             help: pass a file, a package or site-packages folder, a virtual environment or a Python interpreter as TARGET",
+             help: pass a source file, a package or site-packages folder, a virtual environment or a Python interpreter as TARGET",
             target.display()
         )
     })?;
