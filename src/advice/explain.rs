@@ -10,7 +10,12 @@ const PAGES: &[(&str, &str)] = &[
     ("loader-refuses", include_str!("../../docs/findings/loader-refuses.md")),
     ("loading-ends-the-process", include_str!("../../docs/findings/loading-ends-the-process.md")),
     ("machine-lacks", include_str!("../../docs/findings/machine-lacks.md")),
+    ("media-loader-no-common-backend", include_str!("../../docs/findings/media-loader-no-common-backend.md")),
+    ("pin-unsatisfied", include_str!("../../docs/findings/pin-unsatisfied.md")),
     ("plugin-not-shipped", include_str!("../../docs/findings/plugin-not-shipped.md")),
+    ("setting-names-no-plugin", include_str!("../../docs/findings/setting-names-no-plugin.md")),
+    ("setting-read-by-nobody", include_str!("../../docs/findings/setting-read-by-nobody.md")),
+    ("settings-disagree", include_str!("../../docs/findings/settings-disagree.md")),
     ("symbol-undefined", include_str!("../../docs/findings/symbol-undefined.md")),
     ("two-libibverbs", include_str!("../../docs/findings/two-libibverbs.md")),
 ];
