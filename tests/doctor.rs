@@ -372,6 +372,99 @@ fn every_finding_has_a_page() {
     }
 }
 
+/// The miniature with a second libibverbs, whose wheel has a RECORD.
+fn with_two_libibverbs() -> Miniature {
+    let it = Miniature::whole();
+    fs::remove_file(it.path("outside/libibverbs.so.1")).unwrap();
+    it.compile("outside/libibverbs.so.1", "libibverbs.so.1", "int second;", &[], "");
+    let own = "nixl_cu12.libs/libibverbs-1.so.1";
+    let line = record_line(&it.path("site").join(own), own);
+    it.write("site/nixl_cu12-1.5.0.dist-info/RECORD", &format!("{line}\nnixl_cu12/__init__.py,,\n"));
+    it
+}
+
+/// RECORD's line for a file, computed by Python as installers do.
+fn record_line(file: &Path, name: &str) -> String {
+    let script = "import base64, hashlib, sys\n\
+        data = open(sys.argv[1], 'rb').read()\n\
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b'=').decode()\n\
+        print(f'{sys.argv[2]},sha256={digest},{len(data)}')";
+    python(&["-c", script, &file.to_string_lossy(), name]).trim().to_string()
+}
+
+#[test]
+fn two_copies_of_libibverbs_are_made_one_and_two_again() {
+    let it = with_two_libibverbs();
+    let before = snapshot(&it.path("site"));
+    let (own, record) =
+        (it.path("site/nixl_cu12.libs/libibverbs-1.so.1"), it.path("site/nixl_cu12-1.5.0.dist-info/RECORD"));
+    let document = assert_found(it.doctor(&["--fix", "two-libibverbs"]), &[]);
+    assert_eq!(document["doctor"]["repairs"][0]["id"], "two-libibverbs");
+    assert_eq!(own.canonicalize().unwrap(), it.path("outside/libibverbs.so.1").canonicalize().unwrap());
+    let line = record_line(&own, "nixl_cu12.libs/libibverbs-1.so.1");
+    assert!(fs::read_to_string(&record).unwrap().starts_with(&line), "{line}");
+    // Again: nothing to do.
+    let document = assert_found(it.doctor(&["--fix", "two-libibverbs"]), &[]);
+    assert!(document["doctor"]["repairs"][0]["steps"][0].as_str().unwrap().starts_with("nothing to do"), "{document}");
+    assert_found(it.doctor(&["--undo"]), &["two-libibverbs"]);
+    assert_eq!(snapshot(&it.path("site")), before);
+    let (status, document) = it.doctor(&["--undo"]);
+    assert_eq!((status, document["error"].as_str().unwrap().contains("nothing to undo")), (2, true), "{document}");
+}
+
+#[test]
+fn a_repair_that_cannot_be_made_changes_nothing() {
+    let it = with_two_libibverbs();
+    // A hash that cannot be updated.
+    let record = it.path("site/nixl_cu12-1.5.0.dist-info/RECORD");
+    fs::write(&record, "nixl_cu12.libs/libibverbs-1.so.1,blake2b_8=abc,1\n").unwrap();
+    let before = snapshot(&it.path("site"));
+    let (status, document) = it.doctor(&["--fix", "two-libibverbs"]);
+    assert_eq!(status, 2, "{document}");
+    assert_eq!(snapshot(&it.path("site")), before);
+    let (status, document) = it.doctor(&["--fix", "library-missing"]);
+    assert_eq!(status, 2);
+    assert!(document["error"].as_str().unwrap().contains("those with one are two-libibverbs"), "{document}");
+}
+
+#[test]
+fn nothing_is_written_without_fix() {
+    let it = with_two_libibverbs();
+    let before = snapshot(it.root.path());
+    assert_found(it.doctor(&[]), &["two-libibverbs"]);
+    assert_eq!(snapshot(it.root.path()), before);
+}
+
+#[test]
+fn the_other_end_is_held_against_this_one() {
+    let it = Miniature::whole();
+    let (_, report) = it.doctor(&[]);
+    let other = it.path("other.json");
+    let compared = |report: &Value, variables: &[(&str, &str)]| {
+        fs::write(&other, report.to_string()).unwrap();
+        it.doctor_with(&["--compare", &other.display().to_string()], variables)
+    };
+    let document = assert_found(compared(&report, &[]), &[]);
+    let common = &document["doctor"]["comparison"]["common"];
+    assert_eq!(common[0], "UCX", "{document}");
+    let mut older = report.clone();
+    older["doctor"]["components"][0]["version"] = "1.3.2".into();
+    let document = assert_found(compared(&older, &[]), &["nixl-versions-differ"]);
+    assert_eq!(document["findings"][0]["severity"], "error");
+    assert_found(compared(&report, &[("NIXL_BACKEND", "LIBFABRIC")]), &["ends-choose-differently"]);
+    let mut unable = report.clone();
+    for verdict in unable["doctor"]["verdicts"].as_array_mut().unwrap() {
+        verdict["outcome"] = "cannot".into();
+    }
+    assert_found(compared(&unable, &[]), &["no-common-backend"]);
+    for wrong in ["{}", "no JSON", "[]"] {
+        fs::write(&other, wrong).unwrap();
+        let (status, document) = it.doctor(&["--compare", &other.display().to_string()]);
+        assert_eq!(status, 2, "{document}");
+        assert!(document["error"].as_str().unwrap().contains("help: write it with"), "{document}");
+    }
+}
+
 #[test]
 fn a_folder_without_nixl_is_an_error() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 
 /// Identifier and page, by the files in `docs/findings`.
 const PAGES: &[(&str, &str)] = &[
+    ("ends-choose-differently", include_str!("../../docs/findings/ends-choose-differently.md")),
     ("library-damaged", include_str!("../../docs/findings/library-damaged.md")),
     ("library-missing", include_str!("../../docs/findings/library-missing.md")),
     ("library-other-machine", include_str!("../../docs/findings/library-other-machine.md")),
@@ -11,6 +12,8 @@ const PAGES: &[(&str, &str)] = &[
     ("loading-ends-the-process", include_str!("../../docs/findings/loading-ends-the-process.md")),
     ("machine-lacks", include_str!("../../docs/findings/machine-lacks.md")),
     ("media-loader-no-common-backend", include_str!("../../docs/findings/media-loader-no-common-backend.md")),
+    ("nixl-versions-differ", include_str!("../../docs/findings/nixl-versions-differ.md")),
+    ("no-common-backend", include_str!("../../docs/findings/no-common-backend.md")),
     ("pin-unsatisfied", include_str!("../../docs/findings/pin-unsatisfied.md")),
     ("plugin-not-shipped", include_str!("../../docs/findings/plugin-not-shipped.md")),
     ("setting-names-no-plugin", include_str!("../../docs/findings/setting-names-no-plugin.md")),
