@@ -31,6 +31,7 @@ pub(crate) fn doctor(page: &mut Page, doctor: &Doctor, verbose: bool) {
         heading(page, "variables that the libraries read");
         doctor.variables.iter().for_each(|it| page.line(format_args!("  {}={}", it.name, it.value)));
     }
+    page.line(format_args!(""));
 }
 
 fn heading(page: &mut Page, text: &str) {
