@@ -29,7 +29,7 @@ pub(crate) mod repair;
 mod verdict;
 
 use crate::advice::knobs::{self, Chosen};
-use crate::advice::media_loader;
+use crate::advice::{efa_settings, media_loader};
 use crate::choice::backend::Backend;
 use crate::choice::rule::Rule;
 use crate::environment::elf::loader::{self, Loader};
@@ -64,6 +64,7 @@ pub(crate) fn examine(subject: &Subject, question: &Question) -> Option<(Doctor,
         machine: machine.report(),
         variables: machine.variables.clone(),
         settings: knobs,
+        efa_settings: efa_settings::settings(subject.variables),
         comparison: None,
         choice: choice(subject).iter().map(|backend| backend.name().to_string()).collect(),
         repairs: Vec::new(),

@@ -5,7 +5,9 @@ use anstyle::Style;
 use super::audit::knobs;
 use super::page::Page;
 use super::style::{BAD, BOLD, GOOD, WARNING};
-use crate::report::doctor::{Comparison, Component, ComponentKind, Doctor, LibraryCheck, Machine, Outcome, Verdict};
+use crate::report::doctor::{
+    Comparison, Component, ComponentKind, Doctor, EfaSetting, LibraryCheck, Machine, Outcome, Verdict,
+};
 
 /// Shows an examination; with `verbose`, every library and the machine.
 pub(crate) fn doctor(page: &mut Page, doctor: &Doctor, verbose: bool) {
@@ -31,7 +33,20 @@ pub(crate) fn doctor(page: &mut Page, doctor: &Doctor, verbose: bool) {
         heading(page, "variables that the libraries read");
         doctor.variables.iter().for_each(|it| page.line(format_args!("  {}={}", it.name, it.value)));
     }
+    if verbose {
+        efa_settings(page, &doctor.efa_settings);
+    }
     page.line(format_args!(""));
+}
+
+fn efa_settings(page: &mut Page, settings: &[EfaSetting]) {
+    heading(page, "settings for EFA");
+    for EfaSetting { name, recommended, purpose, source, value } in settings {
+        let recommended = recommended.map(|value| format!("={value}")).unwrap_or_default();
+        let value = value.as_ref().map_or("not set".into(), |value| format!("set to `{value}`"));
+        page.line(format_args!("  {name}{recommended}: {value}"));
+        page.line(format_args!("    {purpose} ({source})"));
+    }
 }
 
 fn heading(page: &mut Page, text: &str) {
