@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::console::Console;
 use super::process::Process;
+use crate::advice::media_loader;
 use crate::environment::python::target::Environment;
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
 use crate::smoke::series::{Place, Series};
+use crate::smoke::subject::Subject;
 use crate::smoke::transfer;
 
 /// Where a transfer is made for an environment.
@@ -18,6 +20,12 @@ pub(super) fn place(environment: &Environment, process: &Process) -> Place {
         program: process.program.clone(),
         variables: Arc::clone(&process.variables),
     }
+}
+
+/// Adds what is known without a transfer.
+pub(super) fn add_findings(environment: &Environment, subject: &Subject, process: &Process, report: &mut Report) {
+    let compiled = media_loader::finding(&environment.folders(), &subject.rule, &process.variables);
+    subject.findings.iter().cloned().chain(compiled).for_each(|finding| report.add_finding(finding));
 }
 
 /// Makes the transfers.

@@ -1,13 +1,18 @@
 //! Findings in the text report.
 
 use super::page::Page;
-use super::style::WARNING;
-use crate::report::finding::Finding;
+use super::style::{BOLD, WARNING};
+use crate::report::finding::{Finding, Severity};
 
-/// Shows each with its consequence and its cure.
+/// Shows each with its consequence and its cure. An error is told with the failure that it causes.
 pub(crate) fn findings<'f>(page: &mut Page, findings: impl Iterator<Item = &'f Finding>) {
     for finding in findings {
-        page.line(format_args!("{WARNING}warning:{WARNING:#} {}", finding.message));
+        let (word, style) = match finding.severity {
+            Severity::Error => continue,
+            Severity::Warning => ("warning", WARNING),
+            Severity::Note => ("note", BOLD),
+        };
+        page.line(format_args!("{style}{word}:{style:#} {}", finding.message));
         page.line(format_args!("  {}", finding.consequence));
         for cure in &finding.cure {
             page.line(format_args!("  help: {cure}"));
@@ -18,7 +23,7 @@ pub(crate) fn findings<'f>(page: &mut Page, findings: impl Iterator<Item = &'f F
 #[cfg(test)]
 mod tests {
     use super::super::tests::shown;
-    use crate::report::finding::{Finding, Severity};
+    use super::{Finding, Severity};
 
     #[test]
     fn a_finding_has_its_fact_its_consequence_and_its_cure() {

@@ -1,0 +1,168 @@
+//! What a smoke transfer tests: what the environment's own Dynamo would do, told by its files.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use common::{SOURCE, nixl, program, site_packages, status, stderr, stdout};
+
+/// The site-packages folder of an environment.
+fn packages_of(environment: &Path) -> PathBuf {
+    let lib = fs::read_dir(environment.join("lib")).unwrap().flatten().map(|entry| entry.path().join("site-packages"));
+    lib.into_iter().find(|path| path.is_dir()).expect("a site-packages folder")
+}
+
+/// The miniature of Dynamo, whose import path also has that real NIXL.
+fn with_nixl(version: &str) -> TempDir {
+    let site = site_packages();
+    fs::write(site.path().join("nixl.pth"), packages_of(&nixl(version)).to_str().unwrap()).unwrap();
+    site
+}
+
+/// Makes of the miniature's call what image builds make of it by hand.
+fn by_hand(site: &Path, call: &str) {
+    let path = site.join(SOURCE);
+    let source = fs::read_to_string(&path).unwrap();
+    let own = "self._nixl = nixl_api.nixl_agent(self._name)";
+    assert!(source.contains(own), "{source}");
+    fs::write(path, source.replace(own, call).replace("import logging\n", "import logging\nimport os as _os\n"))
+        .unwrap();
+}
+
+/// One run with JSON output.
+struct Run {
+    status: i32,
+    document: Value,
+}
+
+impl Run {
+    fn of(arguments: &[&str], target: &Path, variables: &[(&str, &str)]) -> Run {
+        let mut command = program();
+        command.args(arguments).args(["--size", "64K", "--output-format", "json"]).arg(target);
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        let document = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}\n{}", stdout(&output), stderr(&output)));
+        Run { status: status(&output), document }
+    }
+
+    #[track_caller]
+    fn passed(self, backend: &str) -> Self {
+        let smoke = &self.document["smoke"];
+        let found = (self.status, smoke["status"].as_str(), smoke["backend"].as_str());
+        assert_eq!(found, (0, Some("passed"), Some(backend)), "{:#}", self.document);
+        self
+    }
+
+    /// The transfer failed at that stage, and its failure has these words.
+    #[track_caller]
+    fn failed(self, stage: &str, words: &[&str]) -> Self {
+        let failure = &self.document["smoke"]["failure"];
+        assert_eq!((self.status, failure["stage"].as_str()), (1, Some(stage)), "{:#}", self.document);
+        let text = format!("{} {}", failure["message"].as_str().unwrap(), failure["advice"].as_str().unwrap());
+        words.iter().for_each(|word| assert!(text.contains(word), "'{word}' is missing in: {text}"));
+        self
+    }
+
+    /// The finding with this identifier has these words.
+    #[track_caller]
+    fn tells(self, id: &str, words: &[&str]) -> Self {
+        let findings = self.document["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|finding| finding["id"] == id);
+        let finding = finding.unwrap_or_else(|| panic!("no finding `{id}`: {:#}", self.document)).to_string();
+        words.iter().for_each(|word| assert!(finding.contains(word), "'{word}' is missing in: {finding}"));
+        self
+    }
+
+    #[track_caller]
+    fn says_nothing_of(self, id: &str) -> Self {
+        let findings = self.document["findings"].as_array().unwrap();
+        assert!(!findings.iter().any(|finding| finding["id"] == id), "{:#}", self.document);
+        self
+    }
+}
+
+#[test]
+fn names_that_the_patched_code_ignores_are_told_with_the_value_as_it_is() {
+    let site = with_nixl("1.5.0");
+    for (value, cure) in [
+        ("\"UCX\"", "the quotes are part of the value"),
+        ("LIBFABRIC;UCX", "NIXL_BACKEND=LIBFABRIC,UCX"),
+        ("LIBFABRIC UCX", "NIXL_BACKEND=LIBFABRIC,UCX"),
+        ("EFA", "NIXL_BACKEND=LIBFABRIC"),
+    ] {
+        let run = Run::of(&["apply", "--smoke", "off"], site.path(), &[("NIXL_BACKEND", value)]);
+        let written = value.replace('"', "\\\"");
+        run.tells("backend-names-ignored", &[&format!("`NIXL_BACKEND` is `{written}`"), "uses `UCX`", cure]);
+    }
+    let right = Run::of(&["smoke"], site.path(), &[("NIXL_BACKEND", " ucx ,, UCX")]);
+    right.passed("UCX").says_nothing_of("backend-names-ignored");
+    Run::of(&["smoke"], site.path(), &[("NIXL_BACKEND", "UCX,EFA")])
+        .passed("UCX")
+        .tells("backend-names-ignored", &["EFA"]);
+}
+
+#[test]
+fn the_options_that_the_file_was_patched_with_decide_whoever_runs_the_transfer() {
+    let site = with_nixl("1.5.0");
+    Run::of(&["apply", "--smoke", "off", "--env-var", "MYB", "--allow", "UCX"], site.path(), &[]);
+    let variables = [("MYB", "UCX"), ("NIXL_BACKEND", "LIBFABRIC")];
+    Run::of(&["smoke"], site.path(), &variables).passed("UCX").tells("another-variable", &["reads `MYB`", "LIBFABRIC"]);
+    let run = Run::of(&["smoke"], site.path(), &[("MYB", "LIBFABRIC")]).passed("UCX");
+    run.tells("backend-names-ignored", &["`MYB` is `LIBFABRIC`"]);
+}
+
+#[test]
+fn a_value_for_which_the_patched_code_raises_is_a_failure_in_its_words() {
+    let site = with_nixl("1.5.0");
+    let variables = [("NIXL_BACKEND", "UCX,EFA")];
+    let words = ["ValueError: NIXL Connect: NIXL_BACKEND names unknown backend(s) EFA; supported: UCX, LIBFABRIC"];
+    Run::of(&["apply", "--on-unknown", "error"], site.path(), &variables).failed("import", &words);
+    Run::of(&["smoke"], site.path(), &variables).failed("import", &words);
+    let named = Run::of(&["smoke", "--backend", "UCX"], site.path(), &variables).passed("UCX");
+    named.tells("backend-names-rejected", &["warning", "ValueError"]);
+    Run::of(&["smoke"], site.path(), &[]).passed("UCX").says_nothing_of("backend-names-rejected");
+}
+
+#[test]
+fn an_unpatched_file_has_the_default_of_nixl() {
+    let site = with_nixl("1.5.0");
+    let run = Run::of(&["smoke"], site.path(), &[("NIXL_BACKEND", "LIBFABRIC")]).passed("UCX");
+    run.tells("variable-not-read", &["`NIXL_BACKEND`", "`LIBFABRIC`", "nixl-retrofit apply"]);
+    Run::of(&["smoke"], site.path(), &[]).passed("UCX").says_nothing_of("variable-not-read");
+}
+
+#[test]
+fn a_hand_patch_is_tested_as_it_chooses() {
+    let site = with_nixl("1.5.0");
+    by_hand(
+        site.path(),
+        "self._nixl = nixl_api.nixl_agent(self._name, nixl_api.nixl_agent_config(backends=[\"UCX\"]))",
+    );
+    let run = Run::of(&["smoke"], site.path(), &[("NIXL_BACKEND", "LIBFABRIC")]).passed("UCX");
+    run.tells("backends-fixed", &["`UCX`", "line 24"]);
+
+    let read = "nixl_api.nixl_agent_config(backends=[_os.environ.get(\"NIXL_BACKEND\", \"UCX\")])";
+    let site = with_nixl("1.5.0");
+    by_hand(site.path(), &format!("self._nixl = nixl_api.nixl_agent(self._name, {read})"));
+    Run::of(&["smoke"], site.path(), &[]).passed("UCX");
+    let list = [("NIXL_BACKEND", "LIBFABRIC,UCX")];
+    Run::of(&["smoke"], site.path(), &list).failed("import", &["one name", "`LIBFABRIC,UCX`"]);
+    Run::of(&["smoke"], site.path(), &[("NIXL_BACKEND", "EFA")]).failed("import", &["asks NIXL for `EFA`"]);
+
+    let site = with_nixl("1.5.0");
+    by_hand(site.path(), &format!("self._nixl = nixl_api.nixl_agent(self._name, {})", read.replace("_os.", "os.")));
+    let source = fs::read_to_string(site.path().join(SOURCE)).unwrap().replace("os: Any = None, ", "");
+    fs::write(site.path().join(SOURCE), source).unwrap();
+    Run::of(&["smoke"], site.path(), &[]).failed("import", &["NameError: name 'os' is not defined", "import os"]);
+
+    let site = with_nixl("1.5.0");
+    let call = "self._nixl = nixl_api.nixl_agent(self._name, nixl_api.nixl_agent_config(backends=[\"LIBFABRIC\"]))";
+    by_hand(site.path(), call);
+    let run = Run::of(&["smoke", "--backend", "UCX"], site.path(), &[]).passed("UCX");
+    run.tells("not-the-files-choice", &["`--backend UCX`", "`LIBFABRIC`"]);
+}
