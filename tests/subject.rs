@@ -4,12 +4,14 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use common::{SOURCE, nixl, program, site_packages, status, stderr, stdout};
+use common::{SOURCE, lab, nixl, program, site_packages, status, stderr, stdout};
 
 /// The site-packages folder of an environment.
 fn packages_of(environment: &Path) -> PathBuf {
@@ -22,6 +24,27 @@ fn with_nixl(version: &str) -> TempDir {
     let site = site_packages();
     fs::write(site.path().join("nixl.pth"), packages_of(&nixl(version)).to_str().unwrap()).unwrap();
     site
+}
+
+/// The miniature of Dynamo with these parts of that real NIXL, and what Python says when it imports NIXL there.
+fn with_parts(version: &str, parts: &[&str]) -> TempDir {
+    let (site, packages) = (site_packages(), packages_of(&nixl(version)));
+    for part in parts {
+        symlink(packages.join(part), site.path().join(part)).unwrap();
+    }
+    site
+}
+
+/// The last line that real Python prints when it imports NIXL there.
+fn import_in_python(site: &Path) -> String {
+    let python = lab(&["python"]);
+    let mut command = Command::new(&python);
+    command
+        .args(["-c", "from nixl._api import nixl_agent"])
+        .env("PYTHONPATH", site)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = command.output().unwrap();
+    stderr(&output).lines().last().unwrap_or_default().to_string()
 }
 
 /// Makes of the miniature's call what image builds make of it by hand.
@@ -165,4 +188,54 @@ fn a_hand_patch_is_tested_as_it_chooses() {
     by_hand(site.path(), call);
     let run = Run::of(&["smoke", "--backend", "UCX"], site.path(), &[]).passed("UCX");
     run.tells("not-the-files-choice", &["`--backend UCX`", "`LIBFABRIC`"]);
+}
+
+/// What a wheel of NIXL for CUDA 13 consists of, besides the package `nixl`.
+const WHEEL: [&str; 3] = ["nixl_cu13", ".nixl_cu13.mesonpy.libs", "nixl_cu13.libs"];
+
+#[track_caller]
+fn fails_as_in_python(site: &Path, cure: &str) {
+    let words = import_in_python(site);
+    assert!(words.contains("Error: "), "{words}");
+    Run::of(&["smoke"], site, &[]).failed("import", &[&words, cure]);
+    Run::of(&["apply", "--smoke", "require"], site, &[]).failed("import", &[&words, cure]);
+    Run::of(&["apply"], site, &[])
+        .passed("UCX")
+        .tells("nixl-import-fails", &["warning", "fails in this environment's Python"]);
+}
+
+#[test]
+fn a_nixl_that_python_cannot_import_fails_the_transfer_in_pythons_words() {
+    fails_as_in_python(with_parts("1.5.0", &WHEEL).path(), "pip install nixl");
+
+    let with_torch = |version: &str| {
+        let site = with_parts(version, &[&WHEEL[..], &["nixl", "nixl_meta_utils.py"]].concat());
+        fs::create_dir(site.path().join("torch")).unwrap();
+        fs::write(site.path().join("torch/__init__.py"), "").unwrap();
+        fs::write(site.path().join("torch/version.py"), "cuda: str = \"12.8\"\n").unwrap();
+        site
+    };
+    fails_as_in_python(with_torch("1.5.0").path(), "install `nixl-cu12`");
+    fails_as_in_python(with_torch("1.3.2").path(), "install `nixl-cu12`");
+    let site = with_torch("1.0.1");
+    Run::of(&["smoke"], site.path(), &[]).passed("UCX").says_nothing_of("nixl-import-fails");
+}
+
+#[test]
+fn a_wheel_for_another_python_fails_the_transfer_in_pythons_words() {
+    // The folder's name is how the program learns the version of a Python that it does not start.
+    let (_folder, site) = common::virtual_environment();
+    let packages = packages_of(&nixl("1.5.0"));
+    for part in &[&WHEEL[1..], &["nixl", "nixl_meta_utils.py"]].concat() {
+        symlink(packages.join(part), site.join(part)).unwrap();
+    }
+    common::copy_tree(&packages.join("nixl_cu13"), &site.join("nixl_cu13"));
+    Run::of(&["smoke"], &site, &[]).passed("UCX").says_nothing_of("nixl-import-fails");
+    for entry in fs::read_dir(site.join("nixl_cu13")).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if let Some((start, end)) = name.split_once(".cpython-3") {
+            fs::rename(entry.path(), entry.path().with_file_name(format!("{start}.cpython-39{end}"))).unwrap();
+        }
+    }
+    fails_as_in_python(&site, "for another one");
 }

@@ -5,3 +5,4 @@ pub(crate) mod backend_choice;
 pub(crate) mod libraries;
 pub(crate) mod machine;
 pub(crate) mod media_loader;
+pub(crate) mod nixl_import;

@@ -69,8 +69,9 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
     )?;
     let options = args.transfer.options()?;
     let environments = patching::commit(planned, &mut report.files)?;
-    let subjects: Vec<Subject> =
-        environments.iter().map(|environment| Subject::of(environment, &options, &process.variables)).collect();
+    let required = args.smoke == SmokeWhen::Require;
+    let subject = |environment| Subject::of(environment, &options, &process.variables, required);
+    let subjects: Vec<Subject> = environments.iter().map(subject).collect();
     for (environment, subject) in environments.iter().zip(&subjects) {
         transfer::add_findings(environment, subject, process, report);
         if args.output.verbose > 0 {
@@ -81,7 +82,6 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
         return Ok(ExitStatus::Success);
     }
     console.show_files(report)?;
-    let required = args.smoke == SmokeWhen::Require;
     if environments.is_empty() {
         let backends = series::backends(&options, &rule, &process.variables);
         report.add_smoke(series::skipped(&backends, "Rust sources: nothing is built here"));
@@ -92,7 +92,7 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
             return ExitStatus::Findings;
         }
         match Series::plan(&transfer::place(environment, process), &options, &subject.backends) {
-            Ok(series) => transfer::run(&series, required, console, report),
+            Ok(series) => transfer::run(&series, subject, required, console, report),
             Err(reason) => {
                 report.add_smoke(series::not_made(&subject.backends, reason, required));
                 if required { ExitStatus::Findings } else { ExitStatus::Success }

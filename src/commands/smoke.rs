@@ -9,6 +9,7 @@ use crate::cli::SmokeArgs;
 use crate::environment::python::target::{self, Environment, Execution};
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
+use crate::report::smoke::SmokeStatus;
 use crate::smoke::meeting::token::TOKEN_VARIABLE;
 use crate::smoke::series::{Impossible, Series};
 use crate::smoke::subject::Subject;
@@ -25,7 +26,7 @@ pub(super) fn run(args: &SmokeArgs, process: &Process) -> Result<ExitStatus> {
 fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Report) -> Result<ExitStatus> {
     let options = args.transfer.options()?;
     let plan = |environment: &Environment| {
-        let subject = Subject::of(environment, &options, &process.variables);
+        let subject = Subject::of(environment, &options, &process.variables, true);
         let series = Series::plan(&transfer::place(environment, process), &options, &subject.backends)?;
         Ok::<_, Impossible>((subject, series))
     };
@@ -45,13 +46,18 @@ fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Re
         return Ok(ExitStatus::Findings);
     }
     let Some(end) = args.machines.end() else {
-        return Ok(transfer::run(&series, true, console, report));
+        return Ok(transfer::run(&series, &subject, true, console, report));
     };
     let token = two_machines::TokenSource {
         file: args.machines.token_file.as_deref(),
         variable: process.variables.get(TOKEN_VARIABLE),
     };
-    let add = &mut |smoke| report.add_smoke(smoke);
+    let mut settled = true;
+    let add = &mut |smoke| {
+        let smoke = subject.settle(smoke);
+        settled &= smoke.status != SmokeStatus::Failed;
+        report.add_smoke(smoke);
+    };
     let passed = two_machines::run(series, &options, &end, token, console, add)?;
-    Ok(if passed { ExitStatus::Success } else { ExitStatus::Findings })
+    Ok(if passed && settled { ExitStatus::Success } else { ExitStatus::Findings })
 }

@@ -8,6 +8,7 @@ use crate::advice::media_loader;
 use crate::environment::python::target::Environment;
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
+use crate::report::smoke::SmokeStatus;
 use crate::smoke::series::{Place, Series};
 use crate::smoke::subject::Subject;
 use crate::smoke::transfer;
@@ -25,11 +26,18 @@ pub(super) fn place(environment: &Environment, process: &Process) -> Place {
 /// Adds what is known without a transfer.
 pub(super) fn add_findings(environment: &Environment, subject: &Subject, process: &Process, report: &mut Report) {
     let compiled = media_loader::finding(&environment.folders(), &subject.rule, &process.variables);
-    subject.findings.iter().cloned().chain(compiled).for_each(|finding| report.add_finding(finding));
+    subject.all_findings().cloned().chain(compiled).for_each(|finding| report.add_finding(finding));
 }
 
 /// Makes the transfers.
-pub(super) fn run(series: &Series, required: bool, console: &Console, report: &mut Report) -> ExitStatus {
+pub(super) fn run(
+    series: &Series,
+    subject: &Subject,
+    required: bool,
+    console: &Console,
+    report: &mut Report,
+) -> ExitStatus {
+    let mut settled = true;
     let passed = series.run(
         required,
         &mut |plan| {
@@ -38,7 +46,11 @@ pub(super) fn run(series: &Series, required: bool, console: &Console, report: &m
             console.end_progress();
             smoke
         },
-        &mut |smoke| report.add_smoke(smoke),
+        &mut |smoke| {
+            let smoke = subject.settle(smoke);
+            settled &= smoke.status != SmokeStatus::Failed;
+            report.add_smoke(smoke);
+        },
     );
-    if passed { ExitStatus::Success } else { ExitStatus::Findings }
+    if passed && settled { ExitStatus::Success } else { ExitStatus::Findings }
 }

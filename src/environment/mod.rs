@@ -5,6 +5,7 @@ pub(crate) mod elf;
 pub(crate) mod fabric_devices;
 pub(crate) mod media_loader;
 pub(crate) mod nixl;
+pub(crate) mod nixl_import;
 pub(crate) mod python;
 pub(crate) mod rust;
 pub(crate) mod variables;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The wheels with the libraries, in the order in which `nixl` tries them where torch names no CUDA version.
-const WHEELS: [&str; 3] = ["nixl_cu13", "nixl_cu12", "nixl_rocm"];
+pub(crate) const WHEELS: [&str; 3] = ["nixl_cu13", "nixl_cu12", "nixl_rocm"];
 /// Where NVIDIA's containers have NIXL.
 const SYSTEM: &str = "/opt/nvidia/nvda_nixl";
 /// Its library folders.
@@ -83,15 +83,17 @@ pub(crate) fn plugin_file(folder: &Path, backend: &str) -> PathBuf {
 
 /// Every NIXL on an import path, beginning with the one that Python would use.
 ///
-/// The package `nixl` prefers the wheel for the CUDA version that the installed torch was built with. The other wheels
-/// follow, then an older `nixl` that contains its libraries, the system's, and the one that TensorRT-LLM bundles.
+/// After 1.0.1, the package `nixl` prefers the wheel for the CUDA version that the installed torch was built with. The other
+/// wheels follow, then an older `nixl` that contains its libraries, the system's, and the one that TensorRT-LLM bundles.
 pub(crate) fn find(search_path: &[PathBuf]) -> Vec<NixlInstallation> {
     find_with_system(search_path, Path::new(SYSTEM))
 }
 
 fn find_with_system(search_path: &[PathBuf], system: &Path) -> Vec<NixlInstallation> {
     let mut modules: Vec<String> = WHEELS.map(String::from).into();
-    if let Some(major) = search_path.iter().find_map(|dir| torch_cuda_major(dir)) {
+    let package = search_path.iter().find_map(|dir| fs::read_to_string(dir.join("nixl/__init__.py")).ok());
+    let by_torch = package.is_none_or(|source| source.is_empty() || looks_at_torch(&source));
+    if by_torch && let Some(major) = search_path.iter().find_map(|dir| torch_cuda_major(dir)) {
         let preferred = format!("nixl_cu{major}");
         modules.retain(|module| *module != preferred);
         modules.insert(0, preferred);
@@ -165,9 +167,14 @@ fn version_in_name(folder: &OsStr, module: &str) -> Option<String> {
     (normal == module).then(|| version.to_string())
 }
 
+/// Whether the source of the package `nixl` chooses its wheel by the CUDA version of torch: not so up to 1.0.1.
+pub(crate) fn looks_at_torch(source: &str) -> bool {
+    source.contains("torch") || source.contains("nixl_meta_utils")
+}
+
 /// The major CUDA version that torch was built with, read from `torch/version.py` without importing it:
 /// `cuda: Optional[str] = '12.8'`.
-fn torch_cuda_major(site_packages: &Path) -> Option<u32> {
+pub(crate) fn torch_cuda_major(site_packages: &Path) -> Option<u32> {
     let text = fs::read_to_string(site_packages.join("torch/version.py")).ok()?;
     let mut assigned = text.lines().rev().filter_map(|line| {
         let (target, value) = line.split_once('=')?;

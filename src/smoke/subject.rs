@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::plan::options::TransferOptions;
 use crate::advice::backend_choice::Chooser;
+use crate::advice::nixl_import;
 use crate::choice::backend::{self, Backend};
 use crate::choice::rule::Rule;
+use crate::environment::elf::loader;
+use crate::environment::nixl;
+use crate::environment::nixl_import::{ImportFailure, Importer};
 use crate::environment::python::module;
 use crate::environment::python::target::{self, Environment};
 use crate::environment::variables::Variables;
@@ -30,12 +34,26 @@ pub(crate) struct Subject {
     pub findings: Vec<Finding>,
     /// Why Dynamo creates no agent here, so that there is nothing to transfer.
     pub refusal: Option<Finding>,
+    /// Why a transfer that passes proves nothing for Dynamo.
+    pub obstacle: Option<Finding>,
 }
 
 impl Subject {
     /// Reads what Dynamo's module in this environment chooses under these variables; the options may name backends instead.
-    pub(crate) fn of(environment: &Environment, options: &TransferOptions, variables: &Variables) -> Subject {
-        let mut subject = Subject { backends: Vec::new(), rule: Rule::default(), findings: Vec::new(), refusal: None };
+    /// What keeps Dynamo from the backends fails the transfer if that is `required`, and is a warning otherwise.
+    pub(crate) fn of(
+        environment: &Environment,
+        options: &TransferOptions,
+        variables: &Variables,
+        required: bool,
+    ) -> Subject {
+        let mut subject = Subject {
+            backends: Vec::new(),
+            rule: Rule::default(),
+            findings: Vec::new(),
+            refusal: None,
+            obstacle: None,
+        };
         let modules = target::require_modules(environment).unwrap_or_default();
         let file = modules.first().map(|module| module.path.as_path());
         subject.backends = subject.rule.choose(value(variables, subject.rule.variable.as_str())).backends;
@@ -45,6 +63,12 @@ impl Subject {
         }
         if !options.backends.is_empty() {
             subject.replace(backend::distinct(&options.backends), file);
+        }
+        let import = import_failure(environment, variables).map(|failure| nixl_import::finding(&failure));
+        match import {
+            Some(finding) if required => subject.obstacle = Some(finding),
+            Some(finding) => subject.findings.push(Finding { severity: Severity::Warning, ..finding }),
+            None => {}
         }
         subject
     }
@@ -158,6 +182,23 @@ impl Subject {
         self.backends = asked;
     }
 
+    /// All that was found.
+    pub(crate) fn all_findings(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().chain(&self.refusal).chain(&self.obstacle)
+    }
+
+    /// The result of a transfer for Dynamo: it fails where Dynamo cannot do what the libraries can.
+    pub(crate) fn settle(&self, mut smoke: Smoke) -> Smoke {
+        let Some(obstacle) = &self.obstacle else { return smoke };
+        if smoke.status == SmokeStatus::Passed {
+            smoke.status = SmokeStatus::Failed;
+            smoke.failure = Some(failure(obstacle));
+        } else {
+            smoke.warnings.push(in_words(obstacle));
+        }
+        smoke
+    }
+
     /// The report of a transfer that is not tried, because Dynamo creates no agent here.
     pub(crate) fn refused(&self) -> Option<Smoke> {
         let refusal = self.refusal.as_ref()?;
@@ -176,6 +217,24 @@ fn failure(finding: &Finding) -> Failure {
         message: format!("{}\n{}", finding.message, finding.consequence),
         advice: finding.cure.join("; "),
     }
+}
+
+/// A finding as a warning of a transfer.
+fn in_words(finding: &Finding) -> String {
+    format!("{}: {}\nhelp: {}", finding.message, finding.consequence, finding.cure.join("; "))
+}
+
+/// Why this environment's Python cannot import the NIXL that is there.
+fn import_failure(environment: &Environment, variables: &Variables) -> Option<ImportFailure> {
+    let folders = environment.folders();
+    // Whoever makes the transfer says so.
+    if nixl::find(&folders).is_empty() {
+        return None;
+    }
+    let version = environment.python_version();
+    let library_path = variables.get("LD_LIBRARY_PATH").map(loader::split_path).unwrap_or_default();
+    let is_complete = environment.has_python();
+    Importer { folders: &folders, is_complete, version: version.as_deref(), library_path: &library_path }.failure()
 }
 
 /// Dynamo's module, and what it depends on.
