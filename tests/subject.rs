@@ -1,4 +1,5 @@
-//! What a smoke transfer tests: what the environment's own Dynamo would do, told by its files.
+//! What a smoke transfer tests: what the environment's own Dynamo would do, told by its files; and what it says of the machine
+//! and the variables around it.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
@@ -65,7 +66,11 @@ struct Run {
 
 impl Run {
     fn of(arguments: &[&str], target: &Path, variables: &[(&str, &str)]) -> Run {
-        let mut command = program();
+        Run::with(program(), arguments, target, variables)
+    }
+
+    /// Runs the program as that command starts it.
+    fn with(mut command: Command, arguments: &[&str], target: &Path, variables: &[(&str, &str)]) -> Run {
         command.args(arguments).args(["--size", "64K", "--output-format", "json"]).arg(target);
         let output = command.envs(variables.iter().copied()).output().unwrap();
         let document = serde_json::from_slice(&output.stdout)
@@ -238,4 +243,215 @@ fn a_wheel_for_another_python_fails_the_transfer_in_pythons_words() {
         }
     }
     fails_as_in_python(&site, "for another one");
+}
+
+/// The folder that holds TensorRT-LLM's own NIXL, with the libraries of that release.
+fn bundle(site: &Path, version: &str) -> PathBuf {
+    let libraries = packages_of(&nixl(version)).join(".nixl_cu13.mesonpy.libs");
+    let folder = site.join("tensorrt_llm/libs/nixl");
+    fs::create_dir_all(&folder).unwrap();
+    for entry in fs::read_dir(libraries).unwrap().flatten() {
+        symlink(entry.path(), folder.join(entry.file_name())).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn every_nixl_of_the_image_is_named_and_target_may_be_one() {
+    let site =
+        with_parts("1.5.0", &[&WHEEL[..], &["nixl", "nixl_meta_utils.py", "nixl_cu13-1.5.0.dist-info"]].concat());
+    let other = bundle(site.path(), "1.0.1");
+    let run = Run::of(&["smoke"], site.path(), &[]).passed("UCX");
+    run.tells(
+        "several-nixls",
+        &["nixl-cu13 1.5.0", "is tested", &format!("also here: a NIXL of unknown version in `{}`", other.display())],
+    );
+
+    let expected = other.join("libnixl_capi.so").display().to_string();
+    for target in [other.clone(), other.join("libnixl.so"), other.join("plugins/libplugin_UCX.so")] {
+        let run = Run::of(&["smoke"], &target, &[]);
+        assert_eq!(run.document["smoke"]["nixl_library"], expected, "{:#}", run.document);
+        run.tells("several-nixls", &["also here: nixl-cu13 1.5.0"]);
+    }
+    for target in [".nixl_cu13.mesonpy.libs", "nixl_cu13", "nixl_cu13.libs"] {
+        let run = Run::of(&["smoke"], &site.path().join(target), &[]).passed("UCX");
+        assert_eq!(run.document["smoke"]["nixl_version"], "1.5.0", "{target}");
+    }
+}
+
+#[test]
+fn what_was_loaded_below_nixl_is_stated() {
+    let run = Run::of(&["smoke"], with_nixl("1.5.0").path(), &[]).passed("UCX");
+    let smoke = &run.document["smoke"];
+    let loaded = smoke["loaded"].as_array().unwrap();
+    let file = |stem: &str| {
+        let path = |it: &&Value| it["path"].as_str().unwrap().rsplit('/').next().unwrap().starts_with(stem);
+        loaded.iter().find(path).unwrap_or_else(|| panic!("no {stem}: {smoke:#}"))
+    };
+    assert!(file("libucp")["version"].as_str().unwrap().starts_with("1."), "{smoke:#}");
+    assert!(
+        file("libplugin_UCX")["path"].as_str().unwrap().starts_with(smoke["plugin_dir"].as_str().unwrap()),
+        "{smoke:#}"
+    );
+    run.says_nothing_of("several-nixls").says_nothing_of("preloaded-libraries");
+}
+
+#[test]
+fn parts_of_another_nixl_are_told() {
+    let site = with_nixl("1.5.0");
+    let old = packages_of(&nixl("1.0.1")).join(".nixl_cu13.mesonpy.libs");
+    let plugins = old.join("plugins").display().to_string();
+    let run = Run::of(&["smoke"], site.path(), &[("NIXL_PLUGIN_DIR", &plugins)]);
+    run.tells("plugins-of-another-nixl", &[&plugins, "`NIXL_PLUGIN_DIR`", "nixl-cu13 1.5.0"]);
+    let run = Run::of(&["smoke", "--plugin-dir", &plugins], site.path(), &[]);
+    let run = run.tells("plugins-of-another-nixl", &["`--plugin-dir`"]);
+    let warnings = run.document["smoke"]["warnings"].to_string();
+    assert!(warnings.contains("does not belong to it") && warnings.contains("libucp-"), "{warnings}");
+    let own = packages_of(&nixl("1.5.0")).join(".nixl_cu13.mesonpy.libs/plugins").display().to_string();
+    let run = Run::of(&["smoke"], site.path(), &[("NIXL_PLUGIN_DIR", &own)]);
+    run.passed("UCX").says_nothing_of("plugins-of-another-nixl");
+
+    let library = old.join("libnixl.so").display().to_string();
+    let run = Run::of(&["smoke"], site.path(), &[("LD_PRELOAD", &library)]).tells("preloaded-libraries", &[&library]);
+    run.failed("load", &["libraries of different NIXL versions are mixed"]);
+}
+
+#[test]
+fn a_compiled_side_that_cannot_find_nixl_is_told() {
+    let site = with_nixl("1.5.0");
+    let folder = packages_of(&nixl("1.5.0")).join(".nixl_cu13.mesonpy.libs").display().to_string();
+    let run = Run::of(&["smoke"], site.path(), &[]).passed("UCX");
+    run.tells("capi-not-on-loader-path", &["runs as a stub", &folder, "ldconfig"]);
+    let run = Run::of(&["smoke"], site.path(), &[("LD_LIBRARY_PATH", &folder)]).passed("UCX");
+    run.says_nothing_of("capi-not-on-loader-path").says_nothing_of("capi-of-another-nixl");
+    let other = packages_of(&nixl("1.0.1")).join(".nixl_cu13.mesonpy.libs").display().to_string();
+    let run = Run::of(&["smoke"], site.path(), &[("LD_LIBRARY_PATH", &other)]);
+    run.tells("capi-of-another-nixl", &[&other, &folder]);
+    // No Dynamo: no compiled side.
+    Run::of(&["smoke"], &nixl("1.5.0"), &[]).passed("UCX").says_nothing_of("capi-not-on-loader-path");
+}
+
+#[test]
+fn a_backend_without_a_plugin_does_not_pass_for_what_the_library_below_can_do() {
+    let site = with_nixl("1.5.0");
+    let empty = tempfile::tempdir().unwrap();
+    let arguments = ["smoke", "--engine", "native", "--plugin-dir", empty.path().to_str().unwrap()];
+    let words = ["no plugin `libplugin_UCX.so`", "NIXL cannot use it"];
+    Run::of(&arguments, site.path(), &[]).failed("backend", &words);
+    Run::of(&arguments[..3], site.path(), &[]).passed("UCX");
+}
+
+/// The program in a mount namespace of its own with a `/dev/shm` of that size.
+fn with_shared_memory(size: &str) -> Command {
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs -o size=$1 none /dev/shm && shift && exec \"$@\"";
+    command.args(["--mount", "--propagation", "private", "bash", "-c", script, "bash", size]);
+    command.arg(program().get_program());
+    command
+}
+
+#[test]
+fn a_small_shared_memory_is_told_and_explains_a_death() {
+    let site = with_nixl("1.5.0");
+    let run = Run::with(with_shared_memory("64m"), &["smoke"], site.path(), &[]).passed("UCX");
+    run.tells("shared-memory-small", &["64 MiB", "--shm-size"]);
+    let run = Run::with(with_shared_memory("16m"), &["smoke"], site.path(), &[]);
+    run.failed("backend", &["signal", "--shm-size=1g", "16 MiB"]);
+    let run = Run::with(with_shared_memory("1g"), &["smoke"], site.path(), &[]).passed("UCX");
+    run.says_nothing_of("shared-memory-small");
+}
+
+#[test]
+fn a_configuration_file_for_which_nixl_creates_no_agent_is_named() {
+    let site = with_nixl("1.5.0");
+    let home = tempfile::tempdir().unwrap();
+    let absent = home.path().join("absent.cfg").display().to_string();
+    let words = ["`NIXL_CONFIG_FILE`", &absent, "No such file"];
+    Run::of(&["smoke"], site.path(), &[("NIXL_CONFIG_FILE", &absent)]).failed("agent", &words);
+    let broken = home.path().join(".nixl.cfg");
+    fs::write(&broken, "no toml [").unwrap();
+    let own = broken.display().to_string();
+    Run::of(&["smoke"], site.path(), &[("HOME", home.path().to_str().unwrap())]).failed("agent", &[&own, "is no TOML"]);
+    fs::write(&broken, "").unwrap();
+    Run::of(&["smoke"], site.path(), &[("HOME", home.path().to_str().unwrap())]).passed("UCX");
+}
+
+/// A folder with these libraries of that NIXL alone, copied.
+fn libraries_of(version: &str, names: &[&str]) -> TempDir {
+    let (folder, from) = (tempfile::tempdir().unwrap(), packages_of(&nixl(version)).join(".nixl_cu13.mesonpy.libs"));
+    for name in names {
+        fs::copy(from.join(name), folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_library_that_nixl_needs_and_the_loader_does_not_find_is_named() {
+    let folder = libraries_of("1.5.0", &["libnixl.so", "libnixl_capi.so"]);
+    let run = Run::of(&["smoke"], folder.path(), &[]);
+    let words = ["needs `libnixl_build.so`, which was not found", "searched:", "ldconfig", "reinstall this NIXL"];
+    let run = run.failed("load", &words);
+    assert!(!run.document.to_string().contains("a moment ago"), "{:#}", run.document);
+}
+
+#[test]
+fn a_library_for_another_processor_is_told_by_its_header() {
+    let folder = libraries_of("1.5.0", &["libnixl.so", "libnixl_capi.so"]);
+    let library = folder.path().join("libnixl_capi.so");
+    let mut bytes = fs::read(&library).unwrap();
+    // `e_machine`: EM_AARCH64, or EM_X86_64 on such a machine.
+    bytes[18] = if cfg!(target_arch = "aarch64") { 62 } else { 183 };
+    fs::write(&library, bytes).unwrap();
+    let other = if cfg!(target_arch = "aarch64") { "x86_64" } else { "aarch64" };
+    Run::of(&["smoke"], folder.path(), &[])
+        .failed("load", &[&format!("the library is for {other}"), std::env::consts::ARCH]);
+}
+
+#[test]
+fn variables_that_demand_hardware_are_told_with_the_command_for_a_build() {
+    if fs::read_dir("/sys/class/infiniband").is_ok_and(|mut entries| entries.next().is_some()) {
+        return;
+    }
+    let site = with_nixl("1.5.0");
+    for (variable, value) in [("UCX_TLS", "rc,ud,cuda_copy"), ("UCX_NET_DEVICES", "mlx5_0:1")] {
+        let run = Run::of(&["smoke"], site.path(), &[(variable, value)]);
+        run.failed(
+            "backend",
+            &[&format!("env -u {variable} nixl-retrofit"), &format!("`{variable}={value}` demands"), "on the instance"],
+        );
+    }
+    let libraries = lab(&["libfabric"]);
+    let arguments = ["smoke", "--backend", "LIBFABRIC", "--library-path", libraries.to_str().unwrap()];
+    let run = Run::of(&arguments, site.path(), &[("FI_PROVIDER", "efa")]);
+    run.failed("backend", &["env -u FI_PROVIDER nixl-retrofit", "an EFA device"]);
+    Run::of(&["smoke"], site.path(), &[("UCX_TLS", "tcp,self")]).passed("UCX");
+}
+
+#[test]
+fn a_misspelt_variable_is_told() {
+    let site = with_nixl("1.5.0");
+    let run =
+        Run::of(&["smoke"], site.path(), &[("NIXL_PLUGIN_PATH", "/x"), ("NIXL_BACKENDS", "LIBFABRIC")]).passed("UCX");
+    run.tells("variable-misspelt", &["`NIXL_BACKENDS`", "`NIXL_BACKEND`"]);
+}
+
+#[test]
+fn several_transfers_are_a_table_with_what_to_do_at_its_end() {
+    let site = with_nixl("1.5.0");
+    let libraries = lab(&["libfabric"]);
+    let arguments =
+        ["smoke", "--backend", "LIBFABRIC,UCX", "--size", "64K", "--library-path", libraries.to_str().unwrap()];
+    let text = stdout(&program().args(arguments).arg(site.path()).output().unwrap());
+    let rows: Vec<&str> = text.lines().take_while(|line| line.starts_with("smoke passed: ")).collect();
+    assert_eq!(rows.len(), 4, "{text}");
+    assert!(
+        rows[3].contains("LIBFABRIC,UCX to UCX  shm (UCX)") && rows[3].contains(" Gbit/s") && rows[3].ends_with(" ms"),
+        "{text}"
+    );
+
+    let empty = tempfile::tempdir().unwrap();
+    let arguments = ["smoke", "--backend", "LIBFABRIC,UCX", "--plugin-dir", empty.path().to_str().unwrap()];
+    let text = stdout(&program().args(arguments).arg(site.path()).output().unwrap());
+    assert_eq!(text.matches("what to do: ").count(), 1, "one plugin folder is wrong for both: {text}");
+    assert!(text.lines().last().unwrap().starts_with("what to do: name the directory"), "{text}");
 }

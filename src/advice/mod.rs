@@ -6,3 +6,5 @@ pub(crate) mod libraries;
 pub(crate) mod machine;
 pub(crate) mod media_loader;
 pub(crate) mod nixl_import;
+pub(crate) mod nixl_mix;
+pub(crate) mod variables;

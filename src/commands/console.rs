@@ -101,6 +101,7 @@ impl<'a> Console<'a> {
                 let is_shown = |it: &&Finding| report.audit.is_some() && it.line.is_some();
                 let findings = report.findings.iter().filter(|finding| !is_shown(finding));
                 text::findings(&mut page, findings);
+                text::what_to_do(&mut page, &report.smokes);
                 self.write(page.as_bytes())
             }
         }

@@ -6,6 +6,7 @@ use super::console::Console;
 use super::process::Process;
 use super::transfer;
 use crate::cli::SmokeArgs;
+use crate::environment::nixl;
 use crate::environment::python::target::{self, Environment, Execution};
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
@@ -32,15 +33,27 @@ fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Re
     };
     let execution = if process.no_exec { Execution::Never } else { Execution::Start("") };
     // A transfer that cannot be tried at all is an error, not a failed transfer.
-    let (environment, (subject, series)) = match &args.target {
-        Some(target) => {
+    let named = args.target.as_deref().and_then(|target| Some((target, nixl::of_target(target)?)));
+    let (environment, (subject, series)) = match (&args.target, named) {
+        (_, Some((target, nixl))) => {
+            let subject = Subject::alone(&options, &process.variables);
+            let series = Series::plan(&transfer::place_of(target, nixl, process), &options, &subject.backends)?;
+            (None, (subject, series))
+        }
+        (Some(target), None) => {
             let environment = target::resolve(target, execution, &process.variables)?;
             let planned = plan(&environment)?;
-            (environment, planned)
+            (Some(environment), planned)
         }
-        None => target::default_environment(execution, "NIXL", &process.variables, |found| plan(found).ok())?,
+        (None, None) => {
+            let wanted = |found: &Environment| plan(found).ok();
+            let (environment, planned) = target::default_environment(execution, "NIXL", &process.variables, wanted)?;
+            (Some(environment), planned)
+        }
     };
-    transfer::add_findings(&environment, &subject, process, report);
+    if let Some(environment) = &environment {
+        transfer::add_findings(environment, &subject, process, report);
+    }
     if let Some(refused) = subject.refused() {
         report.add_smoke(refused);
         return Ok(ExitStatus::Findings);
@@ -52,6 +65,7 @@ fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Re
         file: args.machines.token_file.as_deref(),
         variable: process.variables.get(TOKEN_VARIABLE),
     };
+    transfer::add_installation(&series, &subject, report);
     let mut settled = true;
     let add = &mut |smoke| {
         let smoke = subject.settle(smoke);

@@ -104,6 +104,44 @@ fn find_with_system(search_path: &[PathBuf], system: &Path) -> Vec<NixlInstallat
     wheels.chain(system_installation(system)).chain(bundled).collect()
 }
 
+/// The NIXL that a path is: the folder of its libraries or one of them, an installation's root, or a wheel's package.
+pub(crate) fn of_target(target: &Path) -> Option<NixlInstallation> {
+    let target = std::path::absolute(target).ok()?;
+    if target.is_file() {
+        let name = target.file_name()?.to_string_lossy();
+        let is_library = name.contains(".so") && (name.starts_with("libnixl") || name.starts_with("libplugin_"));
+        let folder = target.parent().filter(|_| is_library)?;
+        return of_folder(folder).or_else(|| of_folder(folder.parent()?));
+    }
+    // A prefix with a Python is an environment, whatever else is installed there.
+    if target.join("bin/python3").exists() || target.join("pyvenv.cfg").exists() {
+        return None;
+    }
+    of_folder(&target).or_else(|| system_installation(&target))
+}
+
+fn of_folder(dir: &Path) -> Option<NixlInstallation> {
+    let name = dir.file_name()?.to_str()?;
+    let of_libraries = name.strip_prefix('.').and_then(|name| name.strip_suffix(".mesonpy.libs"));
+    let module = of_libraries.or_else(|| name.strip_suffix(".libs")).unwrap_or(name);
+    if WHEELS.contains(&module) || module == "nixl" {
+        return wheel(dir.parent()?, module).or_else(|| folder(dir));
+    }
+    folder(dir)
+}
+
+/// The folder of packages that an installation lies in.
+pub(crate) fn site_packages_of(nixl: &NixlInstallation) -> Option<PathBuf> {
+    let above = nixl.library_dirs.first()?.ancestors().skip(1);
+    let is_site = |dir: &&Path| dir.ends_with("site-packages") || dir.ends_with("dist-packages") || has_metadata(dir);
+    above.take(4).find(is_site).map(Path::to_path_buf)
+}
+
+fn has_metadata(dir: &Path) -> bool {
+    let mut entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().to_string_lossy().ends_with(".dist-info"))
+}
+
 /// The NIXL of the package `module`, whose libraries are beside it.
 fn wheel(site_packages: &Path, module: &str) -> Option<NixlInstallation> {
     let own = site_packages.join(format!(".{module}.mesonpy.libs"));
@@ -141,11 +179,17 @@ fn folder(dir: &Path) -> Option<NixlInstallation> {
     let capi = dir.join("libnixl_capi.so");
     Some(NixlInstallation {
         name: dir.display().to_string(),
-        version: None,
+        version: declared_version(dir),
         capi: capi.is_file().then_some(capi),
         plugin_dir: plugin_dir(&library_dirs),
         library_dirs,
     })
+}
+
+/// The version in the `nixl.pc` of an installation that was built from source.
+fn declared_version(dir: &Path) -> Option<String> {
+    let text = fs::read_to_string(dir.join("pkgconfig/nixl.pc")).ok()?;
+    text.lines().find_map(|line| Some(line.strip_prefix("Version:")?.trim().to_string()))
 }
 
 /// The version in the name of `nixl_cu13-1.5.0.dist-info`. A folder without METADATA is a leftover of an uninstalled one.

@@ -3,14 +3,20 @@
 
 use std::path::{Path, PathBuf};
 
+use super::plan::Plan;
 use super::plan::options::TransferOptions;
+use super::plan::plugins::NamedBy;
 use crate::advice::backend_choice::Chooser;
-use crate::advice::nixl_import;
+use crate::advice::machine::small_shared_memory;
+use crate::advice::{nixl_import, nixl_mix, variables};
 use crate::choice::backend::{self, Backend};
 use crate::choice::rule::Rule;
 use crate::environment::elf::loader;
-use crate::environment::nixl;
+use crate::environment::machine;
+use crate::environment::misspelt;
+use crate::environment::nixl::{self, NixlInstallation};
 use crate::environment::nixl_import::{ImportFailure, Importer};
+use crate::environment::nixl_mix as mix;
 use crate::environment::python::module;
 use crate::environment::python::target::{self, Environment};
 use crate::environment::variables::Variables;
@@ -36,6 +42,8 @@ pub(crate) struct Subject {
     pub refusal: Option<Finding>,
     /// Why a transfer that passes proves nothing for Dynamo.
     pub obstacle: Option<Finding>,
+    /// Whether Dynamo is there.
+    has_dynamo: bool,
 }
 
 impl Subject {
@@ -53,6 +61,7 @@ impl Subject {
             findings: Vec::new(),
             refusal: None,
             obstacle: None,
+            has_dynamo: environment.has_module(),
         };
         let modules = target::require_modules(environment).unwrap_or_default();
         let file = modules.first().map(|module| module.path.as_path());
@@ -182,6 +191,30 @@ impl Subject {
         self.backends = asked;
     }
 
+    /// For a NIXL that was named instead of an environment: no file chooses there.
+    pub(crate) fn alone(options: &TransferOptions, variables: &Variables) -> Subject {
+        let rule = Rule::default();
+        let chosen = || rule.choose(value(variables, rule.variable.as_str())).backends;
+        let backends = if options.backends.is_empty() { chosen() } else { backend::distinct(&options.backends) };
+        Subject { backends, rule, findings: Vec::new(), refusal: None, obstacle: None, has_dynamo: false }
+    }
+
+    /// What is to be said of the NIXL that a plan uses, and of others beside it.
+    pub(crate) fn installation(&self, plan: &Plan) -> Vec<Finding> {
+        let all = nixl::find(&plan.import_path);
+        let mut findings: Vec<Finding> = nixl_mix::several(&plan.nixl, &all).into_iter().collect();
+        findings.extend(nixl_mix::preloaded(&mix::preloaded(&plan.variables)));
+        findings.extend(foreign_plugins(plan, &all));
+        let space = machine::shared_memory().filter(|_| plan.pair.has(Backend::Ucx));
+        findings.extend(small_shared_memory(space));
+        let near = misspelt::near_misses(&plan.variables, self.rule.variable.as_str());
+        findings.extend(near.iter().map(|(name, meant)| variables::misspelt(name, meant)));
+        if self.has_dynamo {
+            findings.extend(plan.nixl.capi.as_deref().and_then(|capi| compiled_side(capi, plan)));
+        }
+        findings
+    }
+
     /// All that was found.
     pub(crate) fn all_findings(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().chain(&self.refusal).chain(&self.obstacle)
@@ -194,7 +227,7 @@ impl Subject {
             smoke.status = SmokeStatus::Failed;
             smoke.failure = Some(failure(obstacle));
         } else {
-            smoke.warnings.push(in_words(obstacle));
+            smoke.warnings.push(obstacle.in_words());
         }
         smoke
     }
@@ -219,9 +252,28 @@ fn failure(finding: &Finding) -> Failure {
     }
 }
 
-/// A finding as a warning of a transfer.
-fn in_words(finding: &Finding) -> String {
-    format!("{}: {}\nhelp: {}", finding.message, finding.consequence, finding.cure.join("; "))
+/// Plugins of another NIXL than the tested one.
+fn foreign_plugins(plan: &Plan, all: &[NixlInstallation]) -> Option<Finding> {
+    let folder = plan.plugins.as_ref()?;
+    let named_by = match folder.named_by {
+        NamedBy::Installation => return None,
+        NamedBy::Option => "`--plugin-dir`",
+        NamedBy::Variable => "`NIXL_PLUGIN_DIR`",
+    };
+    if mix::belongs_to(&folder.path, &plan.nixl) {
+        return None;
+    }
+    let owner = all.iter().find(|other| mix::belongs_to(&folder.path, other));
+    Some(nixl_mix::foreign_plugins(&folder.path, named_by, &plan.nixl, owner))
+}
+
+/// Whether Dynamo's compiled side, which looks for NIXL by name alone, finds this one.
+fn compiled_side(capi: &Path, plan: &Plan) -> Option<Finding> {
+    let found = mix::found_by_loader(&plan.variables);
+    if found.as_deref().is_some_and(|found| mix::is_same(found, capi)) {
+        return None;
+    }
+    Some(nixl_mix::not_on_loader_path(capi, found.as_deref()))
 }
 
 /// Why this environment's Python cannot import the NIXL that is there.

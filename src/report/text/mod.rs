@@ -13,7 +13,7 @@ pub(crate) use audit::audit;
 pub(crate) use files::files;
 pub(crate) use findings::findings;
 pub(crate) use page::Page;
-pub(crate) use smokes::smokes;
+pub(crate) use smokes::{smokes, what_to_do};
 
 #[cfg(test)]
 mod tests {
