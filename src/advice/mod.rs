@@ -2,9 +2,15 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod backend_choice;
+pub(crate) mod ends;
+pub(crate) mod explain;
+pub(crate) mod knobs;
 pub(crate) mod libraries;
+pub(crate) mod loading;
 pub(crate) mod machine;
 pub(crate) mod media_loader;
 pub(crate) mod nixl_import;
 pub(crate) mod nixl_mix;
+mod packages;
+pub(crate) mod pins;
 pub(crate) mod variables;

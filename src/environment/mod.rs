@@ -11,6 +11,8 @@ pub(crate) mod nixl;
 pub(crate) mod nixl_config;
 pub(crate) mod nixl_import;
 pub(crate) mod nixl_mix;
+pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod rust;
+pub(crate) mod ucx;
 pub(crate) mod variables;

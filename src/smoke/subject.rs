@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::plan::options::TransferOptions;
 use super::plan::plugins::NamedBy;
 use crate::advice::backend_choice::Chooser;
-use crate::advice::machine::small_shared_memory;
+use crate::advice::machine::{SHARED_MEMORY, small_shared_memory};
 use crate::advice::{nixl_import, nixl_mix, variables};
 use crate::choice::backend::{self, Backend};
 use crate::choice::rule::Rule;
@@ -205,7 +205,7 @@ impl Subject {
         let mut findings: Vec<Finding> = nixl_mix::several(&plan.nixl, &all).into_iter().collect();
         findings.extend(nixl_mix::preloaded(&mix::preloaded(&plan.variables)));
         findings.extend(foreign_plugins(plan, &all));
-        let space = machine::shared_memory().filter(|_| plan.pair.has(Backend::Ucx));
+        let space = machine::space(SHARED_MEMORY).filter(|_| plan.pair.has(Backend::Ucx));
         findings.extend(small_shared_memory(space));
         let near = misspelt::near_misses(&plan.variables, self.rule.variable.as_str());
         findings.extend(near.iter().map(|(name, meant)| variables::misspelt(name, meant)));

@@ -9,6 +9,7 @@
 //! | `plugin` | loading a NIXL plugin without using it |
 //! | `library` | what loading any library has in common |
 //! | `loaded` | the files of NIXL, UCX and libfabric that are loaded |
+//! | `load_check` | loading a library without using it |
 //! | `cuda` | NVIDIA's driver: GPU memory |
 //! | `region` | the memory that is registered |
 //! | `schedule` | how soon a thread of this program runs beside the libraries' threads |
@@ -19,6 +20,7 @@ pub(crate) mod interface;
 mod layout;
 mod libfabric;
 mod library;
+pub(crate) mod load_check;
 mod loaded;
 mod nixl;
 mod nixl_capi;
