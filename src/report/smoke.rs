@@ -39,6 +39,15 @@ pub(crate) struct NativeLibrary {
     pub version: String,
 }
 
+/// A library that was loaded below NIXL.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LoadedLibrary {
+    /// Its file.
+    pub path: String,
+    /// Its version, where it states one.
+    pub version: Option<String>,
+}
+
 /// Whether the plugin of a NIXL without a C API can be loaded: what the native engine cannot tell.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PluginCheck {
@@ -113,6 +122,11 @@ pub(crate) struct Smoke {
     /// The C API library that was loaded.
     #[serde(serialize_with = "path_or_null")]
     pub nixl_library: Option<PathBuf>,
+    /// Where NIXL looked for its plugins.
+    #[serde(serialize_with = "path_or_null")]
+    pub plugin_dir: Option<PathBuf>,
+    /// The files of NIXL, UCX and libfabric that NIXL's process had loaded.
+    pub loaded: Vec<LoadedLibrary>,
     /// The library of the native engine, or null.
     pub native_library: Option<NativeLibrary>,
     /// Whether the plugin of a NIXL without a C API would have loaded, or null.
@@ -158,6 +172,8 @@ impl Smoke {
             setup_ms: None,
             nixl_version: None,
             nixl_library: None,
+            plugin_dir: None,
+            loaded: Vec::new(),
             native_library: None,
             plugin: None,
             environment: Vec::new(),
