@@ -12,6 +12,7 @@ use clap_complete::Shell;
 use crate::choice::backend::{self, Backend};
 use crate::choice::rule::{EnvVar, OnUnknown, Rule};
 use crate::patching::Selection;
+use crate::smoke::janitor::JANITOR_COMMAND;
 use crate::smoke::launch::worker_command::WORKER_COMMAND;
 use crate::smoke::meeting::address::Address;
 use crate::smoke::plan::engine::EngineChoice;
@@ -128,6 +129,9 @@ Example:
     /// Run one side of a transfer (started by the supervisor, never by hand)
     #[command(name = WORKER_COMMAND, hide = true)]
     SmokeWorker,
+    /// Remove what the workers of a transfer leave behind (started by the supervisor, never by hand)
+    #[command(name = JANITOR_COMMAND, hide = true)]
+    SmokeJanitor,
 }
 
 /// Options of every subcommand.
@@ -326,7 +330,7 @@ impl Cli {
             Command::Audit(args) => Some(&args.output),
             Command::Revert(args) => Some(&args.output),
             Command::Smoke(args) => Some(&args.output),
-            Command::Completions { .. } | Command::SmokeWorker => None,
+            Command::Completions { .. } | Command::SmokeWorker | Command::SmokeJanitor => None,
         }
     }
 }

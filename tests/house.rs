@@ -350,7 +350,7 @@ fn printing_and_exiting_outside_commands_is_named() {
 #[test]
 fn an_exception_excuses_its_own_file_alone() {
     let text = "pub fn vanish() { std::process::abort() }";
-    nothing_found(&[("smoke/worker/link.rs", text)]);
+    nothing_found(&[("smoke/worker/target.rs", text)]);
     found(
         &[("smoke/worker/session.rs", text)],
         Rule::Speech,

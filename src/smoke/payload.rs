@@ -9,8 +9,10 @@
 pub(crate) enum Part {
     /// The small messages.
     Small,
-    /// The large message with this index, which is written and then read back.
-    Large(usize),
+    /// The large message with this index that the initiator writes.
+    Write(usize),
+    /// The large message with this index that the initiator reads. It never had these bytes, so that only a read brings them.
+    Read(usize),
 }
 
 /// One message's bytes.
@@ -45,7 +47,8 @@ impl Stream {
     pub(crate) fn new(seed: u64, part: Part) -> Stream {
         let label = match part {
             Part::Small => 0,
-            Part::Large(index) => 1 + index as u64,
+            Part::Write(index) => 1 + index as u64,
+            Part::Read(index) => !(index as u64),
         };
         Stream { key: mix(mix(seed ^ STEP).wrapping_add(label.wrapping_mul(STEP))), flip: 0 }
     }
@@ -114,13 +117,6 @@ impl Stream {
     }
 }
 
-/// Replaces bytes with their complement.
-pub(crate) fn complement(bytes: &mut [u8]) {
-    for byte in bytes {
-        *byte = !*byte;
-    }
-}
-
 /// The index of a block's first word.
 fn first_word(block: usize) -> u64 {
     (block * (BLOCK / 8)) as u64
@@ -156,17 +152,17 @@ mod tests {
     #[test]
     fn a_filled_message_compares_equal_at_every_length() {
         for length in [0, 1, 7, 8, 9, 4095, 4096, 4097, 10_000] {
-            assert_eq!(Stream::new(7, Part::Large(0)).mismatch(&filled(Part::Large(0), length)), None, "{length}");
+            assert_eq!(Stream::new(7, Part::Write(0)).mismatch(&filled(Part::Write(0), length)), None, "{length}");
         }
     }
 
     #[test]
     fn any_flipped_byte_is_caught_and_located() {
-        let mut bytes = filled(Part::Large(3), 9001);
+        let mut bytes = filled(Part::Write(3), 9001);
         for offset in 0..bytes.len() {
             let right = bytes[offset];
             bytes[offset] ^= 1 << (offset % 8);
-            let mismatch = Stream::new(7, Part::Large(3)).mismatch(&bytes).expect("caught");
+            let mismatch = Stream::new(7, Part::Write(3)).mismatch(&bytes).expect("caught");
             assert_eq!((mismatch.offset, mismatch.expected, mismatch.wrong), (offset, right, 1));
             bytes[offset] = right;
         }
@@ -174,22 +170,23 @@ mod tests {
 
     #[test]
     fn other_messages_shifts_and_stale_bytes_are_caught() {
-        let stream = Stream::new(7, Part::Large(1));
-        assert!(stream.mismatch(&filled(Part::Large(0), 64)).is_some());
-        let mut shifted = filled(Part::Large(1), 8192 + 8);
+        let stream = Stream::new(7, Part::Write(1));
+        assert!(stream.mismatch(&filled(Part::Write(0), 64)).is_some());
+        assert!(stream.mismatch(&filled(Part::Read(1), 64)).is_some());
+        let mut shifted = filled(Part::Write(1), 8192 + 8);
         shifted.drain(..8);
         assert!(stream.mismatch(&shifted).is_some());
-        let mut swapped = filled(Part::Large(1), 8192);
+        let mut swapped = filled(Part::Write(1), 8192);
         let (front, back) = swapped.split_at_mut(4096);
         front.swap_with_slice(back);
         assert!(stream.mismatch(&swapped).is_some());
-        assert!(Stream::new(8, Part::Large(1)).mismatch(&filled(Part::Large(1), 64)).is_some());
+        assert!(Stream::new(8, Part::Write(1)).mismatch(&filled(Part::Write(1), 64)).is_some());
     }
 
     #[test]
     fn a_single_byte_that_never_arrived_is_caught() {
-        let stream = Stream::new(7, Part::Large(0));
-        let mut bytes = filled(Part::Large(0), 5000);
+        let stream = Stream::new(7, Part::Write(0));
+        let mut bytes = filled(Part::Write(0), 5000);
         let mut poison = vec![0; 5000];
         stream.complement().fill(&mut poison);
         for offset in 0..bytes.len() {
@@ -203,12 +200,10 @@ mod tests {
     #[test]
     fn the_complement_differs_at_every_byte() {
         for length in [1, 8, 4096, 9001] {
-            let mut bytes = filled(Part::Large(2), length);
+            let bytes = filled(Part::Write(2), length);
             let mut poison = vec![0; length];
-            Stream::new(7, Part::Large(2)).complement().fill(&mut poison);
+            Stream::new(7, Part::Write(2)).complement().fill(&mut poison);
             assert!(bytes.iter().zip(&poison).all(|(byte, poison)| *byte == !poison), "{length}");
-            complement(&mut bytes);
-            assert_eq!(bytes, poison);
         }
     }
 }

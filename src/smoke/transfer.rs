@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::ending::{Ending, Outcome};
 use super::engine::schedule::run_promptly;
-use super::judge::{fabric, failure, gpu, verdict};
+use super::janitor::{Janitor, RUN_VARIABLE};
+use super::judge::{aftermath, fabric, failure, gpu, verdict};
 use super::launch::libraries::{LIBRARY_PATH, Libraries};
 use super::launch::variables::WorkerVariables;
 use super::launch::worker_command::WorkerCommand;
@@ -14,6 +15,7 @@ use super::meeting::token::TOKEN_VARIABLE;
 use super::plan::Plan;
 use super::plan::memory::Memory;
 use super::plan::plugins::NamedBy;
+use super::supervise::family::Family;
 use super::supervise::supervisor::Supervisor;
 use super::supervise::{plugin_check, settlement};
 use crate::choice::backend::{self, Backend};
@@ -43,7 +45,7 @@ pub(crate) fn run_between(plan: &Plan, connection: &mut Connection, progress: &m
 fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn FnMut(&str)) -> Smoke {
     let begin = Instant::now();
     let libraries = find_libraries(plan);
-    let worker = worker_command(plan, &libraries);
+    let mut worker = worker_command(plan, &libraries);
     let mut smoke = blank(plan, &worker.variables, &libraries);
     if let Some(connection) = &connection {
         settlement::add_peer(&mut smoke, connection);
@@ -60,10 +62,14 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     smoke.engine = Some(if plan.engine.is_nixl() { SmokeEngine::Nixl } else { SmokeEngine::Native });
     smoke.memory = Some(plan.memory.to_string());
     smoke.nixl_library = plan.engine.is_nixl().then(|| library.clone());
+    let family = Family::begin();
+    let janitor = Janitor::start(&plan.program);
+    worker.mark = janitor.as_ref().map(|janitor| (RUN_VARIABLE, janitor.mark.clone()));
+    let spared = janitor.as_ref().map(Janitor::id);
     let mut supervisor = Supervisor::new(begin + plan.timeout, run_promptly);
     let result =
         supervisor.start(plan, library, &worker, connection.as_deref()).and_then(|()| supervisor.supervise(progress));
-    supervisor.end_workers();
+    let unclean = supervisor.end_workers(&family, spared);
     smoke.setup_ms = supervisor.connected.map(|at| milliseconds(at - begin));
     let own_warnings = std::mem::take(&mut smoke.warnings);
     conclude(&mut smoke, plan, &libraries, &mut supervisor, &result);
@@ -80,6 +86,9 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     smoke.plugin = plugin_check::check_plugin(plan, &worker, limit, run_promptly);
     let refused = smoke.plugin.iter().filter(|plugin| !plugin.loads).map(|plugin| plugin.message.clone());
     smoke.warnings.extend(refused);
+    family.end_orphans(spared);
+    let leavings = janitor.map(Janitor::finish).unwrap_or_default();
+    smoke.warnings.extend(aftermath::warnings(&unclean, &leavings));
     smoke
 }
 
@@ -129,7 +138,7 @@ fn worker_command(plan: &Plan, libraries: &Libraries) -> WorkerCommand {
         variables.add_backend(backend);
     }
     variables.add_variables(libraries.variables(&plan.variables));
-    WorkerCommand { program: plan.program.clone(), variables }
+    WorkerCommand { program: plan.program.clone(), variables, mark: None }
 }
 
 fn blank(plan: &Plan, variables: &WorkerVariables, libraries: &Libraries) -> Smoke {

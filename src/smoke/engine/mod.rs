@@ -10,6 +10,7 @@
 //! | `library` | what loading any library has in common |
 //! | `cuda` | NVIDIA's driver: GPU memory |
 //! | `region` | the memory that is registered |
+//! | `process` | the end of a worker process |
 //! | `schedule` | how soon a thread of this program runs beside the libraries' threads |
 //! | `layout` | tests: the declarations here against the libraries' headers |
 
@@ -21,6 +22,7 @@ mod library;
 mod nixl;
 mod nixl_capi;
 pub(crate) mod plugin;
+pub(crate) mod process;
 pub(crate) mod region;
 pub(crate) mod schedule;
 mod ucp;

@@ -75,6 +75,10 @@ impl Engine for Nixl {
     fn has_progress_thread(&self) -> bool {
         true
     }
+
+    fn close(self: Box<Self>) {
+        self.agent.destroy();
+    }
 }
 
 impl Transfer for Request<'_> {

@@ -24,7 +24,7 @@ use super::token::Token;
 
 /// Version of everything that travels over the control connection. It changes whenever an older program would
 /// misunderstand a newer one.
-pub(crate) const PROTOCOL: u16 = 2;
+pub(crate) const PROTOCOL: u16 = 3;
 
 const MAGIC: &[u8; 14] = b"nixl-retrofit\n";
 /// Magic and protocol.
@@ -305,7 +305,7 @@ mod tests {
             words.contains(concat!(
                 "this side is nixl-retrofit ",
                 env!("CARGO_PKG_VERSION"),
-                " with control protocol 2"
+                " with control protocol 3"
             )),
             "{words}"
         );

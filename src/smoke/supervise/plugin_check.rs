@@ -7,12 +7,12 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::child::Child;
-use super::event::{Event, EventSender};
+use super::event::{Event, EventSender, QUEUE};
 use crate::report::smoke::PluginCheck;
 use crate::smoke::launch::worker_command::WorkerCommand;
 use crate::smoke::plan::Plan;
 use crate::smoke::plan::role::Role;
-use crate::smoke::wire::worker::{FromWorker, ToWorker};
+use crate::smoke::wire::worker::{FromWorker, Work};
 
 /// Limit for a worker that has closed its channel to end.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,10 +41,10 @@ pub(crate) fn check_plugin(
 
 /// Why the plugin cannot be loaded; the inner `None` if it can.
 fn refusal(path: &Path, worker: &WorkerCommand, deadline: Instant, promptly: fn()) -> Option<Option<String>> {
-    let (events, received) = mpsc::channel();
-    let task = ToWorker::Try(path.as_os_str().into());
+    let (events, received) = mpsc::sync_channel(QUEUE);
+    let work = Work::Try(path.as_os_str().into());
     let sender = EventSender { events, promptly };
-    let mut child = Child::start(worker, Role::Target, &task, deadline, sender).ok()?;
+    let mut child = Child::start(worker, Role::Target, work, deadline, sender).ok()?;
     loop {
         match received.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(Event::Worker(_, FromWorker::Tried(words))) => return Some(words),
