@@ -529,7 +529,7 @@ fn proved(timeout: &str, then: impl FnOnce(TcpStream)) -> Ended {
     let (listening, address) = End::listen(None, "127.0.0.1:0", &["--timeout", timeout], &secret);
     let mut stream = TcpStream::connect(address).unwrap();
     let (mut ours, mut theirs, mut answer) = ([7; 64], [0; 64], [0; 33]);
-    ours[..22].copy_from_slice(b"nixl-retrofit\n\x02\x00\x010.2.7");
+    ours[..22].copy_from_slice(b"nixl-retrofit\n\x03\x00\x010.2.7");
     ours[22..32].fill(0);
     stream.write_all(&ours).unwrap();
     stream.read_exact(&mut theirs).unwrap();
@@ -726,7 +726,7 @@ fn the_release_before_is_refused_and_both_versions_are_named() {
     let mut greeting = [0; 64];
     stream.write_all(&greeting_of_0_1_0()).unwrap();
     stream.read_exact(&mut greeting).unwrap();
-    assert_eq!(&greeting[..16], b"nixl-retrofit\n\x02\x00", "enough for it to name this version");
+    assert_eq!(&greeting[..16], b"nixl-retrofit\n\x03\x00", "enough for it to name this version");
     assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "nothing more is sent to another version");
     listening.end().failed(&["handshake"], &words);
 }

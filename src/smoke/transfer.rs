@@ -22,7 +22,7 @@ use crate::choice::backend::{self, Backend};
 use crate::environment::fabric_devices::FabricDevices;
 use crate::report::smoke::{Gpu, NativeLibrary, Smoke, SmokeEngine, SmokeStatus};
 
-/// Limit for the plugin check in a transfer between two machines.
+/// Limit for the plugin check: its share of the deadline.
 const PLUGIN_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the native engine skips a transfer of agents with several backends.
@@ -81,9 +81,12 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     if let Some(stated) = supervisor.stated.take() {
         smoke.native_library = Some(NativeLibrary { path: stated.library, version: stated.version });
     }
-    // The peer is not blocked by this check.
-    let limit = if smoke.peer.is_some() { Instant::now() + PLUGIN_CHECK_TIMEOUT } else { begin + plan.timeout };
-    smoke.plugin = plugin_check::check_plugin(plan, &worker, limit, run_promptly);
+    let is_alone = smoke.peer.is_none();
+    let left = if is_alone { plan.timeout.saturating_sub(begin.elapsed()) } else { PLUGIN_CHECK_TIMEOUT };
+    smoke.plugin = plugin_check::check_plugin(plan, &worker, left.min(PLUGIN_CHECK_TIMEOUT), run_promptly);
+    if is_alone && smoke.plugin.is_some() {
+        smoke.duration_ms = milliseconds(begin.elapsed());
+    }
     let refused = smoke.plugin.iter().filter(|plugin| !plugin.loads).map(|plugin| plugin.message.clone());
     smoke.warnings.extend(refused);
     family.end_orphans(spared);
@@ -113,6 +116,7 @@ fn conclude(
         Err(ending) => {
             let mut failure = failure::failure(plan, libraries, ending, &|role| supervisor.last_words(role));
             supervisor.add_machine(&mut failure, ending);
+            settlement::add_versions(&mut failure, smoke, ending);
             smoke.failure = Some(failure);
         }
     }

@@ -195,8 +195,9 @@ fn receive(role: Role, key: u64, mut control: Watched, sender: EventSender) -> i
                     }
                 }
                 Ok(Some(_)) => break Some("a message carries another key".into()),
-                Ok(None) => break None,
-                Err(error) => break Some(error.to_string()),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => break Some(error.to_string()),
+                // The end of the worker, also inside a message or with unread ones.
+                Ok(None) | Err(_) => break None,
             }
         };
         let _ = sender.events.send(Event::Closed(role, error));

@@ -16,7 +16,7 @@ pub(crate) const QUEUE: usize = 64;
 pub(crate) enum Event {
     /// A worker sent a message; the peer's supervisor forwards those of its own.
     Worker(Role, FromWorker),
-    /// A worker on this machine or its control channel ended; the error, if it was one.
+    /// A worker on this machine or its control channel ended; what broke the protocol, if something did.
     Closed(Role, Option<String>),
     /// The peer reports how its worker, the target, failed.
     TargetFailed(Role, TargetFailure),

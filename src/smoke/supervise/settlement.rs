@@ -34,6 +34,18 @@ pub(crate) fn add_peer(smoke: &mut Smoke, connection: &Connection) {
     }
 }
 
+/// Puts different releases of NIXL on the two machines before anything else that a failure names. A failure that the peer
+/// reports has them already.
+pub(crate) fn add_versions(failure: &mut Failure, smoke: &Smoke, ending: &Ending) {
+    let Some(peer) = smoke.peer.as_ref().filter(|_| !matches!(ending, Ending::ReportedByPeer(_))) else { return };
+    if let (Some(ours), Some(theirs)) = (&smoke.nixl_version, &peer.nixl_version)
+        && ours != theirs
+    {
+        let own = own_host();
+        failure.message = format!("{own} has NIXL {ours}, {} has NIXL {theirs}: {}", peer.host, failure.message);
+    }
+}
+
 impl Supervisor {
     /// Adds to a failure the machine it happened on.
     pub(crate) fn add_machine(&mut self, failure: &mut Failure, ending: &Ending) {

@@ -127,9 +127,12 @@ impl Supervisor {
     fn closed(&mut self, role: Role, error: Option<String>) -> Ending {
         let worker = self.worker(role);
         let stage = worker.stage;
+        if let Some(error) = error {
+            return Ending::Broken(role, stage, error);
+        }
         match worker.wait(EXIT_TIMEOUT) {
             Some(status) => Ending::Died(role, stage, status),
-            None => Ending::Broken(role, stage, error.unwrap_or_else(|| "it closed its control channel".into())),
+            None => Ending::Broken(role, stage, "it closed its control channel".into()),
         }
     }
 

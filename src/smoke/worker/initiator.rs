@@ -97,7 +97,7 @@ fn write_all(session: &Session) -> Result<(), Cause> {
 fn read_all(link: &mut Link, task: &Task, session: &Session, mut portions: Vec<Portion>) -> Result<(), Cause> {
     for (index, portion) in portions.iter_mut().enumerate() {
         // Every byte that a read does not bring is wrong.
-        Stream::new(task.seed, Part::Read(index)).complement().fill(portion.bytes_mut());
+        Stream::new(task.seed, Part::Read(index)).poison().fill(portion.bytes_mut());
         portion.upload()?;
     }
     // From then on the target has the bytes to read.
