@@ -290,6 +290,9 @@ fn passes(backend: &str, engine: &str, fabric: &str) {
     let connected = End::connect(Some(&network), &address, &[&both[..], &chosen].concat(), &[TCP]).end();
     let listened = listening.end();
     let (initiator, target) = (connected.passed(), listened.passed());
+    for log in [&connected.log, &listened.log] {
+        assert!(log.contains("warning: the token has only 6 bytes"), "{log}");
+    }
     agree(initiator, target);
     assert_eq!((&initiator["fabric"], &initiator["backend"]), (&fabric.into(), &backend.into()));
     assert_eq!((&initiator["engine"], &initiator["bytes"]), (&engine.into(), &(8 << 20).into()));
@@ -300,7 +303,10 @@ fn passes(backend: &str, engine: &str, fabric: &str) {
     assert_eq!((&initiator["peer"]["host"], &target["peer"]["host"]), (&"node-a".into(), &"node-b".into()));
     assert_eq!(initiator["peer"]["address"], address.as_str());
     assert!(target["peer"]["address"].as_str().unwrap().starts_with("10.77.0.2:"));
-    assert_eq!(target["peer"]["nixl_version"], "1.5.0");
+    assert_eq!(
+        (&target["peer"]["nixl_version"], &initiator["peer"]["nixl_version"]),
+        (&"1.5.0".into(), &"1.5.0".into())
+    );
 }
 
 #[test]

@@ -156,3 +156,31 @@ impl Supervisor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_releases_are_the_first_thing_that_a_failure_names() {
+        let with = |theirs: &str| Smoke {
+            nixl_version: Some("1.5.0".into()),
+            peer: Some(PeerReport {
+                address: "10.0.0.2:7000".into(),
+                host: "node-a".into(),
+                nixl_version: Some(theirs.into()),
+            }),
+            ..Smoke::nothing_observed("UCX")
+        };
+        let failure = || Failure { stage: Stage::Load, message: "m".into(), advice: "a".into() };
+        let message = |theirs: &str, ending: Ending| {
+            let mut failure = failure();
+            add_versions(&mut failure, &with(theirs), &ending);
+            failure.message
+        };
+        let named = format!("{} has NIXL 1.5.0, node-a has NIXL 1.0.1: m", own_host());
+        assert_eq!(message("1.0.1", Ending::NotStarted("e".into())), named);
+        assert_eq!(message("1.5.0", Ending::NotStarted("e".into())), "m");
+        assert_eq!(message("1.0.1", Ending::ReportedByPeer(failure())), "m");
+    }
+}
