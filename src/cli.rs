@@ -13,6 +13,7 @@ use crate::choice::backend::{self, Backend};
 use crate::choice::rule::{EnvVar, OnUnknown, Rule};
 use crate::doctor::question::{Fabric, Question};
 use crate::patching::Selection;
+use crate::smoke::janitor::JANITOR_COMMAND;
 use crate::smoke::launch::load_command::LOAD_COMMAND;
 use crate::smoke::launch::worker_command::WORKER_COMMAND;
 use crate::smoke::meeting::address::Address;
@@ -145,6 +146,9 @@ Example:
     /// Run one side of a transfer (started by the supervisor, never by hand)
     #[command(name = WORKER_COMMAND, hide = true)]
     SmokeWorker,
+    /// Remove what the workers of a transfer leave behind (started by the supervisor, never by hand)
+    #[command(name = JANITOR_COMMAND, hide = true)]
+    SmokeJanitor,
     /// Load one library and say what the loader says (started by doctor, never by hand)
     #[command(name = LOAD_COMMAND, hide = true)]
     LoadLibrary {
@@ -352,7 +356,10 @@ impl Cli {
             Command::Revert(args) => Some(&args.output),
             Command::Doctor(args) => Some(&args.output),
             Command::Smoke(args) => Some(&args.output),
-            Command::Completions { .. } | Command::SmokeWorker | Command::LoadLibrary { .. } => None,
+            Command::Completions { .. }
+            | Command::SmokeWorker
+            | Command::SmokeJanitor
+            | Command::LoadLibrary { .. } => None,
         }
     }
 }

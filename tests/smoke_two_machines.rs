@@ -290,6 +290,9 @@ fn passes(backend: &str, engine: &str, fabric: &str) {
     let connected = End::connect(Some(&network), &address, &[&both[..], &chosen].concat(), &[TCP]).end();
     let listened = listening.end();
     let (initiator, target) = (connected.passed(), listened.passed());
+    for log in [&connected.log, &listened.log] {
+        assert!(log.contains("warning: the token has only 6 bytes"), "{log}");
+    }
     agree(initiator, target);
     assert_eq!((&initiator["fabric"], &initiator["backend"]), (&fabric.into(), &backend.into()));
     assert_eq!((&initiator["engine"], &initiator["bytes"]), (&engine.into(), &(8 << 20).into()));
@@ -300,7 +303,10 @@ fn passes(backend: &str, engine: &str, fabric: &str) {
     assert_eq!((&initiator["peer"]["host"], &target["peer"]["host"]), (&"node-a".into(), &"node-b".into()));
     assert_eq!(initiator["peer"]["address"], address.as_str());
     assert!(target["peer"]["address"].as_str().unwrap().starts_with("10.77.0.2:"));
-    assert_eq!(target["peer"]["nixl_version"], "1.5.0");
+    assert_eq!(
+        (&target["peer"]["nixl_version"], &initiator["peer"]["nixl_version"]),
+        (&"1.5.0".into(), &"1.5.0".into())
+    );
 }
 
 #[test]
@@ -529,7 +535,7 @@ fn proved(timeout: &str, then: impl FnOnce(TcpStream)) -> Ended {
     let (listening, address) = End::listen(None, "127.0.0.1:0", &["--timeout", timeout], &secret);
     let mut stream = TcpStream::connect(address).unwrap();
     let (mut ours, mut theirs, mut answer) = ([7; 64], [0; 64], [0; 33]);
-    ours[..22].copy_from_slice(b"nixl-retrofit\n\x02\x00\x010.2.7");
+    ours[..22].copy_from_slice(b"nixl-retrofit\n\x03\x00\x010.2.7");
     ours[22..32].fill(0);
     stream.write_all(&ours).unwrap();
     stream.read_exact(&mut theirs).unwrap();
@@ -726,7 +732,7 @@ fn the_release_before_is_refused_and_both_versions_are_named() {
     let mut greeting = [0; 64];
     stream.write_all(&greeting_of_0_1_0()).unwrap();
     stream.read_exact(&mut greeting).unwrap();
-    assert_eq!(&greeting[..16], b"nixl-retrofit\n\x02\x00", "enough for it to name this version");
+    assert_eq!(&greeting[..16], b"nixl-retrofit\n\x03\x00", "enough for it to name this version");
     assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "nothing more is sent to another version");
     listening.end().failed(&["handshake"], &words);
 }

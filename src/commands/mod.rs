@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 
 use crate::cli::{Cli, Command};
 use crate::exit_status::ExitStatus;
-use crate::smoke::worker;
+use crate::smoke::{janitor, worker};
 use crate::threads;
 use process::Process;
 
@@ -44,6 +44,7 @@ pub(crate) fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
         Command::SmokeWorker => {
             worker::run(&|name| process.variables.get(name).is_some()).map(|never| match never {}).map_err(Into::into)
         }
+        Command::SmokeJanitor => janitor::process::run().map(|()| ExitStatus::Success).map_err(Into::into),
     };
     conclude(outcome)
 }

@@ -27,6 +27,15 @@ pub(crate) enum Ending {
     PeerLost(Role, Stage, PeerLoss),
 }
 
+/// A worker that had done its part and then did not end well.
+#[derive(Debug)]
+pub(crate) struct UncleanEnd {
+    /// Its side.
+    pub role: Role,
+    /// How it ended; `None` if it did not, and was killed.
+    pub status: Option<ExitStatus>,
+}
+
 /// Why the peer's supervisor cannot be talked to any more: a clause whose subject is the peer.
 #[derive(Debug)]
 pub(crate) enum PeerLoss {

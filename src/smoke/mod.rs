@@ -1,7 +1,7 @@
 //! The native transfer: two supervised worker processes and the installed NIXL.
 //!
 //! [`transfer::run`] is the supervisor. It starts this program twice with [`launch::worker_command::WORKER_COMMAND`], gives
-//! each worker one end of a socket pair as standard input, and relays their messages to each other. Only workers load vendor
+//! each worker one end of a socket pair, and relays their messages to each other. Only workers load vendor
 //! libraries, so that whatever happens inside them becomes a line in a report.
 //!
 //! Between two machines each side has a supervisor with one worker, and the supervisors forward the workers' messages
@@ -18,6 +18,7 @@
 //! | `worker` | the two sides of the transfer, in order |
 //! | `meeting` | how two machines connect, authenticate and negotiate |
 //! | `supervise` | the workers' lives: start, deadline, last words, end |
+//! | `janitor` | what a run leaves behind, and its removal |
 //! | `judge` | the verdict, and the description of a failure |
 //! | `ending` | how a transfer ended: what `supervise` hands to `judge` |
 //! | `subject` | what is to be proved: what Dynamo does here, as its files tell |
@@ -26,6 +27,7 @@
 
 pub(crate) mod ending;
 pub(crate) mod engine;
+pub(crate) mod janitor;
 pub(crate) mod judge;
 pub(crate) mod launch;
 pub(crate) mod meeting;

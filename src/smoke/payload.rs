@@ -1,23 +1,25 @@
 //! The payload, generated from a seed and compared in place.
 //!
 //! Word `i` of a stream is a hash of the stream's key and `i`, so every position can be generated and checked on its own: a
-//! flipped byte, a misplaced block and an earlier message's bytes all differ from the expected ones. Before a transfer, its
-//! sink holds the complement of the expected bytes, so every byte that does not arrive is wrong.
+//! flipped byte, a misplaced block and an earlier message's bytes all differ from the expected ones. Before a transfer, every
+//! byte of its sink differs from the expected one, so each that does not arrive is wrong.
 
 /// The part of a transfer that a stream belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     /// The small messages.
     Small,
-    /// The large message with this index, which is written and then read back.
-    Large(usize),
+    /// The large message with this index that the initiator writes.
+    Write(usize),
+    /// The large message with this index that the initiator reads. It never had these bytes, so that only a read brings them.
+    Read(usize),
 }
 
 /// One message's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stream {
     key: u64,
-    flip: u64,
+    is_poison: bool,
 }
 
 /// How received bytes differ from the expected ones.
@@ -31,12 +33,16 @@ pub(crate) struct Mismatch {
     pub found: u8,
     /// Number of wrong bytes.
     pub wrong: usize,
-    /// Number of wrong bytes that still hold the receiver's complement: they never arrived.
+    /// Number of wrong bytes that still are what the receiver had there: they never arrived.
     pub untouched: usize,
 }
 
 /// The increment of splitmix64: odd, from the golden ratio.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+/// A second key, for the poison.
+const OTHER: u64 = 0x5851_f42d_4c95_7f2d;
+/// A bit in each byte, so that no byte of the poison is right.
+const ONES: u64 = 0x0101_0101_0101_0101;
 /// Bytes compared at a time: few enough for the first-level cache, many enough to make the test after each block cheap.
 const BLOCK: usize = 4096;
 
@@ -45,14 +51,16 @@ impl Stream {
     pub(crate) fn new(seed: u64, part: Part) -> Stream {
         let label = match part {
             Part::Small => 0,
-            Part::Large(index) => 1 + index as u64,
+            Part::Write(index) => 1 + index as u64,
+            Part::Read(index) => !(index as u64),
         };
-        Stream { key: mix(mix(seed ^ STEP).wrapping_add(label.wrapping_mul(STEP))), flip: 0 }
+        Stream { key: mix(mix(seed ^ STEP).wrapping_add(label.wrapping_mul(STEP))), is_poison: false }
     }
 
-    /// The complement of the stream.
-    pub(crate) fn complement(self) -> Stream {
-        Stream { flip: !self.flip, ..self }
+    /// Bytes of which every one differs from the stream's, and from which the stream does not follow: what a sink holds before
+    /// a transfer.
+    pub(crate) fn poison(self) -> Stream {
+        Stream { is_poison: true, ..self }
     }
 
     /// Writes the stream's bytes.
@@ -97,27 +105,23 @@ impl Stream {
     fn describe(self, bytes: &[u8], from: usize) -> Option<Mismatch> {
         let mut mismatch: Option<Mismatch> = None;
         for (offset, &found) in bytes.iter().enumerate().skip(from) {
-            let expected = self.word((offset / 8) as u64).to_le_bytes()[offset % 8];
+            let byte = |stream: Stream| stream.word((offset / 8) as u64).to_le_bytes()[offset % 8];
+            let expected = byte(self);
             if found == expected {
                 continue;
             }
             let mismatch = mismatch.get_or_insert(Mismatch { offset, expected, found, wrong: 0, untouched: 0 });
             mismatch.wrong += 1;
-            mismatch.untouched += usize::from(found == !expected);
+            mismatch.untouched += usize::from(found == byte(self.poison()));
         }
         mismatch
     }
 
     #[inline(always)]
     fn word(self, index: u64) -> u64 {
-        scramble(self.key.wrapping_add(index.wrapping_mul(STEP))) ^ self.flip
-    }
-}
-
-/// Replaces bytes with their complement.
-pub(crate) fn complement(bytes: &mut [u8]) {
-    for byte in bytes {
-        *byte = !*byte;
+        let position = index.wrapping_mul(STEP);
+        let word = scramble(self.key.wrapping_add(position));
+        if self.is_poison { word ^ (scramble((self.key ^ OTHER).wrapping_add(position)) | ONES) } else { word }
     }
 }
 
@@ -156,17 +160,17 @@ mod tests {
     #[test]
     fn a_filled_message_compares_equal_at_every_length() {
         for length in [0, 1, 7, 8, 9, 4095, 4096, 4097, 10_000] {
-            assert_eq!(Stream::new(7, Part::Large(0)).mismatch(&filled(Part::Large(0), length)), None, "{length}");
+            assert_eq!(Stream::new(7, Part::Write(0)).mismatch(&filled(Part::Write(0), length)), None, "{length}");
         }
     }
 
     #[test]
     fn any_flipped_byte_is_caught_and_located() {
-        let mut bytes = filled(Part::Large(3), 9001);
+        let mut bytes = filled(Part::Write(3), 9001);
         for offset in 0..bytes.len() {
             let right = bytes[offset];
             bytes[offset] ^= 1 << (offset % 8);
-            let mismatch = Stream::new(7, Part::Large(3)).mismatch(&bytes).expect("caught");
+            let mismatch = Stream::new(7, Part::Write(3)).mismatch(&bytes).expect("caught");
             assert_eq!((mismatch.offset, mismatch.expected, mismatch.wrong), (offset, right, 1));
             bytes[offset] = right;
         }
@@ -174,24 +178,25 @@ mod tests {
 
     #[test]
     fn other_messages_shifts_and_stale_bytes_are_caught() {
-        let stream = Stream::new(7, Part::Large(1));
-        assert!(stream.mismatch(&filled(Part::Large(0), 64)).is_some());
-        let mut shifted = filled(Part::Large(1), 8192 + 8);
+        let stream = Stream::new(7, Part::Write(1));
+        assert!(stream.mismatch(&filled(Part::Write(0), 64)).is_some());
+        assert!(stream.mismatch(&filled(Part::Read(1), 64)).is_some());
+        let mut shifted = filled(Part::Write(1), 8192 + 8);
         shifted.drain(..8);
         assert!(stream.mismatch(&shifted).is_some());
-        let mut swapped = filled(Part::Large(1), 8192);
+        let mut swapped = filled(Part::Write(1), 8192);
         let (front, back) = swapped.split_at_mut(4096);
         front.swap_with_slice(back);
         assert!(stream.mismatch(&swapped).is_some());
-        assert!(Stream::new(8, Part::Large(1)).mismatch(&filled(Part::Large(1), 64)).is_some());
+        assert!(Stream::new(8, Part::Write(1)).mismatch(&filled(Part::Write(1), 64)).is_some());
     }
 
     #[test]
     fn a_single_byte_that_never_arrived_is_caught() {
-        let stream = Stream::new(7, Part::Large(0));
-        let mut bytes = filled(Part::Large(0), 5000);
+        let stream = Stream::new(7, Part::Write(0));
+        let mut bytes = filled(Part::Write(0), 5000);
         let mut poison = vec![0; 5000];
-        stream.complement().fill(&mut poison);
+        stream.poison().fill(&mut poison);
         for offset in 0..bytes.len() {
             let right = std::mem::replace(&mut bytes[offset], poison[offset]);
             let mismatch = stream.mismatch(&bytes).expect("caught");
@@ -201,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn the_complement_differs_at_every_byte() {
+    fn the_poison_differs_at_every_byte() {
         for length in [1, 8, 4096, 9001] {
-            let mut bytes = filled(Part::Large(2), length);
+            let bytes = filled(Part::Write(2), length);
             let mut poison = vec![0; length];
-            Stream::new(7, Part::Large(2)).complement().fill(&mut poison);
-            assert!(bytes.iter().zip(&poison).all(|(byte, poison)| *byte == !poison), "{length}");
-            complement(&mut bytes);
-            assert_eq!(bytes, poison);
+            Stream::new(7, Part::Write(2)).poison().fill(&mut poison);
+            let complement: Vec<u8> = bytes.iter().map(|byte| !byte).collect();
+            assert!(length < 8 || poison != complement, "the bytes must not follow from it");
+            assert!(bytes.iter().zip(&poison).all(|(byte, poison)| byte != poison), "{length}");
         }
     }
 }

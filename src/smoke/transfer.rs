@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::ending::{Ending, Outcome};
 use super::engine::schedule::run_promptly;
-use super::judge::{fabric, failure, gpu, mixture, verdict};
+use super::janitor::{Janitor, RUN_VARIABLE};
+use super::judge::{aftermath, fabric, failure, gpu, mixture, verdict};
 use super::launch::libraries::{LIBRARY_PATH, Libraries};
 use super::launch::variables::WorkerVariables;
 use super::launch::worker_command::WorkerCommand;
@@ -15,6 +16,7 @@ use super::meeting::token::TOKEN_VARIABLE;
 use super::plan::Plan;
 use super::plan::memory::Memory;
 use super::plan::plugins::NamedBy;
+use super::supervise::family::Family;
 use super::supervise::supervisor::Supervisor;
 use super::supervise::{plugin_check, settlement};
 use super::wire::worker::Stated;
@@ -22,7 +24,7 @@ use crate::choice::backend::{self, Backend};
 use crate::environment::fabric_devices::FabricDevices;
 use crate::report::smoke::{Gpu, LoadedLibrary, NativeLibrary, Smoke, SmokeEngine, SmokeStatus};
 
-/// Limit for the plugin check in a transfer between two machines.
+/// Limit for the plugin check: its share of the deadline.
 const PLUGIN_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the native engine skips a transfer of agents with several backends.
@@ -45,7 +47,7 @@ pub(crate) fn run_between(plan: &Plan, connection: &mut Connection, progress: &m
 fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn FnMut(&str)) -> Smoke {
     let begin = Instant::now();
     let libraries = find_libraries(plan);
-    let worker = worker_command(plan, &libraries);
+    let mut worker = worker_command(plan, &libraries);
     let mut smoke = blank(plan, &worker.variables, &libraries);
     if let Some(connection) = &connection {
         settlement::add_peer(&mut smoke, connection);
@@ -62,10 +64,14 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     smoke.engine = Some(if plan.engine.is_nixl() { SmokeEngine::Nixl } else { SmokeEngine::Native });
     smoke.memory = Some(plan.memory.to_string());
     smoke.nixl_library = plan.engine.is_nixl().then(|| library.clone());
+    let family = Family::begin();
+    let janitor = Janitor::start(&plan.program);
+    worker.mark = janitor.as_ref().map(|janitor| (RUN_VARIABLE, janitor.mark.clone()));
+    let spared = janitor.as_ref().map(Janitor::id);
     let mut supervisor = Supervisor::new(begin + plan.timeout, run_promptly);
     let result =
         supervisor.start(plan, library, &worker, connection.as_deref()).and_then(|()| supervisor.supervise(progress));
-    supervisor.end_workers();
+    let unclean = supervisor.end_workers(&family, spared);
     smoke.setup_ms = supervisor.connected.map(|at| milliseconds(at - begin));
     let own_warnings = std::mem::take(&mut smoke.warnings);
     conclude(&mut smoke, plan, &libraries, &mut supervisor, &result);
@@ -77,11 +83,17 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     if let Some(stated) = supervisor.stated.take() {
         add_stated(&mut smoke, plan, stated);
     }
-    // The peer is not blocked by this check.
-    let limit = if smoke.peer.is_some() { Instant::now() + PLUGIN_CHECK_TIMEOUT } else { begin + plan.timeout };
-    smoke.plugin = plugin_check::check_plugin(plan, &worker, limit, run_promptly);
+    let is_alone = smoke.peer.is_none();
+    let left = if is_alone { plan.timeout.saturating_sub(begin.elapsed()) } else { PLUGIN_CHECK_TIMEOUT };
+    smoke.plugin = plugin_check::check_plugin(plan, &worker, left.min(PLUGIN_CHECK_TIMEOUT), run_promptly);
+    if is_alone && smoke.plugin.is_some() {
+        smoke.duration_ms = milliseconds(begin.elapsed());
+    }
     let refused = smoke.plugin.iter().filter(|plugin| !plugin.loads).map(|plugin| plugin.message.clone());
     smoke.warnings.extend(refused);
+    family.end_orphans(spared);
+    let leavings = janitor.map(Janitor::finish).unwrap_or_default();
+    smoke.warnings.extend(aftermath::warnings(&unclean, &leavings));
     smoke
 }
 
@@ -118,6 +130,7 @@ fn conclude(
         Err(ending) => {
             let mut failure = failure::failure(plan, libraries, ending, &|role| supervisor.last_words(role));
             supervisor.add_machine(&mut failure, ending);
+            settlement::add_versions(&mut failure, smoke, ending);
             smoke.failure = Some(failure);
         }
     }
@@ -143,7 +156,7 @@ fn worker_command(plan: &Plan, libraries: &Libraries) -> WorkerCommand {
         variables.add_backend(backend);
     }
     variables.add_variables(libraries.variables(&plan.variables));
-    WorkerCommand { program: plan.program.clone(), variables }
+    WorkerCommand { program: plan.program.clone(), variables, mark: None }
 }
 
 fn blank(plan: &Plan, variables: &WorkerVariables, libraries: &Libraries) -> Smoke {

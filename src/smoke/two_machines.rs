@@ -1,11 +1,12 @@
 //! One end of the transfers between two machines: finds its peer, agrees with it, and runs what they agree on.
 
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::meeting::address::Address;
+use super::meeting::address::{Address, is_loopback};
 use super::meeting::connect::connect;
 use super::meeting::connection::Connection;
 use super::meeting::listen::Listener;
@@ -63,7 +64,7 @@ pub(crate) fn run(
     if matches!(end, End::Listen(_)) && !options.peer_backends.is_empty() {
         bail!("the connecting end chooses `--peer-backend`\nhelp: name this end's backends with `--backend`");
     }
-    let (token, warning) = Token::find(token.file, token.variable.map(Into::into))?;
+    let (token, warning) = Token::find(token.file, token.variable.map(Into::into), options.timeout)?;
     if let Some(warning) = warning {
         observer.log(&format!("warning: {warning}"));
     }
@@ -96,6 +97,7 @@ fn meet(
     match end {
         End::Listen(address) => {
             let listener = Listener::bind(address, token, limit)?;
+            warn_of_weak(token, listener.address(), observer);
             observer.log(&format!("listening on {}", listener.address()));
             observer.stage("smoke: waiting for the peer");
             Ok(listener.wait(token, limit, &mut |line| observer.log(line)))
@@ -105,8 +107,20 @@ fn meet(
         }
         End::Connect(address) => {
             observer.stage(&format!("smoke: connecting to {address}"));
-            connect(address, token, limit, &mut |line| observer.log(line))
+            let met = connect(address, token, limit, &mut |line| observer.log(line))?;
+            if let Ok(connection) = &met {
+                warn_of_weak(token, connection.peer.address, observer);
+            }
+            Ok(met)
         }
+    }
+}
+
+/// Warns of a token that can be guessed where other machines may try.
+fn warn_of_weak(token: Option<&Token>, address: SocketAddr, observer: &dyn Observer) {
+    let weakness = token.filter(|_| !is_loopback(&address)).and_then(Token::weakness);
+    if let Some(weakness) = weakness {
+        observer.log(&format!("warning: {weakness}"));
     }
 }
 

@@ -64,6 +64,10 @@ pub(crate) trait Engine {
     fn stated(&self) -> Option<Stated> {
         None
     }
+
+    /// Gives back what the library holds outside this process, shared memory for example. It may hang or crash; no other
+    /// method is called afterwards.
+    fn close(self: Box<Self>);
 }
 
 /// A prepared transfer that can be posted again once it is complete.

@@ -12,6 +12,7 @@
 //! | `load_check` | loading a library without using it |
 //! | `cuda` | NVIDIA's driver: GPU memory |
 //! | `region` | the memory that is registered |
+//! | `process` | the end of a worker process |
 //! | `schedule` | how soon a thread of this program runs beside the libraries' threads |
 //! | `layout` | tests: the declarations here against the libraries' headers |
 
@@ -25,6 +26,7 @@ mod loaded;
 mod nixl;
 mod nixl_capi;
 pub(crate) mod plugin;
+pub(crate) mod process;
 pub(crate) mod region;
 pub(crate) mod schedule;
 mod ucp;

@@ -84,6 +84,10 @@ impl Engine for Nixl {
     fn stated(&self) -> Option<Stated> {
         Some(Stated { loaded: loaded::libraries(), ..Stated::default() })
     }
+
+    fn close(self: Box<Self>) {
+        self.agent.destroy();
+    }
 }
 
 impl Transfer for Request<'_> {

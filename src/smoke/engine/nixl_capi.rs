@@ -1,7 +1,7 @@
 //! NIXL through its C API, `libnixl_capi.so`, loaded at run time.
 //!
-//! The declarations follow the documentation in NIXL's `wrapper.h`. Agents and backends are never destroyed: destructors of
-//! vendor libraries may hang, and the process ends right after the transfer.
+//! The declarations follow the documentation in NIXL's `wrapper.h`. An agent is destroyed, with its backends, once the
+//! supervisor has the result; the handles of this API, which the process's end frees, are not.
 #![allow(unsafe_code, reason = "calls of a foreign library, and the memory that it reads and writes")]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -60,6 +60,8 @@ functions! {
     Functions, "nixl_capi_":
     /// wrapper.h: creates an agent with a progress thread.
     create_agent(*const c_char, *mut *mut RawAgent) -> Status;
+    /// wrapper.h: destroys an agent and its backends.
+    destroy_agent(*mut RawAgent) -> Status;
     /// wrapper.h: the names of the plugins that NIXL has found.
     get_available_plugins(*mut RawAgent, *mut *mut RawStringList) -> Status;
     /// wrapper.h: the number of strings.
@@ -189,6 +191,12 @@ impl Agent {
         check("create_backend", status)?;
         self.backends.push((backend.into(), raw));
         Ok(())
+    }
+
+    /// Destroys the agent. Its status is of no use: the process ends next.
+    pub(super) fn destroy(self) {
+        // SAFETY: the agent is alive and not used again: this method consumes it, and every request borrows it.
+        let _ = unsafe { (self.functions.destroy_agent)(self.raw) };
     }
 
     /// The names of the plugins that NIXL has found.

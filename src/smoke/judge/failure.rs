@@ -20,6 +20,7 @@ use crate::smoke::plan::deadline;
 use crate::smoke::plan::operation::Operation;
 use crate::smoke::plan::role::Role;
 use crate::smoke::wire::cause::{Cause, Surrender};
+use crate::smoke::wire::worker::CHANNEL_LOST;
 
 /// Describes how a transfer ended; `last_words` gives the last lines that a worker printed.
 ///
@@ -51,7 +52,7 @@ pub(crate) fn failure(
             let advice = advise_words(plan, &words).or_else(|| gpu::advise_dead(plan, *stage, *status));
             Failure {
                 stage: *stage,
-                message: with_output(died(*role, *stage, *status), &words),
+                message: with_output(ended(*role, *status, stage.activity()), &words),
                 advice: advice.unwrap_or_else(|| advise_dead(plan, *stage, *status)),
             }
         }
@@ -61,7 +62,7 @@ pub(crate) fn failure(
                 format!("the {role} broke the control protocol while {}: {error}", stage.activity()),
                 &last_words(*role),
             ),
-            advice: "see what the worker printed: something in its process uses standard input, which is the control channel"
+            advice: "see what the worker printed: a library in its process closes or writes on descriptors that are not its own"
                 .into(),
         },
         Ending::Deadline(stages) => late(plan, stages, last_words),
@@ -224,13 +225,15 @@ fn status_name(status: i32) -> String {
     format!("{status} ({name})")
 }
 
-fn died(role: Role, stage: Stage, status: ExitStatus) -> String {
+/// How a worker ended, as a sentence.
+pub(super) fn ended(role: Role, status: ExitStatus, activity: &str) -> String {
     match (status.signal(), status.code()) {
-        (Some(signal), _) => format!("the {role} was killed by {} while {}", signal_name(signal), stage.activity()),
-        (_, Some(code)) => {
-            format!("a library ended the {role}'s process with exit status {code} while {}", stage.activity())
+        (Some(signal), _) => format!("the {role} was killed by {} while {activity}", signal_name(signal)),
+        (_, Some(CHANNEL_LOST)) => {
+            format!("the {role} lost its control channel while {activity}: a library in its process closed or used it")
         }
-        _ => format!("the {role} ended ({status}) while {}", stage.activity()),
+        (_, Some(code)) => format!("a library ended the {role}'s process with exit status {code} while {activity}"),
+        _ => format!("the {role} ended ({status}) while {activity}"),
     }
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod advice;
+pub(crate) mod aftermath;
 pub(crate) mod damage;
 pub(crate) mod fabric;
 pub(crate) mod failure;

@@ -15,6 +15,8 @@ pub(crate) struct WorkerCommand {
     pub program: PathBuf,
     /// The worker's environment variables.
     pub variables: WorkerVariables,
+    /// A variable that marks the processes of this run, and whatever they start.
+    pub mark: Option<(&'static str, String)>,
 }
 
 impl WorkerCommand {
@@ -23,6 +25,7 @@ impl WorkerCommand {
         let mut command = Command::new(&self.program);
         command.arg0(env!("CARGO_PKG_NAME")).arg(WORKER_COMMAND);
         self.variables.apply(&mut command);
+        command.envs(self.mark.iter().map(|(name, value)| (name, value)));
         command
     }
 }

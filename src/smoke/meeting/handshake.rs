@@ -24,7 +24,7 @@ use super::token::Token;
 
 /// Version of everything that travels over the control connection. It changes whenever an older program would
 /// misunderstand a newer one.
-pub(crate) const PROTOCOL: u16 = 2;
+pub(crate) const PROTOCOL: u16 = 3;
 
 const MAGIC: &[u8; 14] = b"nixl-retrofit\n";
 /// Magic and protocol.
@@ -75,6 +75,9 @@ pub(crate) enum Refusal {
     /// It has a peer already.
     #[error("it already has a peer")]
     Busy,
+    /// It gave way to a newer connection.
+    #[error("it had not authenticated when many others connected")]
+    Crowded,
 }
 
 fn describe_error(error: &io::Error) -> String {
@@ -89,7 +92,7 @@ impl Refusal {
     /// What to do about it.
     pub(crate) fn advice(&self) -> &'static str {
         match self {
-            Refusal::Connection(_) => {
+            Refusal::Connection(_) | Refusal::Crowded => {
                 "check what nixl-retrofit says on the other side, and that no proxy or service mesh accepts the connection in \
                  its place"
             }
@@ -222,7 +225,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     fn token(text: &str) -> Option<Token> {
-        Token::find(None, Some(text.into())).unwrap().0
+        Token::find(None, Some(text.into()), std::time::Duration::from_secs(5)).unwrap().0
     }
 
     /// The results of the connecting and the listening side.
@@ -305,7 +308,7 @@ mod tests {
             words.contains(concat!(
                 "this side is nixl-retrofit ",
                 env!("CARGO_PKG_VERSION"),
-                " with control protocol 2"
+                " with control protocol 3"
             )),
             "{words}"
         );

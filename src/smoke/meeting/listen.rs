@@ -1,7 +1,8 @@
 //! Listening for the peer.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -22,8 +23,10 @@ use crate::smoke::plan::role::Role;
 
 /// Limit for one peer's handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum number of concurrent handshakes; other peers wait in the system's queue.
-const MAX_PENDING: usize = 64;
+/// Maximum number of concurrent handshakes; the oldest one gives way to a new peer.
+const MAX_PENDING: usize = 256;
+/// How old a handshake must be to give way: the right peer's takes two round trips.
+const MIN_AGE: Duration = Duration::from_millis(250);
 /// How often to check for finished handshakes.
 const TICK: Duration = Duration::from_millis(20);
 /// Maximum number of refused peers that are named in a report.
@@ -73,7 +76,7 @@ impl Listener {
     ) -> Result<Connection, Failure> {
         let until = Instant::now() + limit;
         let (sender, finished) = mpsc::channel();
-        let mut handshakes = Handshakes { finished, refused: Refused::default(), pending: 0 };
+        let mut handshakes = Handshakes::new(finished);
         let taken = Arc::new(AtomicBool::new(false));
         loop {
             if let Some(connection) = handshakes.collect(log) {
@@ -83,15 +86,16 @@ impl Listener {
             if left.is_zero() {
                 return Err(no_peer(self.address, limit, &handshakes.refused));
             }
-            if handshakes.pending == MAX_PENDING {
+            if !handshakes.make_room() {
                 std::thread::sleep(TICK);
                 continue;
             }
             self.wait_readable(left.min(TICK));
             match self.socket.accept() {
                 Ok((stream, address)) => {
-                    let started = start_handshake(stream, address, token, until, &taken, &sender);
-                    handshakes.pending += usize::from(started.is_ok());
+                    if let Ok(handle) = start_handshake(stream, address, token, until, &taken, &sender) {
+                        handshakes.pending.push_back(Pending { address, handle, since: Instant::now() });
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // EMFILE, for example: the connection stays in the queue, and poll(2) would return at once.
@@ -111,16 +115,45 @@ impl Listener {
 struct Handshakes {
     finished: Receiver<(SocketAddr, Result<Connection, Refusal>)>,
     refused: Refused,
-    pending: usize,
+    /// Oldest first.
+    pending: VecDeque<Pending>,
+    /// Those that gave way.
+    displaced: BTreeSet<SocketAddr>,
+}
+
+/// A handshake that is not finished.
+struct Pending {
+    address: SocketAddr,
+    /// To end it.
+    handle: TcpStream,
+    since: Instant,
 }
 
 impl Handshakes {
+    fn new(finished: Receiver<(SocketAddr, Result<Connection, Refusal>)>) -> Handshakes {
+        Handshakes { finished, refused: Refused::default(), pending: VecDeque::new(), displaced: BTreeSet::new() }
+    }
+
+    /// Whether one more can start: where there are too many, the oldest ones end, so that silent peers keep nobody out.
+    fn make_room(&mut self) -> bool {
+        while self.pending.len() >= MAX_PENDING {
+            let is_old = self.pending.front().is_some_and(|oldest| oldest.since.elapsed() >= MIN_AGE);
+            let Some(oldest) = is_old.then(|| self.pending.pop_front()).flatten() else { return false };
+            let _ = oldest.handle.shutdown(Shutdown::Both);
+            self.displaced.insert(oldest.address);
+        }
+        true
+    }
+
     /// Takes the finished ones; returns the connection of the authenticated peer, if one of them is.
     fn collect(&mut self, log: &mut dyn FnMut(&str)) -> Option<Connection> {
         while let Ok((address, result)) = self.finished.try_recv() {
-            self.pending -= 1;
+            self.pending.retain(|pending| pending.address != address);
+            let is_displaced = self.displaced.remove(&address);
             match result {
-                Ok(connection) => return Some(connection),
+                Ok(connection) if !is_displaced => return Some(connection),
+                Ok(_) => self.refused.add(address, Refusal::Crowded, log),
+                Err(_) if is_displaced => self.refused.add(address, Refusal::Crowded, log),
                 Err(refusal) => self.refused.add(address, refusal, log),
             }
         }
@@ -159,7 +192,7 @@ impl Refused {
     }
 }
 
-/// Runs a handshake in a thread of its own, so that a silent peer does not keep the right one out.
+/// Runs a handshake in a thread of its own; returns a handle to end it.
 fn start_handshake(
     stream: TcpStream,
     address: SocketAddr,
@@ -167,7 +200,8 @@ fn start_handshake(
     until: Instant,
     taken: &Arc<AtomicBool>,
     finished: &Sender<(SocketAddr, Result<Connection, Refusal>)>,
-) -> io::Result<()> {
+) -> io::Result<TcpStream> {
+    let handle = stream.try_clone()?;
     let until = until.min(Instant::now() + HANDSHAKE_TIMEOUT);
     let (token, taken, finished) = (token.cloned(), taken.clone(), finished.clone());
     std::thread::Builder::new().name("smoke-handshake".into()).spawn(move || {
@@ -175,7 +209,7 @@ fn start_handshake(
         // The receiver is gone once the right peer has come.
         let _ = finished.send((address, result));
     })?;
-    Ok(())
+    Ok(handle)
 }
 
 fn authenticate(
@@ -221,7 +255,7 @@ mod tests {
     use std::io::{Read, Write};
 
     fn token(text: &str) -> Option<Token> {
-        Token::find(None, Some(text.into())).unwrap().0
+        Token::find(None, Some(text.into()), std::time::Duration::from_secs(5)).unwrap().0
     }
 
     fn listener(text: Option<&str>) -> Listener {
@@ -238,7 +272,8 @@ mod tests {
     fn other_programs_and_silent_peers_do_not_keep_the_right_one_out() {
         let listener = listener(Some("secret"));
         let address = listener.address();
-        let silent: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(address).unwrap()).collect();
+        // More than there are handshakes at a time.
+        let silent: Vec<TcpStream> = (0..600).map(|_| TcpStream::connect(address).unwrap()).collect();
         let mut stranger = TcpStream::connect(address).unwrap();
         stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         let peer = std::thread::spawn(move || {

@@ -108,14 +108,21 @@ pub(crate) struct TargetFailure {
     pub died: bool,
 }
 
-/// Receives a message of at most `limit` bytes; `None` if the stream has ended. Control characters are removed from all its
-/// text, so that a peer cannot drive a terminal.
+/// Maximum number of characters in a text that a report shows.
+const MAX_TEXT: usize = 2000;
+/// Maximum number of texts in a list that a report shows.
+const MAX_TEXTS: usize = 64;
+
+/// Receives a message of at most `limit` bytes; `None` if the stream has ended. Each text becomes one line without control and
+/// direction characters, so that a peer can neither drive a terminal nor write lines of the report, and is bounded.
 ///
 /// # Errors
 /// If the stream fails, or (`InvalidData`) what comes is not a message.
 pub(crate) fn receive(stream: &mut impl Read, limit: usize) -> io::Result<Option<Message>> {
     let Some(mut value) = frame::receive_within::<Value>(stream, limit)? else { return Ok(None) };
-    make_printable(&mut value);
+    // A worker's message goes to a worker, and its metadata may be long.
+    let longest = if value.get("worker").is_some() { usize::MAX } else { MAX_TEXT };
+    make_printable(&mut value, longest);
     Ok(Some(serde_json::from_value(value)?))
 }
 
@@ -127,22 +134,43 @@ pub(crate) fn unreadable(program: &str, error: &io::Error) -> String {
     )
 }
 
-fn make_printable(value: &mut Value) {
+fn make_printable(value: &mut Value, longest: usize) {
     match value {
-        Value::String(text) => text.retain(|character| !character.is_control() || character == '\n'),
-        Value::Array(values) => values.iter_mut().for_each(make_printable),
+        Value::String(text) => *text = one_line(text, longest),
+        Value::Array(values) => {
+            if longest == MAX_TEXT {
+                values.truncate(MAX_TEXTS);
+            }
+            values.iter_mut().for_each(|value| make_printable(value, longest));
+        }
         Value::Object(entries) => {
             *entries = std::mem::take(entries)
                 .into_iter()
-                .map(|(mut name, mut value)| {
-                    name.retain(|character| !character.is_control());
-                    make_printable(&mut value);
-                    (name, value)
+                .map(|(name, mut value)| {
+                    make_printable(&mut value, longest);
+                    (one_line(&name, MAX_TEXT), value)
                 })
                 .collect();
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// The printable characters of a text, its lines joined.
+fn one_line(text: &str, longest: usize) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let joined = lines.collect::<Vec<_>>().join("; ");
+    joined.chars().filter(|character| is_printable(*character)).take(longest).collect()
+}
+
+/// Whether a character neither controls a terminal nor changes the direction or the lines of a text (Unicode's Bidi_Control,
+/// and its line and paragraph separators).
+fn is_printable(character: char) -> bool {
+    let changes_direction = matches!(
+        character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    !character.is_control() && !changes_direction
 }
 
 #[cfg(test)]
@@ -183,8 +211,13 @@ mod tests {
     #[test]
     fn a_peers_text_cannot_drive_a_terminal() {
         let mut message = verdict();
-        message["verdict"]["backend"] = json!("UCX\u{1b}[2J");
+        message["verdict"]["backend"] = json!("UCX\u{1b}[2J\u{202e}");
+        message["verdict"]["reason"] = json!(format!("one\n  two\nsmoke passed: {}", "x".repeat(5000)));
+        message["verdict"]["warnings"] = json!(vec!["w"; 1000]);
         let Ok(Some(Message::Verdict(verdict))) = read(&message) else { panic!() };
         assert_eq!(verdict.backend.as_deref(), Some("UCX[2J"));
+        let reason = verdict.reason.unwrap();
+        assert!(reason.starts_with("one; two; smoke passed: x") && reason.len() == MAX_TEXT, "{reason}");
+        assert_eq!(verdict.warnings.len(), MAX_TEXTS);
     }
 }

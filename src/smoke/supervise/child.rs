@@ -1,6 +1,6 @@
 //! One worker process, as the supervisor sees it.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{ExitStatus, Stdio};
@@ -13,8 +13,9 @@ use super::event::{Event, EventSender};
 use crate::smoke::launch::worker_command::WorkerCommand;
 use crate::smoke::observe::output::{self, Capture};
 use crate::smoke::plan::role::Role;
+use crate::smoke::plan::seed;
 use crate::smoke::wire::frame;
-use crate::smoke::wire::worker::{FromWorker, PeerMessage, ToWorker};
+use crate::smoke::wire::worker::{Keyed, PeerMessage, ToWorker, Work};
 
 /// Maximum number of a worker's output lines that are quoted.
 const MAX_QUOTED: usize = 6;
@@ -28,6 +29,8 @@ pub(crate) struct Child {
     process: std::process::Child,
     control: UnixStream,
     deadline: Instant,
+    /// Whether this side has killed it.
+    killed: bool,
     stdout: Capture,
     stderr: Capture,
 }
@@ -36,14 +39,15 @@ impl Child {
     /// Starts it and sends it its task.
     ///
     /// # Errors
-    /// If the process or one of its threads here cannot be started.
+    /// If the process or one of its threads here cannot be started, or there are no random numbers for its key.
     pub(crate) fn start(
         worker: &WorkerCommand,
         role: Role,
-        task: &ToWorker,
+        work: Work,
         deadline: Instant,
         sender: EventSender,
     ) -> io::Result<Child> {
+        let key = seed::random().map_err(io::Error::other)?;
         let (ours, theirs) = UnixStream::pair()?;
         let mut command = worker.command();
         command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -51,10 +55,10 @@ impl Child {
         drop(command);
         let captures = capture(&mut process);
         let (stdout, stderr) = captures.inspect_err(|_| abandon(&mut process))?;
-        let mut child = Child { process, control: ours, deadline, stdout, stderr };
-        receive(role, child.control.try_clone()?, sender)?;
-        // If the worker has already ended, its channel says so.
-        let _ = child.send(task);
+        let mut child = Child { process, control: ours, deadline, killed: false, stdout, stderr };
+        receive(role, key, Watched::new(child.control.try_clone()?, &child.process), sender)?;
+        // If the worker has already ended, the receiving thread says so.
+        let _ = child.send(&ToWorker::Begin { key, work });
         Ok(child)
     }
 
@@ -73,19 +77,32 @@ impl Child {
         frame::send(&mut self.control, message)
     }
 
-    /// Its exit status, if it ends within that time.
+    /// Tells it that it is no longer needed: it closes its library and ends.
+    pub(crate) fn release(&mut self) {
+        // If it has already ended, its status says how.
+        let _ = self.send(&ToWorker::End);
+    }
+
+    /// Its exit status, if it ends by itself within that time.
     pub(crate) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
-        wait(&mut self.process, limit)
+        wait(&mut self.process, limit).filter(|_| !self.killed)
     }
 
-    /// Kills it.
+    /// Kills it, unless it has ended.
     pub(crate) fn kill(&mut self) {
-        let _ = self.process.kill();
+        if matches!(self.process.try_wait(), Ok(None)) {
+            self.killed = true;
+            let _ = self.process.kill();
+        }
     }
 
-    /// Reaps the ended process and waits, up to `limit`, for the rest of its output.
-    pub(crate) fn reap(&mut self, limit: Duration) {
-        self.wait(EXIT_TIMEOUT);
+    /// Reaps the ended process.
+    pub(crate) fn reap(&mut self) {
+        wait(&mut self.process, EXIT_TIMEOUT);
+    }
+
+    /// Waits, up to `limit`, for the rest of its output.
+    pub(crate) fn collect_output(&mut self, limit: Duration) {
         self.stdout.wait(limit);
         self.stderr.wait(limit);
     }
@@ -138,20 +155,49 @@ fn capture(process: &mut std::process::Child) -> io::Result<(Capture, Capture)> 
     Ok((Capture::start(stdout)?, Capture::start(stderr)?))
 }
 
-/// Turns the worker's messages into events, in a thread that ends with the channel.
-fn receive(role: Role, mut control: UnixStream, sender: EventSender) -> io::Result<()> {
+/// A worker's end of the control channel, which ends with the worker's process: a process that a library has forked may keep
+/// the channel open for longer.
+struct Watched {
+    control: UnixStream,
+    /// Readable once the process has ended; `None` before Linux 5.3.
+    process: Option<OwnedFd>,
+}
+
+impl Watched {
+    fn new(control: UnixStream, process: &std::process::Child) -> Watched {
+        let pid = Pid::from_raw(process.id() as i32);
+        Watched { control, process: pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) }
+    }
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(process) = &self.process else { return self.control.read(buffer) };
+        let mut descriptors = [PollFd::new(&self.control, PollFlags::IN), PollFd::new(process, PollFlags::IN)];
+        rustix::event::poll(&mut descriptors, None)?;
+        if descriptors[0].revents().is_empty() {
+            return Ok(0);
+        }
+        self.control.read(buffer)
+    }
+}
+
+/// Turns the worker's messages into events, in a thread that ends with the process or the channel.
+fn receive(role: Role, key: u64, mut control: Watched, sender: EventSender) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("smoke-control".into());
     thread.spawn(move || {
         (sender.promptly)();
         let error = loop {
-            match frame::receive::<FromWorker>(&mut control) {
-                Ok(Some(message)) => {
+            match frame::receive::<Keyed>(&mut control) {
+                Ok(Some(Keyed { key: theirs, message })) if theirs == key => {
                     if sender.events.send(Event::Worker(role, message)).is_err() {
                         return;
                     }
                 }
-                Ok(None) => break None,
-                Err(error) => break Some(error.to_string()),
+                Ok(Some(_)) => break Some("a message carries another key".into()),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => break Some(error.to_string()),
+                // The end of the worker, also inside a message or with unread ones.
+                Ok(None) | Err(_) => break None,
             }
         };
         let _ = sender.events.send(Event::Closed(role, error));

@@ -7,29 +7,30 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::child::Child;
-use super::event::{Event, EventSender};
+use super::event::{Event, EventSender, QUEUE};
 use crate::report::smoke::PluginCheck;
 use crate::smoke::launch::worker_command::WorkerCommand;
 use crate::smoke::plan::Plan;
+use crate::smoke::plan::deadline;
 use crate::smoke::plan::role::Role;
-use crate::smoke::wire::worker::{FromWorker, ToWorker};
+use crate::smoke::wire::worker::{FromWorker, Work};
 
 /// Limit for a worker that has closed its channel to end.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Loads the backend's plugin of a NIXL without a C API in a process of its own. `None` if there is nothing to load, or no
-/// time left.
+/// Loads the backend's plugin of a NIXL without a C API in a process of its own, which may take that long. `None` if there is
+/// nothing to load.
 pub(crate) fn check_plugin(
     plan: &Plan,
     worker: &WorkerCommand,
-    deadline: Instant,
+    limit: Duration,
     promptly: fn(),
 ) -> Option<PluginCheck> {
     if plan.nixl.capi.is_some() {
         return None;
     }
     let path = plan.plugins.as_ref()?.file(plan.backend().name());
-    let verdict = if path.exists() { refusal(&path, worker, deadline, promptly)? } else { Some("no such file".into()) };
+    let verdict = if path.exists() { refusal(&path, worker, limit, promptly) } else { Some("no such file".into()) };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let whose = plan.nixl.version.as_deref().map_or(plan.nixl.title(), |version| format!("NIXL {version}"));
     let message = match &verdict {
@@ -39,18 +40,25 @@ pub(crate) fn check_plugin(
     Some(PluginCheck { path, loads: verdict.is_none(), message })
 }
 
-/// Why the plugin cannot be loaded; the inner `None` if it can.
-fn refusal(path: &Path, worker: &WorkerCommand, deadline: Instant, promptly: fn()) -> Option<Option<String>> {
-    let (events, received) = mpsc::channel();
-    let task = ToWorker::Try(path.as_os_str().into());
+/// Why the plugin cannot be loaded; `None` if it can.
+fn refusal(path: &Path, worker: &WorkerCommand, limit: Duration, promptly: fn()) -> Option<String> {
+    let (events, received) = mpsc::sync_channel(QUEUE);
+    let work = Work::Try(path.as_os_str().into());
     let sender = EventSender { events, promptly };
-    let mut child = Child::start(worker, Role::Target, &task, deadline, sender).ok()?;
+    let until = Instant::now() + limit;
+    let mut child = match Child::start(worker, Role::Target, work, until, sender) {
+        Ok(child) => child,
+        Err(error) => return Some(format!("cannot start a process that loads it: {error}")),
+    };
     loop {
-        match received.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Event::Worker(_, FromWorker::Tried(words))) => return Some(words),
-            Ok(Event::Closed(..)) => return Some(Some(ended(child.wait(EXIT_TIMEOUT)))),
+        match received.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(Event::Worker(_, FromWorker::Tried(words))) => return words,
+            Ok(Event::Closed(_, Some(error))) => {
+                return Some(format!("loading it breaks the control protocol: {error}"));
+            }
+            Ok(Event::Closed(..)) => return Some(ended(child.wait(EXIT_TIMEOUT))),
             Ok(_) => {}
-            Err(_) => return None,
+            Err(_) => return Some(format!("loading it does not end within {}", deadline::text(limit))),
         }
     }
 }

@@ -34,6 +34,18 @@ pub(crate) fn add_peer(smoke: &mut Smoke, connection: &Connection) {
     }
 }
 
+/// Puts different releases of NIXL on the two machines before anything else that a failure names. A failure that the peer
+/// reports has them already.
+pub(crate) fn add_versions(failure: &mut Failure, smoke: &Smoke, ending: &Ending) {
+    let Some(peer) = smoke.peer.as_ref().filter(|_| !matches!(ending, Ending::ReportedByPeer(_))) else { return };
+    if let (Some(ours), Some(theirs)) = (&smoke.nixl_version, &peer.nixl_version)
+        && ours != theirs
+    {
+        let own = own_host();
+        failure.message = format!("{own} has NIXL {ours}, {} has NIXL {theirs}: {}", peer.host, failure.message);
+    }
+}
+
 impl Supervisor {
     /// Adds to a failure the machine it happened on.
     pub(crate) fn add_machine(&mut self, failure: &mut Failure, ending: &Ending) {
@@ -142,5 +154,33 @@ impl Supervisor {
             message: format!("{name} reports that the transfer {what}"),
             advice: "do not trust this result; check the peer's version".into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_releases_are_the_first_thing_that_a_failure_names() {
+        let with = |theirs: &str| Smoke {
+            nixl_version: Some("1.5.0".into()),
+            peer: Some(PeerReport {
+                address: "10.0.0.2:7000".into(),
+                host: "node-a".into(),
+                nixl_version: Some(theirs.into()),
+            }),
+            ..Smoke::nothing_observed("UCX")
+        };
+        let failure = || Failure { stage: Stage::Load, message: "m".into(), advice: "a".into() };
+        let message = |theirs: &str, ending: Ending| {
+            let mut failure = failure();
+            add_versions(&mut failure, &with(theirs), &ending);
+            failure.message
+        };
+        let named = format!("{} has NIXL 1.5.0, node-a has NIXL 1.0.1: m", own_host());
+        assert_eq!(message("1.0.1", Ending::NotStarted("e".into())), named);
+        assert_eq!(message("1.5.0", Ending::NotStarted("e".into())), "m");
+        assert_eq!(message("1.0.1", Ending::ReportedByPeer(failure())), "m");
     }
 }

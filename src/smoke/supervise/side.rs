@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::child::Child;
 use super::remote::Remote;
+use super::turn::Turn;
 use crate::report::stage::Stage;
 use crate::smoke::meeting::message::Message;
 use crate::smoke::plan::role::Role;
@@ -19,6 +20,7 @@ pub(crate) struct Side {
     pub stage: Stage,
     /// Its results, once everything was correct.
     pub done: Option<Measurements>,
+    turn: Turn,
     worker: Worker,
 }
 
@@ -30,12 +32,12 @@ enum Worker {
 impl Side {
     /// A worker on this machine.
     pub(crate) fn local(role: Role, child: Child) -> Side {
-        Side { role, stage: Stage::Load, done: None, worker: Worker::Local(child) }
+        Side { role, stage: Stage::Load, done: None, turn: Turn::default(), worker: Worker::Local(child) }
     }
 
     /// The peer's worker.
     pub(crate) fn peer(role: Role, remote: Remote) -> Side {
-        Side { role, stage: Stage::Load, done: None, worker: Worker::Remote(remote) }
+        Side { role, stage: Stage::Load, done: None, turn: Turn::default(), worker: Worker::Remote(remote) }
     }
 
     /// Whether its worker is on this machine.
@@ -62,13 +64,22 @@ impl Side {
         }
     }
 
-    /// Keeps its results and ends its worker, which has nothing more to do.
-    pub(crate) fn dismiss(&mut self, measurements: Measurements) {
-        self.done = Some(measurements);
-        self.kill();
+    /// Whether its worker may send this message now.
+    pub(crate) fn takes(&mut self, message: &FromWorker) -> bool {
+        self.turn.takes(self.role, message)
     }
 
-    /// Its process's exit status, if it ends within that time; `None` for the peer's, which cannot be seen from here.
+    /// Has a worker on this machine that is done end by itself, and kills any other.
+    pub(crate) fn end(&mut self) {
+        let is_done = self.done.is_some();
+        match &mut self.worker {
+            Worker::Local(child) if is_done => child.release(),
+            Worker::Local(child) => child.kill(),
+            Worker::Remote(_) => {}
+        }
+    }
+
+    /// Its process's exit status, if it ends by itself within that time; `None` for the peer's, which cannot be seen from here.
     pub(crate) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         match &mut self.worker {
             Worker::Local(child) => child.wait(limit),
@@ -83,10 +94,17 @@ impl Side {
         }
     }
 
-    /// Reaps the ended process and waits, up to `limit`, for the rest of its output.
-    pub(crate) fn reap(&mut self, limit: Duration) {
+    /// Reaps the ended process.
+    pub(crate) fn reap(&mut self) {
         if let Worker::Local(child) = &mut self.worker {
-            child.reap(limit);
+            child.reap();
+        }
+    }
+
+    /// Waits, up to `limit`, for the rest of its output.
+    pub(crate) fn collect_output(&mut self, limit: Duration) {
+        if let Worker::Local(child) = &mut self.worker {
+            child.collect_output(limit);
         }
     }
 

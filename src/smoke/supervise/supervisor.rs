@@ -5,12 +5,13 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use super::child::Child;
-use super::event::{Event, EventSender};
+use super::event::{Event, EventSender, QUEUE};
+use super::family::Family;
 use super::remote::{GRACE, Remote};
 use super::side::Side;
 use crate::choice::backend::Backend;
 use crate::report::stage::Stage;
-use crate::smoke::ending::Ending;
+use crate::smoke::ending::{Ending, UncleanEnd};
 use crate::smoke::launch::worker_command::WorkerCommand;
 use crate::smoke::meeting::connection::Connection;
 use crate::smoke::meeting::verdict::Verdict;
@@ -19,10 +20,12 @@ use crate::smoke::observe::{libfabric, ucx};
 use crate::smoke::plan::Plan;
 use crate::smoke::plan::messages::Messages;
 use crate::smoke::plan::role::Role;
-use crate::smoke::wire::worker::{Gpu, Measurements, Stated, Task, TaskBackend, ToWorker};
+use crate::smoke::wire::worker::{Gpu, Measurements, Stated, Task, TaskBackend, Work};
 
 /// How long to wait for the other worker's death, which may have caused a worker's error.
 pub(crate) const CAUSE_WAIT: Duration = Duration::from_millis(100);
+/// How long a worker that is done may take to close its library and to end, before it is killed.
+const GRACE_TO_END: Duration = Duration::from_secs(2);
 /// How long to wait for the rest of an ended worker's output.
 const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -49,7 +52,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// Has no workers yet. `promptly` asks the kernel to schedule a thread soon after it wakes up.
     pub(crate) fn new(deadline: Instant, promptly: fn()) -> Supervisor {
-        let (sender, events) = mpsc::channel();
+        let (sender, events) = mpsc::sync_channel(QUEUE);
         Supervisor {
             deadline,
             workers: Vec::new(),
@@ -79,8 +82,8 @@ impl Supervisor {
                     Remote::start(connection, self.deadline, self.sender.clone()).map(|remote| Side::peer(role, remote))
                 }
                 None => {
-                    let task = ToWorker::Task(task(plan, library, role));
-                    Child::start(worker, role, &task, self.deadline, self.sender.clone())
+                    let work = Work::Transfer(task(plan, library, role));
+                    Child::start(worker, role, work, self.deadline, self.sender.clone())
                         .map(|child| Side::local(role, child))
                 }
             };
@@ -107,14 +110,29 @@ impl Supervisor {
         &mut self.workers[index.expect("both workers are started")]
     }
 
-    /// Kills both and keeps what they printed.
-    pub(crate) fn end_workers(&mut self) {
+    /// Ends both, and whatever their libraries have started; keeps what they printed. Returns those that were done and did
+    /// not end well. `spared` is the number of a child of this process that stays.
+    pub(crate) fn end_workers(&mut self, family: &Family, spared: Option<u32>) -> Vec<UncleanEnd> {
+        for worker in &mut self.workers {
+            worker.end();
+        }
+        let until = Instant::now() + GRACE_TO_END;
+        let done = self.workers.iter_mut().filter(|worker| worker.done.is_some() && worker.is_local());
+        let unclean = done.filter_map(|worker| {
+            let status = worker.wait(until.saturating_duration_since(Instant::now()));
+            let is_clean = status.is_some_and(|status| status.success());
+            (!is_clean).then_some(UncleanEnd { role: worker.role, status })
+        });
+        let unclean = unclean.collect();
         for worker in &mut self.workers {
             worker.kill();
+            worker.reap();
         }
+        family.end_orphans(spared);
         for worker in &mut self.workers {
-            worker.reap(OUTPUT_TIMEOUT);
+            worker.collect_output(OUTPUT_TIMEOUT);
         }
+        unclean
     }
 
     /// What the library stated about what carries the bytes.

@@ -42,6 +42,9 @@ impl Supervisor {
 
     fn handle(&mut self, event: Event, progress: &mut dyn FnMut(&str)) -> Result<(), Ending> {
         if let Event::Worker(role, message) = &event {
+            if !self.worker(*role).takes(message) {
+                return Err(self.out_of_turn(*role));
+            }
             self.forward(*role, message);
         }
         match event {
@@ -60,21 +63,27 @@ impl Supervisor {
             Event::Worker(role, FromWorker::Tried(_)) => {
                 return Err(Ending::Broken(role, self.stage(role), "it answered a question that was not asked".into()));
             }
-            Event::Worker(role, FromWorker::Done(measurements)) => self.worker(role).dismiss(measurements),
+            Event::Worker(role, FromWorker::Done(measurements)) => self.worker(role).done = Some(measurements),
             Event::Worker(role, FromWorker::Failed(surrender)) => return Err(self.failed(role, surrender)),
-            // A worker that is done was killed.
+            // How it ends is looked at once both are done.
             Event::Closed(role, _) if self.done(role).is_some() => {}
             Event::Closed(role, error) => return Err(self.closed(role, error)),
             Event::TargetFailed(role, failure) => return Err(self.target_failed(role, failure)),
             Event::Verdict(verdict) => self.verdict = Some(verdict),
             Event::PeerLost(role, loss) => return Err(Ending::PeerLost(role, self.stage(role), loss)),
             // No verdict was sent yet.
-            Event::VerdictReceived => {
-                let name = self.remote().map(|remote| remote.name.clone()).unwrap_or_default();
-                return Err(Ending::PeerLost(Role::Target, self.stage(Role::Target), out_of_turn(&name)));
-            }
+            Event::VerdictReceived => return Err(self.out_of_turn(Role::Target)),
         }
         Ok(())
+    }
+
+    /// The ending for a message that came before its turn, or twice.
+    fn out_of_turn(&mut self, role: Role) -> Ending {
+        let stage = self.stage(role);
+        match self.worker(role).remote() {
+            Some(remote) => Ending::PeerLost(role, stage, out_of_turn(&remote.name)),
+            None => Ending::Broken(role, stage, "it sent a message out of turn".into()),
+        }
     }
 
     fn stage_begins(&mut self, role: Role, stage: Stage, progress: &mut dyn FnMut(&str)) {
@@ -118,9 +127,12 @@ impl Supervisor {
     fn closed(&mut self, role: Role, error: Option<String>) -> Ending {
         let worker = self.worker(role);
         let stage = worker.stage;
+        if let Some(error) = error {
+            return Ending::Broken(role, stage, error);
+        }
         match worker.wait(EXIT_TIMEOUT) {
             Some(status) => Ending::Died(role, stage, status),
-            None => Ending::Broken(role, stage, error.unwrap_or_else(|| "it closed its control channel".into())),
+            None => Ending::Broken(role, stage, "it closed its control channel".into()),
         }
     }
 

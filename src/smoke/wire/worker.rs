@@ -60,7 +60,7 @@ pub(crate) enum PeerMessage {
     Connected,
     /// The target has the notifications of all large writes.
     Delivered,
-    /// The target has compared all large writes, and they are correct.
+    /// The target has compared all large writes, they are correct, and it now holds the bytes to be read.
     Compared,
     /// The target has the notifications of all reads; and the initiator's answer, that nothing is in flight.
     Finished,
@@ -80,16 +80,45 @@ impl PeerMessage {
     }
 }
 
+/// The exit status of a worker that has lost its supervisor or its control channel; EX_PROTOCOL of sysexits.h.
+pub(crate) const CHANNEL_LOST: i32 = 76;
+
 /// From supervisor to worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ToWorker {
     /// The first message, once.
-    Task(Task),
-    /// The only message for a worker without a transfer: load this plugin.
-    Try(Blob),
+    Begin {
+        /// Goes into every message of the worker.
+        key: u64,
+        /// What the worker does.
+        work: Work,
+    },
     /// From the other worker.
     Peer(PeerMessage),
+    /// The last message: the supervisor has everything that it needs.
+    End,
+}
+
+/// What a worker process is started for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Work {
+    /// One side of a transfer.
+    Transfer(Task),
+    /// Load this plugin, and no more.
+    Try(Blob),
+}
+
+/// A worker's message on the control channel.
+///
+/// A library that writes on descriptors that are not its own does not know the key, so nothing that it writes is believed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Keyed {
+    /// The key that the worker's first message carried.
+    pub key: u64,
+    /// The message.
+    pub message: FromWorker,
 }
 
 /// From worker to supervisor.

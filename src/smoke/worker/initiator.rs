@@ -10,7 +10,7 @@ use super::session::{HELLO, SMALL, Session, microseconds, notification, wrong_by
 use crate::report::stage::Stage;
 use crate::smoke::engine::interface::{Place, Transfer};
 use crate::smoke::engine::region::{Portion, Region};
-use crate::smoke::payload::{self, Part, Stream};
+use crate::smoke::payload::{Part, Stream};
 use crate::smoke::plan::fault::Fault;
 use crate::smoke::plan::messages::Messages;
 use crate::smoke::plan::operation::Operation;
@@ -93,8 +93,15 @@ fn write_all(session: &Session) -> Result<(), Cause> {
     in_flight.into_iter().try_for_each(|request| retire(session, request))
 }
 
-/// Reads all messages back. A second thread compares each while the next ones are read.
-fn read_all(link: &mut Link, task: &Task, session: &Session, portions: Vec<Portion>) -> Result<(), Cause> {
+/// Reads all messages. A second thread compares each while the next ones are read.
+fn read_all(link: &mut Link, task: &Task, session: &Session, mut portions: Vec<Portion>) -> Result<(), Cause> {
+    for (index, portion) in portions.iter_mut().enumerate() {
+        // Every byte that a read does not bring is wrong.
+        Stream::new(task.seed, Part::Read(index)).poison().fill(portion.bytes_mut());
+        portion.upload()?;
+    }
+    // From then on the target has the bytes to read.
+    session.expect(link, PeerMessage::Compared)?;
     let (arrived, arrivals) = mpsc::channel();
     let messages = session.messages;
     let compared = std::thread::scope(|scope| {
@@ -102,8 +109,6 @@ fn read_all(link: &mut Link, task: &Task, session: &Session, portions: Vec<Porti
         let comparison = scope.spawn(move || arrivals.iter().try_for_each(&mut compare));
         read_messages(session, portions, &arrived)?;
         drop(arrived);
-        // A byte that is already wrong in the target is a failure of the write, which the target reports.
-        session.expect(link, PeerMessage::Compared)?;
         link.enter(Stage::Notify);
         session.expect(link, PeerMessage::Finished)?;
         link.send_to_peer(PeerMessage::Finished);
@@ -113,16 +118,14 @@ fn read_all(link: &mut Link, task: &Task, session: &Session, portions: Vec<Porti
     compared.unwrap_or_else(|_| Err(Cause::Protocol("the comparison panicked".into())))
 }
 
-/// Overwrites each message with its complement, reads it back, and passes it on once it is complete.
+/// Reads each message, and passes it on once it is complete.
 fn read_messages(session: &Session, portions: Vec<Portion>, arrived: &Sender<(usize, Portion)>) -> Result<(), Cause> {
     let mut waiting = portions.into_iter().enumerate();
     let mut in_flight: VecDeque<(usize, Portion, Box<dyn Transfer + '_>)> = VecDeque::new();
     loop {
         if in_flight.len() < WINDOW
-            && let Some((index, mut portion)) = waiting.next()
+            && let Some((index, portion)) = waiting.next()
         {
-            payload::complement(portion.bytes_mut());
-            portion.upload()?;
             in_flight.push_back((index, portion, begin(session, Operation::Read, index)?));
             let front_is_complete = in_flight.front_mut().map_or(Ok(false), |(.., request)| request.is_complete())?;
             if !front_is_complete {
@@ -160,7 +163,7 @@ fn compare(task: &Task, messages: Messages, index: usize, portion: &mut Portion)
         portion.upload()?;
     }
     portion.download()?;
-    match Stream::new(task.seed, Part::Large(index)).mismatch(portion.bytes()) {
+    match Stream::new(task.seed, Part::Read(index)).mismatch(portion.bytes()) {
         None => Ok(()),
         Some(mismatch) => Err(wrong_bytes(Operation::Read, index, range.start, range.len(), mismatch)),
     }

@@ -3,17 +3,19 @@
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::Signal;
 
 use crate::report::stage::Stage;
+use crate::smoke::engine::process::end_at_once;
 use crate::smoke::wire::cause::Cause;
 use crate::smoke::wire::frame;
-use crate::smoke::wire::worker::{FromWorker, PeerMessage, ToWorker};
+use crate::smoke::wire::worker::{CHANNEL_LOST, FromWorker, Keyed, PeerMessage, ToWorker};
 
 /// The control channel to the supervisor, and this worker's stage.
 pub(super) struct Link {
     /// The control channel.
     pub stream: UnixStream,
+    /// Goes into every message to the supervisor.
+    pub key: u64,
     /// The stage that this worker is in.
     pub stage: Stage,
 }
@@ -32,8 +34,16 @@ impl Link {
 
     /// Sends a message to the supervisor. Without a supervisor, this process ends.
     pub(super) fn send(&mut self, message: &FromWorker) {
-        if frame::send(&mut self.stream, message).is_err() {
-            kill_self();
+        let message = Keyed { key: self.key, message: message.clone() };
+        if frame::send(&mut self.stream, &message).is_err() {
+            end_at_once(CHANNEL_LOST);
+        }
+    }
+
+    /// Waits until the supervisor needs this process no more. Without a supervisor, this process ends.
+    pub(super) fn await_end(&mut self) {
+        if !matches!(frame::receive(&mut self.stream), Ok(Some(ToWorker::End))) {
+            end_at_once(CHANNEL_LOST);
         }
     }
 
@@ -41,8 +51,8 @@ impl Link {
     pub(super) fn receive_from_peer(&mut self) -> Result<PeerMessage, Cause> {
         match frame::receive(&mut self.stream) {
             Ok(Some(ToWorker::Peer(message))) => Ok(message),
-            Ok(Some(ToWorker::Task(_) | ToWorker::Try(_))) => Err(Cause::Protocol("received a second task".into())),
-            Ok(None) => kill_self(),
+            Ok(Some(ToWorker::Begin { .. })) => Err(Cause::Protocol("received a second task".into())),
+            Ok(Some(ToWorker::End) | None) => end_at_once(CHANNEL_LOST),
             Err(error) => Err(Cause::Protocol(error.to_string())),
         }
     }
@@ -59,12 +69,6 @@ impl Link {
         // The read that follows reports an error.
         rustix::event::poll(&mut descriptors, Some(&at_once)) != Ok(0)
     }
-}
-
-/// Ends this process at once, without exit handlers and destructors.
-pub(super) fn kill_self() -> ! {
-    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
-    std::process::abort()
 }
 
 /// Fails where a message is not the expected one.

@@ -66,16 +66,16 @@ fn open_gpu(link: &mut Link, task: &Task) -> Result<Option<&'static Cuda>, Cause
     Ok(Some(gpu))
 }
 
-/// Fills the initiator's region with what it writes, and the target's with the complement of what it expects.
+/// Fills the initiator's region with what it writes, and the target's with bytes that are all wrong.
 fn prepare_region(role: Role, seed: u64, size: usize, messages: Messages) -> Option<Region> {
     let payload = size.checked_next_multiple_of(PAGE)?;
     let mut region = Region::allocate(payload.checked_add(PAGE)?)?;
     let mut prepare = |part, range| match role {
         Role::Initiator => Stream::new(seed, part).fill(region.bytes_mut(range)),
-        Role::Target => Stream::new(seed, part).complement().fill(region.bytes_mut(range)),
+        Role::Target => Stream::new(seed, part).poison().fill(region.bytes_mut(range)),
     };
     for index in 0..messages.count() {
-        prepare(Part::Large(index), messages.range(index));
+        prepare(Part::Write(index), messages.range(index));
     }
     prepare(Part::Small, payload..payload + SMALL);
     Some(region)

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::time::Duration;
 
-use super::link::{Link, kill_self};
+use rustix::process::Signal;
+
+use super::link::Link;
 use super::session::{HELLO, SMALL, Session, notification, wrong_bytes};
 use crate::report::stage::Stage;
 use crate::smoke::engine::region::Region;
@@ -31,10 +33,10 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &Session, mut region: R
     }
     link.send_to_peer(PeerMessage::Delivered);
 
-    // The initiator already reads the same bytes back.
     link.enter(Stage::Compare);
     for index in 0..session.messages.count() {
         compare(session, &mut region, index)?;
+        offer(session, &mut region, index)?;
         session.engine.progress()?;
     }
     link.send_to_peer(PeerMessage::Compared);
@@ -50,10 +52,17 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &Session, mut region: R
 fn compare(session: &Session, region: &mut Region, index: usize) -> Result<(), Cause> {
     let range = session.messages.range(index);
     region.download(range.clone())?;
-    match Stream::new(session.seed, Part::Large(index)).mismatch(region.bytes(range.clone())) {
+    match Stream::new(session.seed, Part::Write(index)).mismatch(region.bytes(range.clone())) {
         None => Ok(()),
         Some(mismatch) => Err(wrong_bytes(Operation::Write, index, range.start, range.len(), mismatch)),
     }
+}
+
+/// Replaces a message that was compared with other bytes, for the initiator to read.
+fn offer(session: &Session, region: &mut Region, index: usize) -> Result<(), Cause> {
+    let range = session.messages.range(index);
+    Stream::new(session.seed, Part::Read(index)).fill(region.bytes_mut(range.clone()));
+    region.upload(range)
 }
 
 fn compare_small(session: &Session, region: &mut Region) -> Result<(), Cause> {
@@ -70,7 +79,7 @@ fn all_notifications(session: &Session, operation: Operation) -> Vec<Vec<u8>> {
     (0..session.messages.count()).map(|index| notification(operation, index)).collect()
 }
 
-/// Notifications that have arrived before they are waited for.
+/// All notifications that have arrived, whether or not somebody has waited for them yet.
 #[derive(Default)]
 struct Mailbox {
     notifications: HashSet<Vec<u8>>,
@@ -80,10 +89,11 @@ impl Mailbox {
     /// Waits until all of these have arrived, in any order.
     fn wait_for(&mut self, session: &Session, expected: &[Vec<u8>]) -> Result<(), Cause> {
         let mut missing: HashSet<&Vec<u8>> = expected.iter().collect();
-        missing.retain(|notification| !self.notifications.remove(*notification));
+        missing.retain(|notification| !self.notifications.contains(*notification));
         session.wait_until(|| {
             for notification in session.engine.notifications()? {
-                if !missing.remove(&notification) && !self.notifications.insert(notification) {
+                missing.remove(&notification);
+                if !self.notifications.insert(notification) {
                     return Err(Cause::Protocol("received the same notification twice".into()));
                 }
             }
@@ -95,7 +105,9 @@ impl Mailbox {
 /// Commits the faults that end or block this process.
 fn inject(fault: Option<Fault>) {
     match fault {
-        Some(Fault::Kill) => kill_self(),
+        Some(Fault::Kill) => {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+        }
         #[expect(clippy::exit, reason = "the requested fault")]
         Some(Fault::Exit) => std::process::exit(1),
         Some(Fault::Abort) => std::process::abort(),

@@ -94,7 +94,7 @@ pub(super) struct Fid {
 #[repr(C)]
 pub(super) struct FiOps {
     pub size: usize,
-    pub close: *const c_void,
+    pub close: unsafe extern "C" fn(*mut Fid) -> c_int,
     pub bind: unsafe extern "C" fn(*mut Fid, *mut Fid, u64) -> c_int,
     pub control: unsafe extern "C" fn(*mut Fid, c_int, *mut c_void) -> c_int,
 }

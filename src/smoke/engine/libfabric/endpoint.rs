@@ -6,7 +6,8 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 
 use super::abi::{
-    self, AvAttr, CqAttr, CqErrEntry, CqMsgEntry, FiInfo, Fid, FidAv, FidCq, FidDomain, FidEp, FidMr, IoVec, MrAttr,
+    self, AvAttr, CqAttr, CqErrEntry, CqMsgEntry, FiInfo, Fid, FidAv, FidCq, FidDomain, FidEp, FidFabric, FidMr, IoVec,
+    MrAttr,
 };
 use super::functions::{Functions, text};
 use super::operations::{LONGEST_NOTIFICATION, Operations, RECEIVES, SENDS};
@@ -31,6 +32,7 @@ pub(super) struct Libfabric {
     pub(super) functions: Functions,
     info: *mut FiInfo,
     provider: String,
+    fabric: *mut FidFabric,
     domain: *mut FidDomain,
     queue: *mut FidCq,
     addresses: *mut FidAv,
@@ -48,7 +50,7 @@ pub(super) struct Libfabric {
 
 /// The registered region.
 pub(super) struct Memory {
-    /// Its registration, never closed.
+    /// Its registration.
     pub(super) registration: *mut FidMr,
     /// Address of its first byte.
     pub(super) first: usize,
@@ -79,6 +81,7 @@ impl Libfabric {
             functions,
             info,
             provider,
+            fabric: ptr::null_mut(),
             domain: ptr::null_mut(),
             queue: ptr::null_mut(),
             addresses: ptr::null_mut(),
@@ -99,6 +102,25 @@ impl Libfabric {
         Ok(started)
     }
 
+    /// Closes every object, each before those that it was opened in. Their statuses are of no use: the process ends next.
+    pub(super) fn close_all(self) {
+        let notifications = self.operations.borrow().notifications_registration;
+        let payload = self.memory.as_ref().map_or(ptr::null_mut(), |memory| memory.registration);
+        let objects: [*mut Fid; 7] = [
+            self.endpoint.cast(),
+            notifications.cast(),
+            payload.cast(),
+            self.addresses.cast(),
+            self.queue.cast(),
+            self.domain.cast(),
+            self.fabric.cast(),
+        ];
+        for object in objects.into_iter().filter(|object| !object.is_null()) {
+            // SAFETY: the object is open, begins with a `struct fid` and has its table; it is not used again.
+            let _ = unsafe { ((*(*object).ops).close)(object) };
+        }
+    }
+
     fn info(&self) -> &FiInfo {
         // SAFETY: the info is from the list that fi_getinfo has allocated, and is never freed.
         unsafe { &*self.info }
@@ -109,10 +131,11 @@ impl Libfabric {
     }
 
     fn open_domain(&mut self) -> Result<(), Cause> {
-        let mut fabric = ptr::null_mut();
+        let attributes = self.info().fabric_attr;
         // SAFETY: the attributes are alive and the pointer is valid for the call.
-        let status = unsafe { (self.functions.fabric)(self.info().fabric_attr, &mut fabric, ptr::null_mut()) };
+        let status = unsafe { (self.functions.fabric)(attributes, &mut self.fabric, ptr::null_mut()) };
         self.check("fi_fabric", status)?;
+        let fabric = self.fabric;
         // SAFETY: the fabric was just opened and has its table; the info is alive.
         let status = unsafe { ((*(*fabric).ops).domain)(fabric, self.info, &mut self.domain, ptr::null_mut()) };
         self.check("fi_domain", status)

@@ -1,8 +1,7 @@
 //! libfabric, loaded at run time: the native engine for the backend LIBFABRIC.
 //!
 //! Most of libfabric's functions are inline in its headers and go through tables of pointers in its objects; `abi` declares
-//! those. Nothing is ever closed: destructors of vendor libraries may hang, and the process ends right after the transfer.
-//! One thread makes all calls.
+//! those. One thread makes all calls. The objects are closed once the supervisor has the result.
 //!
 //! **Order of notifications.** A notification is a message that is sent when every write or read of its transfer has
 //! completed. Writes complete with `FI_DELIVERY_COMPLETE`: "a completion will not be generated until an operation has been
@@ -124,6 +123,10 @@ impl Engine for Libfabric {
 
     fn stated(&self) -> Option<Stated> {
         Some(self.stated.clone())
+    }
+
+    fn close(self: Box<Self>) {
+        self.close_all();
     }
 }
 

@@ -1,7 +1,6 @@
 //! UCX through libucp, loaded at run time: the native engine for the backend UCX.
 //!
-//! Nothing is ever destroyed: destructors of vendor libraries may hang, and the process ends right after the transfer. One
-//! thread makes all calls.
+//! One thread makes all calls. Worker and context are destroyed once the supervisor has the result.
 //!
 //! **Order of notifications.** A notification is sent once a `ucp_ep_flush_nbx` is complete that was called after the put or
 //! get was posted: "All the AMO and RMA operations issued on the ep prior to this call are completed both at the origin and
@@ -116,6 +115,10 @@ impl Engine for Ucp {
 
     fn stated(&self) -> Option<Stated> {
         Some(self.stated.clone())
+    }
+
+    fn close(self: Box<Self>) {
+        self.destroy();
     }
 }
 

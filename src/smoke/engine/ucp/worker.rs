@@ -38,6 +38,12 @@ functions! {
     init_version(c_uint, c_uint, *const Params, *mut c_void, *mut *mut c_void) -> Status;
     /// ucp.h: creates a worker.
     worker_create(*mut c_void, *const WorkerParams, *mut *mut c_void) -> Status;
+    /// ucp.h: destroys a worker and its endpoints.
+    worker_destroy(*mut c_void);
+    /// ucp.h: unmaps registered memory.
+    mem_unmap(*mut c_void, *mut c_void) -> Status;
+    /// ucp.h: destroys a context.
+    cleanup(*mut c_void);
     /// ucp.h: the worker's address, owned by the library.
     worker_get_address(*mut c_void, *mut *mut c_void, *mut usize) -> Status;
     /// ucp.h: makes progress on all communication; zero when there was none.
@@ -107,7 +113,7 @@ pub(super) struct Ucp {
 
 /// The registered region.
 pub(super) struct Memory {
-    /// UCX's handle, never unmapped.
+    /// UCX's handle.
     pub(super) handle: *mut c_void,
     /// Address of the region's first byte.
     pub(super) first: usize,
@@ -118,13 +124,25 @@ pub(super) struct Memory {
 /// The other side.
 #[derive(Clone, Copy)]
 pub(super) struct Peer {
-    /// The endpoint to its worker, never closed.
+    /// The endpoint to its worker, destroyed with this side's worker.
     pub(super) endpoint: *mut c_void,
     /// The remote key of its region, never destroyed.
     pub(super) key: *mut c_void,
 }
 
 impl Ucp {
+    /// Destroys the worker with its endpoint, then what it was made in.
+    pub(super) fn destroy(self) {
+        // SAFETY: the worker is alive and not used again: this method consumes it, and every transfer borrows it.
+        unsafe { (self.functions.worker_destroy)(self.worker) };
+        if let Some(memory) = &self.memory {
+            // SAFETY: the memory is mapped in this context; no endpoint that uses it is left.
+            let _ = unsafe { (self.functions.mem_unmap)(self.context, memory.handle) };
+        }
+        // SAFETY: the context is alive, and its only worker is destroyed.
+        unsafe { (self.functions.cleanup)(self.context) };
+    }
+
     /// Creates the context with NIXL's configuration; a `UCX_*` variable that is set takes precedence.
     pub(super) fn create_context(&mut self, is_set: &dyn Fn(&str) -> bool) -> Result<(), Cause> {
         let configuration = self.configuration(is_set)?;
