@@ -1,12 +1,14 @@
 //! The whole command line, in one place. What clap shows is in the doc comments: a verb first, no full stop at the end
 //! of a one-liner.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::choice::backend::{self, Backend};
@@ -51,11 +53,14 @@ const SMOKE_TARGET_HELP: &str = "A virtual environment, a Python interpreter, a 
 
 /// Make an installed NVIDIA Dynamo honour NIXL_BACKEND, and prove with a real transfer that the backend works
 #[derive(Debug, Parser)]
-#[command(name = "nixl-retrofit", version, after_help = EXAMPLES, max_term_width = 110, disable_help_subcommand = true)]
+#[command(name = "nixl-retrofit", version, after_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {
     /// Start no interpreter of a target: read its import path from its files, and do not check the inserted helper in it
     #[arg(long, global = true, display_order = 900)]
     pub no_exec: bool,
+    /// How to report.
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
@@ -141,6 +146,16 @@ Example:
         /// Write the script for this shell
         shell: Shell,
     },
+    /// Print the manual page, of the program or of a subcommand
+    #[command(after_help = "\
+Examples:
+  nixl-retrofit man > /usr/share/man/man1/nixl-retrofit.1
+  nixl-retrofit man smoke | man -l -")]
+    Man {
+        /// Print this subcommand's page [default: the program's]
+        #[arg(value_name = "COMMAND")]
+        command: Option<String>,
+    },
     /// Run one side of a transfer (started by the supervisor, never by hand)
     #[command(name = WORKER_COMMAND, hide = true)]
     SmokeWorker,
@@ -154,20 +169,20 @@ Example:
     },
 }
 
-/// Options of every subcommand.
+/// Options of every subcommand, before or after it.
 #[derive(Clone, Debug, Args)]
 pub struct OutputArgs {
     /// Write the report to standard output in this format
-    #[arg(long, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT", display_order = 901)]
     pub output_format: OutputFormat,
     /// Colour the output; auto: on a terminal, or as NO_COLOR, FORCE_COLOR and CLICOLOR_FORCE say
-    #[arg(long, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, default_value_t = ColorChoice::Auto, value_name = "WHEN", display_order = 902)]
     pub color: ColorChoice,
     /// Show how the file was found, what was checked and what the worker processes got
-    #[arg(short, long, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 903)]
     pub verbose: u8,
     /// Print errors only
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, display_order = 904)]
     pub quiet: bool,
 }
 
@@ -178,6 +193,10 @@ pub enum OutputFormat {
     Text,
     /// One document, for programs
     Json,
+    /// Workflow commands that annotate files, and a summary in $GITHUB_STEP_SUMMARY
+    Github,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
 }
 
 /// What the patched code does.
@@ -342,17 +361,28 @@ pub struct MachinesArgs {
 }
 
 impl Cli {
-    /// How to report; None for subcommands that report nothing.
-    pub(crate) fn output(&self) -> Option<&OutputArgs> {
-        match &self.command {
-            Command::Apply(args) => Some(&args.output),
-            Command::Check(args) => Some(&args.output),
-            Command::Audit(args) => Some(&args.output),
-            Command::Revert(args) => Some(&args.output),
-            Command::Doctor(args) => Some(&args.output),
-            Command::Smoke(args) => Some(&args.output),
-            Command::Completions { .. } | Command::SmokeWorker | Command::LoadLibrary { .. } => None,
+    /// The subcommands' names.
+    pub(crate) const COMMANDS: [&str; 8] =
+        ["apply", "check", "revert", "audit", "doctor", "smoke", "completions", "man"];
+
+    /// Parses a command line, the program's name first.
+    ///
+    /// # Errors
+    /// If it is not one, or asks for help or the version.
+    pub fn parsed(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+        let cli = Cli::try_parse_from(arguments).map_err(|error| match error.kind() {
+            // clap's own message lists the hidden ones too.
+            ErrorKind::MissingSubcommand => {
+                Cli::command().error(ErrorKind::MissingSubcommand, "a subcommand is missing")
+            }
+            _ => error,
+        })?;
+        // clap looks for conflicts among the options on one side of the subcommand.
+        if cli.output.quiet && cli.output.verbose > 0 {
+            let message = "the argument '--quiet' cannot be used with '--verbose'";
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, message));
         }
+        Ok(cli)
     }
 }
 
@@ -382,9 +412,6 @@ pub struct ApplyArgs {
     /// What to transfer, and how.
     #[command(flatten)]
     pub transfer: TransferArgs,
-    /// How to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// Whether `apply` ends with a transfer.
@@ -410,9 +437,6 @@ pub struct CheckArgs {
     /// What the patched code does.
     #[command(flatten)]
     pub patch: PatchArgs,
-    /// How to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// `revert`.
@@ -424,9 +448,6 @@ pub struct RevertArgs {
     /// Which files.
     #[command(flatten)]
     pub files: FileArgs,
-    /// How to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// `audit`.
@@ -435,9 +456,6 @@ pub struct AuditArgs {
     /// The trees.
     #[arg(value_name = "ROOT", help = ROOT_HELP)]
     pub roots: Vec<PathBuf>,
-    /// How to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// `doctor`.
@@ -461,9 +479,6 @@ pub struct DoctorArgs {
     /// Print the page about a finding, and look at nothing
     #[arg(long, value_name = "ID", conflicts_with_all = ["target", "backend", "fabric", "expect_node", "no_load"])]
     pub explain: Option<String>,
-    /// How to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// A fabric that `doctor` is asked about.
@@ -502,9 +517,6 @@ pub struct SmokeArgs {
     /// What to transfer, and how.
     #[command(flatten)]
     pub transfer: TransferArgs,
-    /// How to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// A number of bytes, from 1 to 2^40.
@@ -567,7 +579,6 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 

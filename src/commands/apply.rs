@@ -7,7 +7,7 @@ use super::process::Process;
 use super::transfer;
 use crate::advice::media_loader;
 use crate::choice::rule::Rule;
-use crate::cli::{ApplyArgs, OutputFormat, SmokeWhen};
+use crate::cli::{ApplyArgs, SmokeWhen};
 use crate::environment::media_loader as compiled;
 use crate::environment::python::target::Environment;
 use crate::exit_status::ExitStatus;
@@ -20,7 +20,7 @@ use crate::smoke::series::{self, Series};
 pub(super) fn run(args: &ApplyArgs, process: &Process) -> Result<ExitStatus> {
     let mut report = Report::new("apply");
     let stdin = patching::is_standard_input(&args.targets, args.files.selection());
-    let console = Console::new(&args.output, matches!(stdin, Ok(true)));
+    let console = Console::new(&process.output, matches!(stdin, Ok(true)));
     let outcome = stdin.and_then(|stdin| {
         if stdin { standard_input(args, &console, &mut report) } else { apply(args, process, &console, &mut report) }
     });
@@ -28,12 +28,7 @@ pub(super) fn run(args: &ApplyArgs, process: &Process) -> Result<ExitStatus> {
 }
 
 fn standard_input(args: &ApplyArgs, console: &Console, report: &mut Report) -> Result<ExitStatus> {
-    if args.output.output_format == OutputFormat::Json {
-        bail!(
-            "with `-`, standard output carries the patched source, not a JSON document\nhelp: drop `--output-format json`, \
-             or run `check -`"
-        );
-    }
+    console.sources_alone()?;
     if args.smoke == SmokeWhen::Require {
         bail!("with `-`, there is no environment to make a transfer in\nhelp: drop `--smoke require`");
     }
@@ -49,12 +44,12 @@ fn standard_input(args: &ApplyArgs, console: &Console, report: &mut Report) -> R
 }
 
 /// Says what the compiled side, which stays as it is, means for the variable.
-fn advise(environment: &Environment, rule: &Rule, args: &ApplyArgs, process: &Process, report: &mut Report) {
+fn advise(environment: &Environment, rule: &Rule, process: &Process, report: &mut Report) {
     let folders = environment.folders();
     media_loader::finding(&folders, rule, &process.variables)
         .into_iter()
         .for_each(|finding| report.add_finding(finding));
-    if args.output.verbose == 0 {
+    if process.output.verbose == 0 {
         return;
     }
     if let (Some(library), Some(file)) = (compiled::find(&folders), report.files.first_mut()) {
@@ -76,7 +71,7 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
     let options = args.transfer.options()?;
     let environments = patching::commit(planned, &mut report.files)?;
     for environment in &environments {
-        advise(environment, &rule, args, process, report);
+        advise(environment, &rule, process, report);
     }
     if args.smoke == SmokeWhen::Off {
         return Ok(ExitStatus::Success);

@@ -13,7 +13,7 @@ use crate::report::Report;
 pub(super) fn run(args: &CheckArgs, process: &Process) -> Result<ExitStatus> {
     let mut report = Report::new("check");
     let outcome = check(args, process, &mut report);
-    Console::new(&args.output, false).finish(report, outcome)
+    Console::new(&process.output, false).finish(report, outcome)
 }
 
 fn check(args: &CheckArgs, process: &Process, report: &mut Report) -> Result<ExitStatus> {
