@@ -477,8 +477,18 @@ pub struct DoctorArgs {
     #[arg(long)]
     pub no_load: bool,
     /// Print the page about a finding, and look at nothing
-    #[arg(long, value_name = "ID", conflicts_with_all = ["target", "backend", "fabric", "expect_node", "no_load"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["target", "backend", "fabric", "expect_node", "no_load", "fix", "undo", "compare"])]
     pub explain: Option<String>,
+    /// Write the cure of these findings, where it is a link or a configuration file of its own: two-libibverbs,
+    /// capi-not-on-loader-path; then look again
+    #[arg(long, value_name = "ID", num_args = 1.., value_delimiter = ',')]
+    pub fix: Vec<String>,
+    /// Take back what --fix wrote; then look again
+    #[arg(long, conflicts_with = "fix")]
+    pub undo: bool,
+    /// Hold this environment against the other end of the wire: the report of doctor --output-format json there
+    #[arg(long, value_name = "REPORT.json")]
+    pub compare: Option<PathBuf>,
 }
 
 /// A fabric that `doctor` is asked about.

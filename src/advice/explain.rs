@@ -2,6 +2,7 @@
 
 /// Identifier and page, by the files in `docs/findings`.
 const PAGES: &[(&str, &str)] = &[
+    ("ends-choose-differently", include_str!("../../docs/findings/ends-choose-differently.md")),
     ("library-damaged", include_str!("../../docs/findings/library-damaged.md")),
     ("library-missing", include_str!("../../docs/findings/library-missing.md")),
     ("library-other-machine", include_str!("../../docs/findings/library-other-machine.md")),
@@ -10,7 +11,14 @@ const PAGES: &[(&str, &str)] = &[
     ("loader-refuses", include_str!("../../docs/findings/loader-refuses.md")),
     ("loading-ends-the-process", include_str!("../../docs/findings/loading-ends-the-process.md")),
     ("machine-lacks", include_str!("../../docs/findings/machine-lacks.md")),
+    ("media-loader-no-common-backend", include_str!("../../docs/findings/media-loader-no-common-backend.md")),
+    ("nixl-versions-differ", include_str!("../../docs/findings/nixl-versions-differ.md")),
+    ("no-common-backend", include_str!("../../docs/findings/no-common-backend.md")),
+    ("pin-unsatisfied", include_str!("../../docs/findings/pin-unsatisfied.md")),
     ("plugin-not-shipped", include_str!("../../docs/findings/plugin-not-shipped.md")),
+    ("setting-names-no-plugin", include_str!("../../docs/findings/setting-names-no-plugin.md")),
+    ("setting-read-by-nobody", include_str!("../../docs/findings/setting-read-by-nobody.md")),
+    ("settings-disagree", include_str!("../../docs/findings/settings-disagree.md")),
     ("symbol-undefined", include_str!("../../docs/findings/symbol-undefined.md")),
     ("two-libibverbs", include_str!("../../docs/findings/two-libibverbs.md")),
 ];

@@ -1,13 +1,15 @@
 //! `doctor`: what would be loaded here, what can work, and why not.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, anyhow};
 
 use super::console::Console;
 use super::process::Process;
 use crate::advice::explain;
 use crate::cli::DoctorArgs;
-use crate::doctor;
 use crate::doctor::question::Subject;
+use crate::doctor::{self, compare, repair};
 use crate::environment::python::target::{self, Environment, Execution};
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
@@ -35,28 +37,50 @@ fn unknown(id: &str) -> anyhow::Error {
 }
 
 fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut Report) -> Result<ExitStatus> {
-    console.progress("doctor: looks");
+    repair::check(&args.fix)?;
+    let other = args.compare.as_deref().map(compare::read).transpose()?;
     let execution = if process.no_exec { Execution::Never } else { Execution::Start("") };
     let question = args.question();
-    let examine = |environment: &Environment| {
+    let look = |environment: &Environment| {
+        console.progress("doctor: looks");
         let folders = environment.folders();
-        let subject = Subject { import_path: &folders, variables: &process.variables, program: &process.program };
-        doctor::examine(&subject, &question)
+        doctor::examine(&subject(&folders, process), &question)
     };
-    let (doctor, findings) = match &args.target {
+    let (environment, mut examined) = match &args.target {
         Some(target) => {
             let environment = target::resolve(target, execution, &process.variables)?;
-            examine(&environment).ok_or_else(|| {
-                anyhow!(
-                    "{}: no NIXL is installed there\nhelp: install NIXL (`pip install nixl`), or pass another TARGET",
-                    environment.label
-                )
-            })?
+            let examined = look(&environment).ok_or_else(|| no_nixl(&environment))?;
+            (environment, examined)
         }
-        None => target::default_environment(execution, "NIXL", &process.variables, examine)?.1,
+        None => target::default_environment(execution, "NIXL", &process.variables, look)?,
     };
+    let folders = environment.folders();
+    let repairs = match (args.undo, args.fix.as_slice()) {
+        (true, _) => repair::undo(&subject(&folders, process))?,
+        (false, []) => Vec::new(),
+        (false, ids) => repair::fix(&subject(&folders, process), ids)?,
+    };
+    if !repairs.is_empty() {
+        examined = look(&environment).ok_or_else(|| no_nixl(&environment))?;
+        examined.0.repairs = repairs;
+    }
+    let (mut doctor, mut findings) = examined;
+    if let Some(other) = &other {
+        let (comparison, differences) = compare::compare(&doctor, other);
+        doctor.comparison = Some(comparison);
+        findings.extend(differences);
+    }
     report.doctor = Some(doctor);
     findings.into_iter().for_each(|finding| report.add_finding(finding));
     let is_wrong = report.findings.iter().any(|finding| finding.severity != Severity::Note);
     Ok(if is_wrong { ExitStatus::Findings } else { ExitStatus::Success })
+}
+
+fn subject<'a>(folders: &'a [PathBuf], process: &'a Process) -> Subject<'a> {
+    Subject { import_path: folders, variables: &process.variables, program: &process.program }
+}
+
+fn no_nixl(environment: &Environment) -> anyhow::Error {
+    let label = &environment.label;
+    anyhow!("{label}: no NIXL is installed there\nhelp: install NIXL (`pip install nixl`), or pass another TARGET")
 }

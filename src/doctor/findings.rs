@@ -106,7 +106,7 @@ fn disagreements(libraries: &Libraries) -> Vec<Finding> {
             (Some(Answer::Loaded(_)), false) => {
                 findings.push(loading::loader_accepts(&checked.path, &checked.closure.gaps[0].describe()));
             }
-            (Some(Answer::Ended(how)), _) => findings.push(loading::loading_ended(&checked.path, how)),
+            (Some(Answer::Ended(how)), true) => findings.push(loading::loading_ended(&checked.path, how)),
             _ => {}
         }
     }

@@ -11,9 +11,12 @@
 //! | `machine` | devices, limits |
 //! | `pins` | the versions of NIXL that distributions ask for |
 //! | `verdict` | backend by backend, fabric by fabric |
+//! | `repair` | the few cures that are a link or a file of their own |
+//! | `compare` | this environment against the other end of the wire |
 //! | `findings` | what is wrong, with its cure |
 #![forbid(unsafe_code)]
 
+pub(crate) mod compare;
 mod components;
 mod findings;
 mod inventory;
@@ -22,6 +25,7 @@ mod load;
 mod machine;
 mod pins;
 pub(crate) mod question;
+pub(crate) mod repair;
 mod verdict;
 
 use crate::advice::knobs::{self, Chosen};
@@ -59,8 +63,18 @@ pub(crate) fn examine(subject: &Subject, question: &Question) -> Option<(Doctor,
         machine: machine.report(),
         variables: machine.variables.clone(),
         settings: knobs,
+        comparison: None,
+        choice: choice(subject),
+        repairs: Vec::new(),
     };
     Some((doctor, findings))
+}
+
+/// The backends that `NIXL_BACKEND` chooses for a patched Dynamo.
+fn choice(subject: &Subject) -> Vec<String> {
+    let rule = Rule::default();
+    let value = subject.variables.get(rule.variable.as_str()).map(|value| value.to_string_lossy());
+    rule.choose(value.as_deref()).backends.iter().map(|backend| backend.name().to_string()).collect()
 }
 
 /// Settings that contradict each other, or that nobody reads.

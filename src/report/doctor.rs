@@ -23,6 +23,12 @@ pub(crate) struct Doctor {
     pub variables: Vec<Setting>,
     /// The settings of the installed packages that choose a backend.
     pub settings: Vec<Knob>,
+    /// What `--compare` found, or null.
+    pub comparison: Option<Comparison>,
+    /// What this environment's variables choose for Dynamo.
+    pub choice: Vec<String>,
+    /// What `--fix` wrote, or `--undo` took back.
+    pub repairs: Vec<Repair>,
 }
 
 /// Whether a backend can work over a fabric.
@@ -163,4 +169,30 @@ pub(crate) struct Setting {
     pub value: String,
     /// Who reads it; null when nobody here does.
     pub read_by: Option<&'static str>,
+}
+
+/// A repair that was made or undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Repair {
+    /// The finding.
+    pub id: &'static str,
+    /// What was written, one thing an element.
+    pub steps: Vec<String>,
+}
+
+/// This environment against the other end's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Comparison {
+    /// The NIXL here.
+    pub nixl: Option<String>,
+    /// The other end's.
+    pub other_nixl: Option<String>,
+    /// The backends that can work on both ends.
+    pub common: Vec<String>,
+    /// The backends that the variables choose here, in order.
+    pub choice: Vec<String>,
+    /// Those that they choose there.
+    pub other_choice: Vec<String>,
 }

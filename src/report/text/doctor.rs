@@ -5,11 +5,17 @@ use anstyle::Style;
 use super::audit::knobs;
 use super::page::Page;
 use super::style::{BAD, BOLD, GOOD, WARNING};
-use crate::report::doctor::{Component, ComponentKind, Doctor, LibraryCheck, Machine, Outcome, Verdict};
+use crate::report::doctor::{Comparison, Component, ComponentKind, Doctor, LibraryCheck, Machine, Outcome, Verdict};
 
 /// Shows an examination; with `verbose`, every library and the machine.
 pub(crate) fn doctor(page: &mut Page, doctor: &Doctor, verbose: bool) {
+    for repair in &doctor.repairs {
+        page.line(format_args!("{BOLD}{}{BOLD:#}", repair.id));
+        repair.steps.iter().for_each(|step| page.line(format_args!("  {step}")));
+        page.line(format_args!(""));
+    }
     doctor.verdicts.iter().for_each(|it| verdict(page, it));
+    doctor.comparison.iter().for_each(|it| comparison(page, it));
     heading(page, "what is here");
     doctor.components.iter().filter(|it| verbose || is_short(it)).for_each(|it| component(page, it));
     heading(page, "plugins and modules");
@@ -30,6 +36,16 @@ pub(crate) fn doctor(page: &mut Page, doctor: &Doctor, verbose: bool) {
 fn heading(page: &mut Page, text: &str) {
     page.line(format_args!(""));
     page.line(format_args!("{BOLD}{text}{BOLD:#}"));
+}
+
+fn comparison(page: &mut Page, comparison: &Comparison) {
+    heading(page, "the other end");
+    let version = |it: &Option<String>| it.clone().unwrap_or_else(|| "unknown".into());
+    page.line(format_args!("  NIXL here {}, there {}", version(&comparison.nixl), version(&comparison.other_nixl)));
+    let list = |names: &[String]| if names.is_empty() { "none".into() } else { names.join(", ") };
+    page.line(format_args!("  backends that can work on both: {}", list(&comparison.common)));
+    let (here, there) = (list(&comparison.choice), list(&comparison.other_choice));
+    page.line(format_args!("  chosen here {here}, there {there}"));
 }
 
 fn verdict(page: &mut Page, verdict: &Verdict) {
