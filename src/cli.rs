@@ -14,7 +14,7 @@ use clap_complete::Shell;
 use crate::choice::backend::{self, Backend};
 use crate::choice::rule::{EnvVar, OnUnknown, Rule};
 use crate::doctor::question::{Fabric, Question};
-use crate::patching::Selection;
+use crate::patching::{Expectation, Selection};
 use crate::smoke::launch::load_command::LOAD_COMMAND;
 use crate::smoke::launch::worker_command::WORKER_COMMAND;
 use crate::smoke::meeting::address::Address;
@@ -53,7 +53,7 @@ const SMOKE_TARGET_HELP: &str = "A virtual environment, a Python interpreter, a 
 
 /// Make an installed NVIDIA Dynamo honour NIXL_BACKEND, and prove with a real transfer that the backend works
 #[derive(Debug, Parser)]
-#[command(name = "nixl-retrofit", version, after_help = EXAMPLES, max_term_width = 110)]
+#[command(name = "nixl-retrofit", version, long_version = env!("NIXL_RETROFIT_VERSION"), after_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {
     /// Start no interpreter of a target: read its import path from its files, and do not check the inserted helper in it
     #[arg(long, global = true, display_order = 900)]
@@ -83,8 +83,9 @@ Examples:
     /// Show the diff and write nothing; exit with status 1 when a file would change
     #[command(after_help = "\
 Examples:
+  nixl-retrofit check --expect original     does the patch apply to a new base?
   nixl-retrofit check || echo 'the base image is not patched'
-  nixl-retrofit check /opt/dynamo/venv > nixl.patch; patch -d / -p1 < nixl.patch
+  nixl-retrofit check > nixl.patch; patch -d SITE_PACKAGES -p1 < nixl.patch
   nixl-retrofit check --output-format json | jq '.files[].status'")]
     Check(CheckArgs),
     /// Restore the original bytes of all files patched in TARGET and verify their SHA-256
@@ -284,13 +285,13 @@ pub struct TransferArgs {
     /// needs NVIDIA's driver, which a container build does not have
     #[arg(long, default_value_t = Memory::Dram, value_name = "MEMORY")]
     pub memory: Memory,
-    /// Move this many bytes in each direction; K, M and G are powers of 1024 [default: 64M]
+    /// Move this many bytes in each direction; K, M, G and T are powers of 1024 [default: 64M]
     #[arg(long, value_name = "BYTES")]
     pub size: Option<ByteSize>,
     /// Divide the payload among this many large messages in each direction [default: 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub iterations: Option<u32>,
-    /// Limit one transfer to this time, in seconds or with ms, s, m; limit the wait for the peer too, with --listen and
+    /// Limit one transfer to this time, in seconds or with ms, s, m, h; limit the wait for the peer too, with --listen and
     /// --connect
     #[arg(long, default_value = "60s", value_name = "TIME")]
     pub timeout: Deadline,
@@ -437,6 +438,9 @@ pub struct CheckArgs {
     /// What the patched code does.
     #[command(flatten)]
     pub patch: PatchArgs,
+    /// Exit with status 0 if the files are as expected, else with 1; an unfinished change is never expected
+    #[arg(long, value_enum, default_value_t = Expectation::Patched, value_name = "WHAT")]
+    pub(crate) expect: Expectation,
 }
 
 /// `revert`.
@@ -537,13 +541,14 @@ impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let hint = "expected bytes, or a number with K, M or G: 65536, 64K, 64M, 1G";
+        let hint = "expected bytes, or a number with K, M, G or T: 65536, 64K, 64M, 1G";
         let upper = text.trim().to_ascii_uppercase();
         let body = upper.strip_suffix("IB").or_else(|| upper.strip_suffix('B')).unwrap_or(&upper);
         let (digits, shift) = match body.as_bytes().last() {
             Some(b'K') => (&body[..body.len() - 1], 10),
             Some(b'M') => (&body[..body.len() - 1], 20),
             Some(b'G') => (&body[..body.len() - 1], 30),
+            Some(b'T') => (&body[..body.len() - 1], 40),
             _ => (body, 0),
         };
         let number: u64 = digits.parse().map_err(|_| hint.to_string())?;
@@ -563,7 +568,7 @@ impl FromStr for Deadline {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let hint = "expected seconds, or a number with ms, s or m: 60, 500ms, 2m";
+        let hint = "expected seconds, or a number with ms, s, m or h: 60, 500ms, 2m, 1h";
         let text = text.trim();
         let (digits, unit_ms) = if let Some(digits) = text.strip_suffix("ms") {
             (digits, 1.0)
@@ -571,6 +576,8 @@ impl FromStr for Deadline {
             (digits, 1000.0)
         } else if let Some(digits) = text.strip_suffix('m') {
             (digits, 60_000.0)
+        } else if let Some(digits) = text.strip_suffix('h') {
+            (digits, 3_600_000.0)
         } else {
             (text, 1000.0)
         };
@@ -597,7 +604,8 @@ mod tests {
         assert_eq!("64M".parse(), Ok(ByteSize(64 << 20)));
         assert_eq!("1GiB".parse(), Ok(ByteSize(1 << 30)));
         assert_eq!("512".parse(), Ok(ByteSize(512)));
-        for wrong in ["", "0", "-1", "M", "1T", "1.5M", "9999999999G"] {
+        assert_eq!("1T".parse(), Ok(ByteSize(1 << 40)));
+        for wrong in ["", "0", "-1", "M", "2T", "1.5M", "9999999999G"] {
             assert!(wrong.parse::<ByteSize>().is_err(), "{wrong}");
         }
     }
@@ -606,8 +614,9 @@ mod tests {
     fn deadlines_have_units() {
         assert_eq!("1ms".parse(), Ok(Deadline(Duration::from_millis(1))));
         assert_eq!("2m".parse(), Ok(Deadline(Duration::from_secs(120))));
+        assert_eq!("24h".parse(), Ok(Deadline(Duration::from_secs(86_400))));
         assert_eq!("1.5".parse(), Ok(Deadline(Duration::from_millis(1500))));
-        for wrong in ["", "0", "-1s", "NaN", "inf", "99999999m"] {
+        for wrong in ["", "0", "-1s", "NaN", "inf", "99999999m", "25h", "h"] {
             assert!(wrong.parse::<Deadline>().is_err(), "{wrong}");
         }
     }

@@ -9,6 +9,7 @@
 //! A source on standard input is planned like a file, and the result goes to standard output: [`plan_text`] and
 //! [`revert_text`].
 
+mod expectation;
 mod purpose;
 mod rust;
 mod selected;
@@ -32,6 +33,7 @@ use crate::python::patch::{self, PatchError};
 use crate::report::file::{FileReport, FileStatus};
 use crate::source::lock::{self, Lock};
 use crate::source::{regular, replace};
+pub(crate) use expectation::Expectation;
 pub(crate) use purpose::Purpose;
 pub(crate) use rust::are_rust;
 pub(crate) use selected::{Selection, Targets};

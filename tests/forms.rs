@@ -193,3 +193,43 @@ fn the_manual_has_a_page_for_each_subcommand() {
         assert!(status(&page) == 0 && stdout(&page).contains("\\-\\-output\\-format"), "{command}");
     }
 }
+
+#[test]
+fn check_answers_the_two_questions_of_ci() {
+    let site = site_packages();
+    let path = site.path().as_os_str();
+    let check = |expect: &str| run_json(["check".as_ref(), "--expect".as_ref(), OsStr::new(expect), path]);
+    let statuses = || ["patched", "original", "any"].map(|expect| check(expect).0);
+    assert_eq!(statuses(), [1, 0, 0], "the base");
+    let github = stdout(&run(["check", "--expect=original", "--output-format=github", &site.path().to_string_lossy()]));
+    assert!(github.starts_with("::notice file="), "{github}");
+
+    assert_eq!(status(&run(["apply".as_ref(), "--smoke=off".as_ref(), path])), 0);
+    assert_eq!(statuses(), [0, 1, 0], "patched");
+    let (_, found) = check("original");
+    assert_eq!(found["findings"][0]["id"], "not-original");
+
+    let record = site.path().join(RECORD);
+    fs::copy(fixture("site-packages").join(RECORD), record).unwrap();
+    assert_eq!(statuses(), [1, 1, 1], "a run was stopped before it updated RECORD");
+}
+
+#[test]
+fn the_patch_does_not_apply_where_nothing_would_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.py");
+    fs::write(&path, "x = 1\n").unwrap();
+    let (code, found) = run_json(["check".as_ref(), "--expect=original".as_ref(), path.as_os_str()]);
+    assert_eq!((code, &found["findings"][0]["message"]), (1, &"no file would be patched".into()));
+}
+
+#[test]
+fn the_version_says_its_commit_where_there_is_one() {
+    let long = stdout(&run(["--version"]));
+    let version = env!("CARGO_PKG_VERSION");
+    let pattern = regex::Regex::new(&format!("^nixl-retrofit {version}( \\([0-9a-f]{{12}}\\))?\n$")).unwrap();
+    assert!(pattern.is_match(&long), "{long}");
+    let has_commit = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists();
+    assert_eq!(long.contains('('), has_commit);
+    assert_eq!(stdout(&run(["-V"])), format!("nixl-retrofit {version}\n"));
+}

@@ -29,5 +29,5 @@ fn check(args: &CheckArgs, process: &Process, report: &mut Report) -> Result<Exi
         )?;
         report.files.extend(planned.reports());
     }
-    Ok(if report.has_changes() { ExitStatus::Findings } else { ExitStatus::Success })
+    Ok(if args.expect.is_met(report) { ExitStatus::Success } else { ExitStatus::Findings })
 }
