@@ -233,3 +233,47 @@ fn the_version_says_its_commit_where_there_is_one() {
     assert_eq!(long.contains('('), has_commit);
     assert_eq!(stdout(&run(["-V"])), format!("nixl-retrofit {version}\n"));
 }
+
+#[test]
+fn a_diff_is_the_same_in_every_image_and_applies_below_site_packages() {
+    let (one, other) = (site_packages(), site_packages());
+    let diff = |site: &std::path::Path| {
+        let output = program().args(["check"]).arg(site).current_dir("/").output().unwrap();
+        let text = stdout(&output);
+        text[..text.find("would patch:").unwrap()].to_string()
+    };
+    let found = diff(one.path());
+    assert!(found.starts_with(&format!("--- a/{SOURCE}\n+++ b/{SOURCE}\n@@")), "{found}");
+    assert_eq!(found, diff(&one.path().join(SOURCE)), "the file itself");
+    assert_eq!(found, diff(other.path()));
+
+    let output = run(["check".as_ref(), one.path().as_os_str(), other.path().as_os_str()]);
+    let text = stdout(&output);
+    let heading = |site: &std::path::Path| format!("in {}:\n--- a/{SOURCE}\n", site.display());
+    assert!(text.starts_with(&heading(one.path())) && text.contains(&heading(other.path())), "{text}");
+
+    assert_eq!(status(&run(["apply".as_ref(), "--smoke=off".as_ref(), one.path().as_os_str()])), 0);
+    let mut patch = std::process::Command::new("patch");
+    patch
+        .arg("-d")
+        .arg(other.path())
+        .arg("-p1")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null());
+    let mut patch = patch.spawn().unwrap();
+    std::io::Write::write_all(&mut patch.stdin.take().unwrap(), found.as_bytes()).unwrap();
+    assert!(patch.wait().unwrap().success());
+    assert_eq!(fs::read(one.path().join(SOURCE)).unwrap(), fs::read(other.path().join(SOURCE)).unwrap());
+}
+
+#[test]
+fn already_patched_names_the_present_line() {
+    let site = site_packages();
+    let path = site.path().as_os_str();
+    assert_eq!(status(&run(["apply".as_ref(), "--smoke=off".as_ref(), path])), 0);
+    let (_, found) = run_json(["check".as_ref(), path]);
+    let line = found["files"][0]["sites"][0]["line"].as_u64().unwrap();
+    let text = fs::read_to_string(site.path().join(SOURCE)).unwrap();
+    let present = text.lines().nth(line as usize - 1).unwrap();
+    assert!(line > 23 && present.contains("_nixl_retrofit_backends()"), "{line}: {present}");
+}

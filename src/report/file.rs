@@ -24,6 +24,10 @@ pub(crate) struct FileReport {
     #[serde(serialize_with = "as_text")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub diff: Vec<u8>,
+    /// The folder that the names in the diff are relative to: `patch -d FOLDER -p1` applies it. Null where there is no file.
+    #[serde(serialize_with = "path_or_null")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub diff_folder: Option<PathBuf>,
     /// What a user should know besides.
     pub notes: Vec<String>,
     /// How it was found and what was checked and touched, for `-v`.
@@ -43,6 +47,7 @@ impl FileReport {
             status,
             sites: Vec::new(),
             diff: Vec::new(),
+            diff_folder: None,
             notes: Vec::new(),
             details: Vec::new(),
             mended: false,
