@@ -58,6 +58,7 @@ fn checked_out(root: &Path) -> Option<String> {
     git(root, &["rev-parse", "HEAD"])
 }
 
+/// What git prints about the checkout; None where it fails or is not there.
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
