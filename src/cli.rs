@@ -48,7 +48,8 @@ const ROOT_HELP: &str = "A virtual environment, a Python interpreter, a site-pac
 checkout, or a file [default: the first of $VIRTUAL_ENV, the python3 on PATH (absolute entries only) and \
 /opt/dynamo/venv that has NIXL or Dynamo]";
 
-const SMOKE_TARGET_HELP: &str = "A virtual environment, a Python interpreter, a site-packages folder, or a file in one \
+const SMOKE_TARGET_HELP: &str = "A virtual environment, a Python interpreter, a site-packages folder, a file in one, \
+or the folder or a library of a NIXL \
 [default: the first of $VIRTUAL_ENV, the python3 on PATH (absolute entries only) and /opt/dynamo/venv that has NIXL]";
 
 /// Make an installed NVIDIA Dynamo honour NIXL_BACKEND, and prove with a real transfer that the backend works

@@ -2,6 +2,13 @@
 
 /// Identifier and page, by the files in `docs/findings`.
 const PAGES: &[(&str, &str)] = &[
+    ("another-variable", include_str!("../../docs/findings/another-variable.md")),
+    ("backend-names-ignored", include_str!("../../docs/findings/backend-names-ignored.md")),
+    ("backend-names-rejected", include_str!("../../docs/findings/backend-names-rejected.md")),
+    ("backends-fixed", include_str!("../../docs/findings/backends-fixed.md")),
+    ("capi-not-on-loader-path", include_str!("../../docs/findings/capi-not-on-loader-path.md")),
+    ("capi-of-another-nixl", include_str!("../../docs/findings/capi-of-another-nixl.md")),
+    ("choice-unclear", include_str!("../../docs/findings/choice-unclear.md")),
     ("ends-choose-differently", include_str!("../../docs/findings/ends-choose-differently.md")),
     ("library-damaged", include_str!("../../docs/findings/library-damaged.md")),
     ("library-missing", include_str!("../../docs/findings/library-missing.md")),
@@ -12,15 +19,26 @@ const PAGES: &[(&str, &str)] = &[
     ("loading-ends-the-process", include_str!("../../docs/findings/loading-ends-the-process.md")),
     ("machine-lacks", include_str!("../../docs/findings/machine-lacks.md")),
     ("media-loader-no-common-backend", include_str!("../../docs/findings/media-loader-no-common-backend.md")),
+    ("name-not-bound", include_str!("../../docs/findings/name-not-bound.md")),
+    ("nixl-import-fails", include_str!("../../docs/findings/nixl-import-fails.md")),
     ("nixl-versions-differ", include_str!("../../docs/findings/nixl-versions-differ.md")),
     ("no-common-backend", include_str!("../../docs/findings/no-common-backend.md")),
+    ("no-such-backend", include_str!("../../docs/findings/no-such-backend.md")),
+    ("not-the-files-choice", include_str!("../../docs/findings/not-the-files-choice.md")),
     ("pin-unsatisfied", include_str!("../../docs/findings/pin-unsatisfied.md")),
     ("plugin-not-shipped", include_str!("../../docs/findings/plugin-not-shipped.md")),
+    ("plugins-of-another-nixl", include_str!("../../docs/findings/plugins-of-another-nixl.md")),
+    ("preloaded-libraries", include_str!("../../docs/findings/preloaded-libraries.md")),
     ("setting-names-no-plugin", include_str!("../../docs/findings/setting-names-no-plugin.md")),
     ("setting-read-by-nobody", include_str!("../../docs/findings/setting-read-by-nobody.md")),
     ("settings-disagree", include_str!("../../docs/findings/settings-disagree.md")),
+    ("several-nixls", include_str!("../../docs/findings/several-nixls.md")),
+    ("shared-memory-small", include_str!("../../docs/findings/shared-memory-small.md")),
     ("symbol-undefined", include_str!("../../docs/findings/symbol-undefined.md")),
     ("two-libibverbs", include_str!("../../docs/findings/two-libibverbs.md")),
+    ("variable-misspelt", include_str!("../../docs/findings/variable-misspelt.md")),
+    ("variable-not-read", include_str!("../../docs/findings/variable-not-read.md")),
+    ("variable-takes-one-name", include_str!("../../docs/findings/variable-takes-one-name.md")),
 ];
 
 /// The page of a finding.

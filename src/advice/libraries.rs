@@ -1,5 +1,6 @@
 //! Libraries that a backend's plugin needs: which are missing or too old, and what to do about it.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crate::environment::elf::needs::{Missing, Needs, TooOld};
@@ -43,12 +44,15 @@ fn title(nixl: &NixlInstallation, library: &Path) -> String {
     }
 }
 
+/// Libraries that NIXL brings, by the beginnings of their names.
+const OWN: [&str; 5] = ["libnixl", "libserdes", "libstream", "libfile_utils", "libobj_utils"];
+
 /// What to do about them; `None` when nothing is wrong with them.
 pub(crate) fn advise_libraries(needs: &Needs) -> Option<String> {
     if let Some(old) = needs.too_old.first() {
         return Some(advise_too_old(old));
     }
-    let mut advice: Vec<&str> = needs.missing.iter().map(|missing| advise_missing(&missing.name)).collect();
+    let mut advice: Vec<Cow<str>> = needs.missing.iter().map(|missing| advise_missing(&missing.name)).collect();
     advice.dedup();
     (!advice.is_empty()).then(|| advice.join("; "))
 }
@@ -69,7 +73,7 @@ fn advise_too_old(old: &TooOld) -> String {
         .into()
 }
 
-fn advise_missing(name: &str) -> &'static str {
+fn advise_missing(name: &str) -> Cow<'static, str> {
     let known = [
         (
             "libfabric.so",
@@ -89,7 +93,14 @@ fn advise_missing(name: &str) -> &'static str {
         ),
     ];
     let found = known.into_iter().find(|(prefix, _)| name.starts_with(prefix));
-    found.map_or("install the missing library, or name its directory with `--library-path`", |(_, advice)| advice)
+    if let Some((_, advice)) = found {
+        return advice.into();
+    }
+    if OWN.iter().any(|own| name.starts_with(own)) {
+        return format!("reinstall this NIXL, or add the folder of its other libraries to `LD_LIBRARY_PATH`: `{name}` is one of them")
+            .into();
+    }
+    format!("install the package that has `{name}`, or name its directory with `--library-path`").into()
 }
 
 #[cfg(test)]

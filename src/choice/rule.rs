@@ -77,6 +77,25 @@ impl fmt::Display for Rule {
     }
 }
 
+/// Reads what [`Rule`] displays: the options in the marker of a patched file.
+impl FromStr for Rule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let option = |name: &str| {
+            let mut options = text.split(' ').filter_map(|option| option.split_once('='));
+            options.find(|(own, _)| *own == name).map(|(_, value)| value).ok_or_else(|| format!("no option `{name}`"))
+        };
+        let default: Backend = option("default")?.parse()?;
+        let allowed: Vec<Backend> = option("allow")?.split(',').map(str::parse).collect::<Result<_, _>>()?;
+        let on_unknown = OnUnknown::from_str(option("on-unknown")?, false)?;
+        if !allowed.contains(&default) {
+            return Err(format!("the default `{default}` is not allowed"));
+        }
+        Ok(Rule { variable: option("env-var")?.parse()?, default, allowed, on_unknown })
+    }
+}
+
 /// What the patched code does with a backend name that is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OnUnknown {
@@ -168,6 +187,27 @@ mod tests {
     fn a_marker_writes_the_whole_rule() {
         let text = "default=UCX allow=UCX,LIBFABRIC on-unknown=fallback env-var=NIXL_BACKEND";
         assert_eq!(Rule::default().to_string(), text);
+    }
+
+    #[test]
+    fn what_a_marker_writes_is_read_again() {
+        let rule = Rule {
+            variable: "MYB".parse().unwrap(),
+            default: Libfabric,
+            allowed: vec![Libfabric],
+            on_unknown: OnUnknown::Error,
+        };
+        for rule in [rule, Rule::default()] {
+            assert_eq!(rule.to_string().parse(), Ok(rule));
+        }
+        for wrong in [
+            "",
+            "default=UCX allow=UCX on-unknown=fallback",
+            "default=UCX allow=LIBFABRIC on-unknown=fallback env-var=X",
+            "default=UCX allow=UCX on-unknown=maybe env-var=X",
+        ] {
+            assert!(wrong.parse::<Rule>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

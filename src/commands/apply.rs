@@ -15,6 +15,7 @@ use crate::patching::{self, Purpose};
 use crate::report::Report;
 use crate::report::file::FileStatus;
 use crate::smoke::series::{self, Series};
+use crate::smoke::subject::Subject;
 
 /// Patches the targets, then proves them.
 pub(super) fn run(args: &ApplyArgs, process: &Process) -> Result<ExitStatus> {
@@ -44,15 +45,8 @@ fn standard_input(args: &ApplyArgs, console: &Console, report: &mut Report) -> R
 }
 
 /// Says what the compiled side, which stays as it is, means for the variable.
-fn advise(environment: &Environment, rule: &Rule, process: &Process, report: &mut Report) {
-    let folders = environment.folders();
-    media_loader::finding(&folders, rule, &process.variables)
-        .into_iter()
-        .for_each(|finding| report.add_finding(finding));
-    if process.output.verbose == 0 {
-        return;
-    }
-    if let (Some(library), Some(file)) = (compiled::find(&folders), report.files.first_mut()) {
+fn describe_compiled(environment: &Environment, rule: &Rule, report: &mut Report) {
+    if let (Some(library), Some(file)) = (compiled::find(&environment.folders()), report.files.first_mut()) {
         file.details.push(media_loader::describe(&library, rule));
     }
 }
@@ -70,23 +64,32 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
     )?;
     let options = args.transfer.options()?;
     let environments = patching::commit(planned, &mut report.files)?;
-    for environment in &environments {
-        advise(environment, &rule, process, report);
+    let required = args.smoke == SmokeWhen::Require;
+    let subject = |environment| Subject::of(environment, &options, &process.variables, required);
+    let subjects: Vec<Subject> = environments.iter().map(subject).collect();
+    for (environment, subject) in environments.iter().zip(&subjects) {
+        transfer::add_findings(environment, subject, process, report);
+        if process.output.verbose > 0 {
+            describe_compiled(environment, &subject.rule, report);
+        }
     }
     if args.smoke == SmokeWhen::Off {
         return Ok(ExitStatus::Success);
     }
     console.show_files(report)?;
-    let required = args.smoke == SmokeWhen::Require;
-    let backends = series::backends(&options, &rule, &process.variables);
     if environments.is_empty() {
+        let backends = series::backends(&options, &rule, &process.variables);
         report.add_smoke(series::skipped(&backends, "Rust sources: nothing is built here"));
     }
-    let runs = environments.iter().map(|environment| {
-        match Series::plan(&transfer::place(environment, process), &options, &backends) {
-            Ok(series) => transfer::run(&series, required, console, report),
+    let runs = environments.iter().zip(&subjects).map(|(environment, subject)| {
+        if let Some(refused) = subject.refused() {
+            report.add_smoke(refused);
+            return ExitStatus::Findings;
+        }
+        match Series::plan(&transfer::place(environment, process), &options, &subject.backends) {
+            Ok(series) => transfer::run(&series, subject, required, console, report),
             Err(reason) => {
-                report.add_smoke(series::not_made(&backends, reason, required));
+                report.add_smoke(series::not_made(&subject.backends, reason, required));
                 if required { ExitStatus::Findings } else { ExitStatus::Success }
             }
         }

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{message, summary};
 use crate::cli::{OutputArgs, OutputFormat};
 use crate::exit_status::ExitStatus;
-use crate::report::finding::Finding;
+use crate::report::finding::{Finding, Severity};
 use crate::report::text::Page;
 use crate::report::{Report, github, json, sarif, text};
 use crate::smoke::two_machines::Observer;
@@ -110,10 +110,14 @@ impl<'a> Console<'a> {
                 report.audit.iter().for_each(|audit| text::audit(&mut page, audit, self.is_verbose()));
                 report.doctor.iter().for_each(|doctor| text::doctor(&mut page, doctor, self.is_verbose()));
                 text::smokes(&mut page, &report.smokes, self.is_verbose());
-                // The text of an audit has a line for each place already.
-                let is_shown = |it: &&Finding| report.audit.is_some() && it.line.is_some();
+                // The text of an audit has a line for each place already, and a failed transfer says what it failed by.
+                let is_shown = |it: &&Finding| {
+                    report.audit.is_some() && it.line.is_some()
+                        || !report.smokes.is_empty() && it.severity == Severity::Error
+                };
                 let findings = report.findings.iter().filter(|finding| !is_shown(finding));
                 text::findings(&mut page, findings);
+                text::what_to_do(&mut page, &report.smokes);
                 self.write(page.as_bytes())
             }
         }

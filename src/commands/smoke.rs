@@ -5,14 +5,15 @@ use anyhow::Result;
 use super::console::Console;
 use super::process::Process;
 use super::transfer;
-use crate::advice::media_loader;
-use crate::choice::rule::Rule;
 use crate::cli::SmokeArgs;
+use crate::environment::nixl;
 use crate::environment::python::target::{self, Environment, Execution};
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
+use crate::report::smoke::SmokeStatus;
 use crate::smoke::meeting::token::TOKEN_VARIABLE;
-use crate::smoke::series::{self, Series};
+use crate::smoke::series::{Impossible, Series};
+use crate::smoke::subject::Subject;
 use crate::smoke::two_machines;
 
 /// Runs the transfer with the environment's NIXL.
@@ -25,28 +26,52 @@ pub(super) fn run(args: &SmokeArgs, process: &Process) -> Result<ExitStatus> {
 
 fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Report) -> Result<ExitStatus> {
     let options = args.transfer.options()?;
-    let backends = series::backends(&options, &Rule::default(), &process.variables);
-    let plan = |environment: &Environment| Series::plan(&transfer::place(environment, process), &options, &backends);
+    let plan = |environment: &Environment| {
+        let subject = Subject::of(environment, &options, &process.variables, true);
+        let series = Series::plan(&transfer::place(environment, process), &options, &subject.backends)?;
+        Ok::<_, Impossible>((subject, series))
+    };
     let execution = if process.no_exec { Execution::Never } else { Execution::Start("") };
     // A transfer that cannot be tried at all is an error, not a failed transfer.
-    let (environment, series) = match &args.target {
-        Some(target) => {
-            let environment = target::resolve(target, execution, &process.variables)?;
-            let series = plan(&environment)?;
-            (environment, series)
+    let named = args.target.as_deref().and_then(|target| Some((target, nixl::of_target(target)?)));
+    let (environment, (subject, series)) = match (&args.target, named) {
+        (_, Some((target, nixl))) => {
+            let subject = Subject::alone(&options, &process.variables);
+            let series = Series::plan(&transfer::place_of(target, nixl, process), &options, &subject.backends)?;
+            (None, (subject, series))
         }
-        None => target::default_environment(execution, "NIXL", &process.variables, |found| plan(found).ok())?,
+        (Some(target), None) => {
+            let environment = target::resolve(target, execution, &process.variables)?;
+            let planned = plan(&environment)?;
+            (Some(environment), planned)
+        }
+        (None, None) => {
+            let wanted = |found: &Environment| plan(found).ok();
+            let (environment, planned) = target::default_environment(execution, "NIXL", &process.variables, wanted)?;
+            (Some(environment), planned)
+        }
     };
-    let finding = media_loader::finding(&environment.folders(), &Rule::default(), &process.variables);
-    finding.into_iter().for_each(|finding| report.add_finding(finding));
+    if let Some(environment) = &environment {
+        transfer::add_findings(environment, &subject, process, report);
+    }
+    if let Some(refused) = subject.refused() {
+        report.add_smoke(refused);
+        return Ok(ExitStatus::Findings);
+    }
     let Some(end) = args.machines.end() else {
-        return Ok(transfer::run(&series, true, console, report));
+        return Ok(transfer::run(&series, &subject, true, console, report));
     };
     let token = two_machines::TokenSource {
         file: args.machines.token_file.as_deref(),
         variable: process.variables.get(TOKEN_VARIABLE),
     };
-    let add = &mut |smoke| report.add_smoke(smoke);
+    transfer::add_installation(&series, &subject, report);
+    let mut settled = true;
+    let add = &mut |smoke| {
+        let smoke = subject.settle(smoke);
+        settled &= smoke.status != SmokeStatus::Failed;
+        report.add_smoke(smoke);
+    };
     let passed = two_machines::run(series, &options, &end, token, console, add)?;
-    Ok(if passed { ExitStatus::Success } else { ExitStatus::Findings })
+    Ok(if passed && settled { ExitStatus::Success } else { ExitStatus::Findings })
 }

@@ -1,11 +1,16 @@
 //! What is installed on this machine: Pythons and what they import, NIXL, shared libraries, fabric devices.
 #![forbid(unsafe_code)]
 
+pub(crate) mod demands;
 pub(crate) mod elf;
 pub(crate) mod fabric_devices;
 pub(crate) mod machine;
 pub(crate) mod media_loader;
+pub(crate) mod misspelt;
 pub(crate) mod nixl;
+pub(crate) mod nixl_config;
+pub(crate) mod nixl_import;
+pub(crate) mod nixl_mix;
 pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod rust;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The wheels with the libraries, in the order in which `nixl` tries them where torch names no CUDA version.
-const WHEELS: [&str; 3] = ["nixl_cu13", "nixl_cu12", "nixl_rocm"];
+pub(crate) const WHEELS: [&str; 3] = ["nixl_cu13", "nixl_cu12", "nixl_rocm"];
 /// Where NVIDIA's containers have NIXL.
 const SYSTEM: &str = "/opt/nvidia/nvda_nixl";
 /// Its library folders.
@@ -83,15 +83,17 @@ pub(crate) fn plugin_file(folder: &Path, backend: &str) -> PathBuf {
 
 /// Every NIXL on an import path, beginning with the one that Python would use.
 ///
-/// The package `nixl` prefers the wheel for the CUDA version that the installed torch was built with. The other wheels
-/// follow, then an older `nixl` that contains its libraries, the system's, and the one that TensorRT-LLM bundles.
+/// After 1.0.1, the package `nixl` prefers the wheel for the CUDA version that the installed torch was built with. The other
+/// wheels follow, then an older `nixl` that contains its libraries, the system's, and the one that TensorRT-LLM bundles.
 pub(crate) fn find(search_path: &[PathBuf]) -> Vec<NixlInstallation> {
     find_with_system(search_path, Path::new(SYSTEM))
 }
 
 fn find_with_system(search_path: &[PathBuf], system: &Path) -> Vec<NixlInstallation> {
     let mut modules: Vec<String> = WHEELS.map(String::from).into();
-    if let Some(major) = search_path.iter().find_map(|dir| torch_cuda_major(dir)) {
+    let package = search_path.iter().find_map(|dir| fs::read_to_string(dir.join("nixl/__init__.py")).ok());
+    let by_torch = package.is_none_or(|source| source.is_empty() || looks_at_torch(&source));
+    if by_torch && let Some(major) = search_path.iter().find_map(|dir| torch_cuda_major(dir)) {
         let preferred = format!("nixl_cu{major}");
         modules.retain(|module| *module != preferred);
         modules.insert(0, preferred);
@@ -100,6 +102,44 @@ fn find_with_system(search_path: &[PathBuf], system: &Path) -> Vec<NixlInstallat
     let wheels = modules.iter().filter_map(|module| search_path.iter().find_map(|dir| wheel(dir, module)));
     let bundled = search_path.iter().filter_map(|dir| folder(&dir.join("tensorrt_llm/libs/nixl")));
     wheels.chain(system_installation(system)).chain(bundled).collect()
+}
+
+/// The NIXL that a path is: the folder of its libraries or one of them, an installation's root, or a wheel's package.
+pub(crate) fn of_target(target: &Path) -> Option<NixlInstallation> {
+    let target = std::path::absolute(target).ok()?;
+    if target.is_file() {
+        let name = target.file_name()?.to_string_lossy();
+        let is_library = name.contains(".so") && (name.starts_with("libnixl") || name.starts_with("libplugin_"));
+        let folder = target.parent().filter(|_| is_library)?;
+        return of_folder(folder).or_else(|| of_folder(folder.parent()?));
+    }
+    // A prefix with a Python is an environment, whatever else is installed there.
+    if target.join("bin/python3").exists() || target.join("pyvenv.cfg").exists() {
+        return None;
+    }
+    of_folder(&target).or_else(|| system_installation(&target))
+}
+
+fn of_folder(dir: &Path) -> Option<NixlInstallation> {
+    let name = dir.file_name()?.to_str()?;
+    let of_libraries = name.strip_prefix('.').and_then(|name| name.strip_suffix(".mesonpy.libs"));
+    let module = of_libraries.or_else(|| name.strip_suffix(".libs")).unwrap_or(name);
+    if WHEELS.contains(&module) || module == "nixl" {
+        return wheel(dir.parent()?, module).or_else(|| folder(dir));
+    }
+    folder(dir)
+}
+
+/// The folder of packages that an installation lies in.
+pub(crate) fn site_packages_of(nixl: &NixlInstallation) -> Option<PathBuf> {
+    let above = nixl.library_dirs.first()?.ancestors().skip(1);
+    let is_site = |dir: &&Path| dir.ends_with("site-packages") || dir.ends_with("dist-packages") || has_metadata(dir);
+    above.take(4).find(is_site).map(Path::to_path_buf)
+}
+
+fn has_metadata(dir: &Path) -> bool {
+    let mut entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().to_string_lossy().ends_with(".dist-info"))
 }
 
 /// The NIXL of the package `module`, whose libraries are beside it.
@@ -139,11 +179,17 @@ fn folder(dir: &Path) -> Option<NixlInstallation> {
     let capi = dir.join("libnixl_capi.so");
     Some(NixlInstallation {
         name: dir.display().to_string(),
-        version: None,
+        version: declared_version(dir),
         capi: capi.is_file().then_some(capi),
         plugin_dir: plugin_dir(&library_dirs),
         library_dirs,
     })
+}
+
+/// The version in the `nixl.pc` of an installation that was built from source.
+fn declared_version(dir: &Path) -> Option<String> {
+    let text = fs::read_to_string(dir.join("pkgconfig/nixl.pc")).ok()?;
+    text.lines().find_map(|line| Some(line.strip_prefix("Version:")?.trim().to_string()))
 }
 
 /// The version in the name of `nixl_cu13-1.5.0.dist-info`. A folder without METADATA is a leftover of an uninstalled one.
@@ -165,9 +211,14 @@ fn version_in_name(folder: &OsStr, module: &str) -> Option<String> {
     (normal == module).then(|| version.to_string())
 }
 
+/// Whether the source of the package `nixl` chooses its wheel by the CUDA version of torch: not so up to 1.0.1.
+pub(crate) fn looks_at_torch(source: &str) -> bool {
+    source.contains("torch") || source.contains("nixl_meta_utils")
+}
+
 /// The major CUDA version that torch was built with, read from `torch/version.py` without importing it:
 /// `cuda: Optional[str] = '12.8'`.
-fn torch_cuda_major(site_packages: &Path) -> Option<u32> {
+pub(crate) fn torch_cuda_major(site_packages: &Path) -> Option<u32> {
     let text = fs::read_to_string(site_packages.join("torch/version.py")).ok()?;
     let mut assigned = text.lines().rev().filter_map(|line| {
         let (target, value) = line.split_once('=')?;

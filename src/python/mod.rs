@@ -9,6 +9,7 @@ pub(crate) mod helper;
 pub(crate) mod helper_check;
 pub(crate) mod meaning;
 pub(crate) mod nixl_default;
+pub(crate) mod own_choice;
 pub(crate) mod patch;
 pub(crate) mod rewrite;
 mod span;

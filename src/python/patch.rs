@@ -85,7 +85,7 @@ pub(crate) fn revert(path: &Path, bytes: &[u8]) -> Result<Reverted, PatchError> 
 ///
 /// # Errors
 /// Where something looks like a marker, and the file is not understood.
-fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
+pub(super) fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
     if Marker::all(bytes, Comment::Hash).is_empty() {
         return Ok(None);
     }

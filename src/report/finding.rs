@@ -28,6 +28,13 @@ pub(crate) struct Finding {
     pub line: Option<usize>,
 }
 
+impl Finding {
+    /// All of it as the warning of one transfer.
+    pub(crate) fn in_words(&self) -> String {
+        format!("{}: {}\nhelp: {}", self.message, self.consequence, self.cure.join("; "))
+    }
+}
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

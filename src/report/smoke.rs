@@ -42,6 +42,16 @@ pub(crate) struct NativeLibrary {
     pub version: String,
 }
 
+/// A library that was loaded below NIXL.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct LoadedLibrary {
+    /// Its file.
+    pub path: String,
+    /// Its version, where it states one.
+    pub version: Option<String>,
+}
+
 /// Whether the plugin of a NIXL without a C API can be loaded: what the native engine cannot tell.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -122,6 +132,12 @@ pub(crate) struct Smoke {
     #[serde(serialize_with = "path_or_null")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub nixl_library: Option<PathBuf>,
+    /// Where NIXL looked for its plugins.
+    #[serde(serialize_with = "path_or_null")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub plugin_dir: Option<PathBuf>,
+    /// The files of NIXL, UCX and libfabric that NIXL's process had loaded.
+    pub loaded: Vec<LoadedLibrary>,
     /// The library of the native engine, or null.
     pub native_library: Option<NativeLibrary>,
     /// Whether the plugin of a NIXL without a C API would have loaded, or null.
@@ -167,6 +183,8 @@ impl Smoke {
             setup_ms: None,
             nixl_version: None,
             nixl_library: None,
+            plugin_dir: None,
+            loaded: Vec::new(),
             native_library: None,
             plugin: None,
             environment: Vec::new(),

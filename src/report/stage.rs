@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Stage {
+    /// Before any transfer, judged by files: Python's import of NIXL, and the choice of its backends.
+    Import,
     /// Between two machines: finding each other and agreeing.
     Handshake,
     /// Loading the engine's library.
@@ -37,6 +39,7 @@ impl Stage {
     /// Its name in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Stage::Import => "import",
             Stage::Handshake => "handshake",
             Stage::Load => "load",
             Stage::Agent => "agent",
@@ -54,6 +57,7 @@ impl Stage {
     /// What is being done there, in words.
     pub(crate) fn activity(self) -> &'static str {
         match self {
+            Stage::Import => "importing NIXL and choosing its backends in Python",
             Stage::Handshake => "negotiating with the peer",
             Stage::Load => "loading the library",
             Stage::Agent => "creating the agent",
@@ -81,7 +85,7 @@ mod tests {
 
     #[test]
     fn documents_have_the_same_names() {
-        for stage in [Stage::Handshake, Stage::Load, Stage::Compare, Stage::Fabric] {
+        for stage in [Stage::Import, Stage::Handshake, Stage::Load, Stage::Compare, Stage::Fabric] {
             assert_eq!(serde_json::to_value(stage).unwrap(), stage.name());
         }
     }

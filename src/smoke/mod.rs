@@ -20,6 +20,7 @@
 //! | `supervise` | the workers' lives: start, deadline, last words, end |
 //! | `judge` | the verdict, and the description of a failure |
 //! | `ending` | how a transfer ended: what `supervise` hands to `judge` |
+//! | `subject` | what is to be proved: what Dynamo does here, as its files tell |
 //! | `transfer`, `series` | one transfer, several transfers |
 //! | `two_machines` | one end of the transfers between two machines |
 
@@ -32,6 +33,7 @@ pub(crate) mod observe;
 pub(crate) mod payload;
 pub(crate) mod plan;
 pub(crate) mod series;
+pub(crate) mod subject;
 pub(crate) mod supervise;
 pub(crate) mod transfer;
 pub(crate) mod two_machines;

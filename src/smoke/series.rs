@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::judge::verdict;
 use super::plan::engine::{Engine, EngineChoice};
 use super::plan::memory::Memory;
 use super::plan::options::TransferOptions;
@@ -21,6 +22,8 @@ use crate::report::stage::Stage;
 pub(crate) struct Place {
     /// Its name, for a sentence.
     pub label: String,
+    /// The NIXL that TARGET is; None for the one that its Python would use.
+    pub nixl: Option<NixlInstallation>,
     /// The directories that its Python imports from.
     pub import_path: Vec<PathBuf>,
     /// This program's file.
@@ -129,6 +132,9 @@ impl Series {
             if !required && self.may_skip {
                 skip_unless_loaded(&mut smoke);
             }
+            if required {
+                verdict::require_plugin(&mut smoke, plan);
+            }
             smoke
         };
         try_all(&self.plans, make, report)
@@ -178,7 +184,7 @@ pub(crate) struct Impossible {
 /// # Errors
 /// If no NIXL is installed, or it lacks the C API that the options need.
 fn usable(place: &Place, options: &TransferOptions) -> Result<NixlInstallation, Impossible> {
-    let found = nixl::find(&place.import_path).into_iter().next();
+    let found = place.nixl.clone().or_else(|| nixl::find(&place.import_path).into_iter().next());
     let Some(nixl) = found else {
         let searched: Vec<String> = place.import_path.iter().map(|folder| folder.display().to_string()).collect();
         return Err(Impossible {

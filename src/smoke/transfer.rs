@@ -1,11 +1,12 @@
 //! One transfer, from its plan to its report.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ending::{Ending, Outcome};
 use super::engine::schedule::run_promptly;
-use super::judge::{fabric, failure, gpu, verdict};
+use super::judge::{fabric, failure, gpu, mixture, verdict};
 use super::launch::libraries::{LIBRARY_PATH, Libraries};
 use super::launch::variables::WorkerVariables;
 use super::launch::worker_command::WorkerCommand;
@@ -16,9 +17,10 @@ use super::plan::memory::Memory;
 use super::plan::plugins::NamedBy;
 use super::supervise::supervisor::Supervisor;
 use super::supervise::{plugin_check, settlement};
+use super::wire::worker::Stated;
 use crate::choice::backend::{self, Backend};
 use crate::environment::fabric_devices::FabricDevices;
-use crate::report::smoke::{Gpu, NativeLibrary, Smoke, SmokeEngine, SmokeStatus};
+use crate::report::smoke::{Gpu, LoadedLibrary, NativeLibrary, Smoke, SmokeEngine, SmokeStatus};
 
 /// Limit for the plugin check in a transfer between two machines.
 const PLUGIN_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,7 +75,7 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     }
     smoke.warnings.splice(0..0, own_warnings);
     if let Some(stated) = supervisor.stated.take() {
-        smoke.native_library = Some(NativeLibrary { path: stated.library, version: stated.version });
+        add_stated(&mut smoke, plan, stated);
     }
     // The peer is not blocked by this check.
     let limit = if smoke.peer.is_some() { Instant::now() + PLUGIN_CHECK_TIMEOUT } else { begin + plan.timeout };
@@ -81,6 +83,18 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     let refused = smoke.plugin.iter().filter(|plugin| !plugin.loads).map(|plugin| plugin.message.clone());
     smoke.warnings.extend(refused);
     smoke
+}
+
+/// Puts the libraries that were used into the report.
+fn add_stated(smoke: &mut Smoke, plan: &Plan, stated: Stated) {
+    if !plan.engine.is_nixl() {
+        smoke.native_library = Some(NativeLibrary { path: stated.library, version: stated.version });
+        return;
+    }
+    smoke.loaded =
+        stated.loaded.into_iter().map(|loaded| LoadedLibrary { path: loaded.path, version: loaded.version }).collect();
+    let paths = smoke.loaded.iter().map(|loaded| Path::new(&loaded.path));
+    smoke.warnings.extend(mixture::warning(plan, paths));
 }
 
 /// Puts the result of the ended workers into the report.
@@ -137,6 +151,7 @@ fn blank(plan: &Plan, variables: &WorkerVariables, libraries: &Libraries) -> Smo
     warnings.extend(libraries.warnings());
     Smoke {
         nixl_version: plan.nixl.version.clone(),
+        plugin_dir: plan.plugins.as_ref().map(|plugins| plugins.path.clone()),
         environment: variables.describe(),
         stand_ins: libraries.stand_ins.clone(),
         warnings,

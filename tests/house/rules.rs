@@ -67,16 +67,17 @@ pub(crate) const ROOMS: &[Row] = &[
     // The rooms of smoke, declared. No room of smoke imports it.
     row(
         "smoke",
-        "smoke::two_machines smoke::series smoke::transfer smoke::judge smoke::ending smoke::supervise smoke::meeting smoke::worker \
+        "smoke::two_machines smoke::series smoke::subject smoke::transfer smoke::judge smoke::ending smoke::supervise smoke::meeting smoke::worker \
          smoke::engine smoke::launch smoke::observe smoke::wire smoke::plan",
     ),
     // Finds the peer with `meeting`, then has the agreed transfers made.
     row("smoke::two_machines", "smoke::series smoke::transfer smoke::meeting smoke::plan environment choice report"),
-    // `python`: with no --backend, what the target's own file would choose.
+    // What Dynamo does here, as files tell: of the environment, of its module, and in findings.
+    row("smoke::subject", "smoke::plan advice python environment source choice report"),
     row(
         "smoke::series",
         "smoke::transfer smoke::judge smoke::ending smoke::meeting smoke::launch smoke::observe smoke::wire \
-         smoke::plan smoke::payload python environment choice report",
+         smoke::plan smoke::payload environment choice report",
     ),
     // Supervises, then judges. Of the engines it knows how a thread is scheduled beside theirs, and tells supervise.
     row(

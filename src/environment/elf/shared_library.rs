@@ -8,7 +8,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use object::LittleEndian;
-use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, FileHeader64, Machine, VER_FLG_BASE};
+use object::elf::{
+    DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, EM_AARCH64, EM_X86_64, FileHeader64, Machine, VER_FLG_BASE,
+};
 use object::read::elf::{Dyn, FileHeader, SectionHeader, SectionTable};
 use object::read::{ReadCache, ReadRef, SectionIndex, StringTable};
 
@@ -56,6 +58,19 @@ impl SharedLibrary {
     pub(crate) fn wanted_of<'a>(&'a self, library: &'a str) -> impl Iterator<Item = &'a str> {
         self.wanted.iter().filter(move |wanted| wanted.library == library).map(|wanted| wanted.version.as_str())
     }
+}
+
+/// The name of the processor that a library is for, where it is another one than this program's; None where it is the same or
+/// cannot be read.
+pub(crate) fn foreign_machine(path: &Path) -> Option<String> {
+    let machine = SharedLibrary::read(path).ok()?.machine;
+    let name = |machine: Machine| match machine {
+        EM_X86_64 => "x86_64".to_string(),
+        EM_AARCH64 => "aarch64".to_string(),
+        Machine(number) => format!("another processor (ELF machine {number})"),
+    };
+    let own = if cfg!(target_arch = "aarch64") { EM_AARCH64 } else { EM_X86_64 };
+    (machine != own).then(|| name(machine))
 }
 
 pub(super) type Header = FileHeader64<LittleEndian>;

@@ -1,6 +1,7 @@
 //! What a TARGET of the command line is: a source file, or an environment that may have the module.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
@@ -59,6 +60,24 @@ impl Environment {
     /// The paths of its import path's folders.
     pub(crate) fn folders(&self) -> Vec<PathBuf> {
         self.import_path.iter().map(|folder| folder.path.clone()).collect()
+    }
+
+    /// Whether its import path is all that its Python imports from, and not the folder of a TARGET alone.
+    pub(crate) fn has_python(&self) -> bool {
+        self.interpreter.is_some() || self.not_started.is_some()
+    }
+
+    /// Its Python's version, `3.12.1` or `3.12`, as the interpreter or the name of a folder tells.
+    pub(crate) fn python_version(&self) -> Option<String> {
+        let of_folder = |folder: &ImportFolder| {
+            let parts = folder.path.iter().filter_map(OsStr::to_str);
+            parts
+                .filter_map(|part| part.strip_prefix("python"))
+                .find(|version| version.starts_with("3."))
+                .map(Into::into)
+        };
+        let started = self.interpreter.as_ref().map(|interpreter| interpreter.version.clone());
+        started.or_else(|| self.import_path.first().and_then(of_folder))
     }
 
     fn new(path: &Path, import_path: Vec<ImportFolder>, variables: &Variables) -> Self {

@@ -12,6 +12,9 @@ use super::shape::Shape;
 use crate::report::file::{ChoiceReport, SiteShape};
 use crate::source::lines::LineIndex;
 
+/// How the words begin of an agent that gets further backends.
+pub(crate) const CREATED_LATER: &str = "its agent gets `create_backend` later";
+
 /// What is chosen later, and of which object.
 pub(super) struct ChosenLater<'a> {
     /// By the call that creates the object.
@@ -106,7 +109,7 @@ impl Later {
     fn shape(&self) -> Shape {
         let line = self.line;
         let words = match self.how {
-            Choosing::CreateBackend => format!("its agent gets `create_backend` later, on line {line}"),
+            Choosing::CreateBackend => format!("{CREATED_LATER}, on line {line}"),
             Choosing::ChangedBackends => format!("its configuration's `backends` is changed on line {line}"),
         };
         match &self.read {

@@ -18,6 +18,7 @@ mod tests;
 use rustpython_parser::ast::Stmt;
 use thiserror::Error;
 
+pub(crate) use chosen_later::CREATED_LATER;
 pub(crate) use shape::{CallEdit, ConfigurationClass, Shape, Site};
 
 use super::bindings::Bindings;

@@ -23,7 +23,7 @@ pub(crate) fn findings<'f>(page: &mut Page, findings: impl Iterator<Item = &'f F
 #[cfg(test)]
 mod tests {
     use super::super::tests::shown;
-    use crate::report::finding::{Finding, Severity};
+    use super::{Finding, Severity};
 
     #[test]
     fn a_finding_has_its_fact_its_consequence_and_its_cure() {

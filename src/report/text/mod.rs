@@ -15,7 +15,7 @@ pub(crate) use doctor::doctor;
 pub(crate) use files::files;
 pub(crate) use findings::findings;
 pub(crate) use page::Page;
-pub(crate) use smokes::smokes;
+pub(crate) use smokes::{smokes, what_to_do};
 
 #[cfg(test)]
 mod tests {

@@ -6,16 +6,20 @@ use super::style::{BAD, BOLD, GOOD, WARNING};
 use super::title::title;
 use crate::report::smoke::{Failure, Smoke, SmokeEngine, SmokeStatus};
 
-/// Shows what became of the transfers; with `verbose`, what they used.
+/// Shows what became of the transfers; with `verbose`, what they used. Several are a table.
 pub(crate) fn smokes(page: &mut Page, smokes: &[Smoke], verbose: bool) {
-    for smoke in smokes {
+    if smokes.len() > 1 {
+        table(page, smokes);
+    }
+    for (number, smoke) in smokes.iter().enumerate() {
         match smoke.status {
-            SmokeStatus::Passed => passed(page, smoke),
-            SmokeStatus::Failed => failed(page, smoke),
-            SmokeStatus::Skipped => {
-                let reason = smoke.reason.as_deref().unwrap_or("not asked for");
-                page.line(format_args!("{WARNING}smoke skipped:{WARNING:#} {}: {reason}", title(smoke)));
-            }
+            SmokeStatus::Passed if smokes.len() == 1 => passed(page, smoke),
+            SmokeStatus::Passed if verbose => passed(page, smoke),
+            SmokeStatus::Failed if smokes.len() == 1 => failed(page, smoke, "smoke failed: "),
+            SmokeStatus::Failed if is_told_before(smokes, number) => {}
+            SmokeStatus::Failed => failed(page, smoke, ""),
+            SmokeStatus::Skipped if smokes.len() == 1 => skipped(page, smoke),
+            SmokeStatus::Passed | SmokeStatus::Skipped => {}
         }
         if let Some(plugin) = smoke.plugin.as_ref().filter(|plugin| plugin.loads) {
             page.line(format_args!("  {}", plugin.message));
@@ -25,6 +29,64 @@ pub(crate) fn smokes(page: &mut Page, smokes: &[Smoke], verbose: bool) {
         }
     }
     remarks::show(page, smokes);
+}
+
+/// Whether an earlier transfer failed in the same way.
+fn is_told_before(smokes: &[Smoke], number: usize) -> bool {
+    let failure = |smoke: &Smoke| smoke.failure.as_ref().map(|failure| (failure.stage, failure.message.clone()));
+    smokes[..number].iter().any(|earlier| earlier.failure.is_some() && failure(earlier) == failure(&smokes[number]))
+}
+
+/// What to do about the transfers that failed, each thing once, at the end of a report.
+pub(crate) fn what_to_do(page: &mut Page, smokes: &[Smoke]) {
+    let mut advice: Vec<&str> = Vec::new();
+    for failure in smokes.iter().filter_map(|smoke| smoke.failure.as_ref()) {
+        if !advice.contains(&failure.advice.as_str()) {
+            advice.push(&failure.advice);
+        }
+    }
+    for advice in advice {
+        page.line(format_args!("{BOLD}what to do:{BOLD:#} {advice}"));
+    }
+}
+
+fn skipped(page: &mut Page, smoke: &Smoke) {
+    let reason = smoke.reason.as_deref().unwrap_or("not asked for");
+    page.line(format_args!("{WARNING}smoke skipped:{WARNING:#} {}: {reason}", title(smoke)));
+}
+
+/// One line for each: result, backends, fabric, bandwidth, time.
+fn table(page: &mut Page, smokes: &[Smoke]) {
+    let rows: Vec<[String; 4]> = smokes.iter().map(cells).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths = [0, 1, 2, 3].map(width);
+    for (smoke, [title, fabric, bandwidth, time]) in smokes.iter().zip(&rows) {
+        let (word, style) = match smoke.status {
+            SmokeStatus::Passed => ("passed", GOOD),
+            SmokeStatus::Failed => ("failed", BAD),
+            SmokeStatus::Skipped => ("skipped", WARNING),
+        };
+        if smoke.status == SmokeStatus::Skipped {
+            let reason = smoke.reason.as_deref().unwrap_or("not asked for");
+            page.line(format_args!("{style}smoke {word}:{style:#} {title}: {reason}"));
+            continue;
+        }
+        let line =
+            format!("{title:0$}  {fabric:1$}  {bandwidth:>2$}  {time:>3$}", widths[0], widths[1], widths[2], widths[3]);
+        page.line(format_args!("{style}smoke {word}:{style:#} {}", line.trim_end()));
+    }
+}
+
+fn cells(smoke: &Smoke) -> [String; 4] {
+    let title = title(smoke);
+    if smoke.status == SmokeStatus::Skipped {
+        return [title, String::new(), String::new(), String::new()];
+    }
+    let chosen = smoke.chosen_backend.as_ref().filter(|chosen| smoke.backend.as_ref() != Some(*chosen));
+    let chosen = chosen.map(|chosen| format!(" ({chosen})")).unwrap_or_default();
+    let fabric = smoke.fabric.as_ref().map_or_else(|| "-".into(), ToString::to_string);
+    let bandwidth = smoke.bandwidth_gbit_s.map_or_else(|| "-".into(), |rate| format!("{rate:.1} Gbit/s"));
+    [title, format!("{fabric}{chosen}"), bandwidth, format!("{:.0} ms", smoke.duration_ms)]
 }
 
 fn passed(page: &mut Page, smoke: &Smoke) {
@@ -47,19 +109,18 @@ fn passed(page: &mut Page, smoke: &Smoke) {
     page.line(format_args!("  {rates}{:.0} ms total{setup}", smoke.duration_ms));
 }
 
-fn failed(page: &mut Page, smoke: &Smoke) {
+fn failed(page: &mut Page, smoke: &Smoke, word: &str) {
     let with = software(smoke).join(", ");
     let with = if with.is_empty() { with } else { format!(" ({with})") };
     let title = title(smoke);
-    let Some(Failure { stage, message, advice }) = &smoke.failure else {
-        page.line(format_args!("{BAD}smoke failed:{BAD:#} {title}{with}"));
+    let Some(Failure { stage, message, .. }) = &smoke.failure else {
+        page.line(format_args!("{BAD}{word}{BAD:#}{title}{with}"));
         return;
     };
-    page.line(format_args!("{BAD}smoke failed:{BAD:#} {title}{with} failed while {}", stage.activity()));
+    page.line(format_args!("{BAD}{word}{BAD:#}{title}{with} failed while {}", stage.activity()));
     for line in message.lines() {
         page.line(format_args!("  {line}"));
     }
-    page.line(format_args!("  {BOLD}help:{BOLD:#} {advice}"));
 }
 
 fn software(smoke: &Smoke) -> Vec<String> {
@@ -71,6 +132,13 @@ fn software(smoke: &Smoke) -> Vec<String> {
 fn used(page: &mut Page, smoke: &Smoke) {
     if let Some(library) = &smoke.nixl_library {
         page.line(format_args!("  library: {}", library.display()));
+    }
+    if let Some(folder) = &smoke.plugin_dir {
+        page.line(format_args!("  plugins: {}", folder.display()));
+    }
+    for library in &smoke.loaded {
+        let version = library.version.as_ref().map(|version| format!(", version {version}")).unwrap_or_default();
+        page.line(format_args!("  loaded: {}{version}", library.path));
     }
     if let Some(library) = &smoke.native_library {
         page.line(format_args!("  library: {}, version {}", library.path, library.version));
@@ -115,7 +183,10 @@ mod tests {
     use crate::report::stage::Stage;
 
     fn show(list: &[Smoke]) -> String {
-        shown(|page| smokes(page, list, false))
+        shown(|page| {
+            smokes(page, list, false);
+            what_to_do(page, list);
+        })
     }
 
     fn passed(backend: &str, fabric: Fabric) -> Smoke {

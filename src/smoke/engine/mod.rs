@@ -8,6 +8,7 @@
 //! | `libfabric` | libfabric |
 //! | `plugin` | loading a NIXL plugin without using it |
 //! | `library` | what loading any library has in common |
+//! | `loaded` | the files of NIXL, UCX and libfabric that are loaded |
 //! | `load_check` | loading a library without using it |
 //! | `cuda` | NVIDIA's driver: GPU memory |
 //! | `region` | the memory that is registered |
@@ -20,6 +21,7 @@ mod layout;
 mod libfabric;
 mod library;
 pub(crate) mod load_check;
+mod loaded;
 mod nixl;
 mod nixl_capi;
 pub(crate) mod plugin;

@@ -2,14 +2,17 @@
 #![forbid(unsafe_code)]
 
 use super::interface::{Engine, Place, Transfer};
+use super::libfabric;
+use super::loaded;
 use super::nixl_capi::{Agent, NixlLibrary, Peer, Request};
 use super::plugin;
 use super::region::Region;
+use crate::choice::backend::Backend;
 use crate::report::stage::Stage;
 use crate::smoke::plan::operation::Operation;
 use crate::smoke::wire::blob::Blob;
 use crate::smoke::wire::cause::Cause;
-use crate::smoke::wire::worker::{Task, TaskBackend};
+use crate::smoke::wire::worker::{Stated, Task, TaskBackend};
 
 /// An agent, and the other side's once its metadata is loaded.
 struct Nixl {
@@ -36,10 +39,11 @@ fn explain_backend(agent: &Agent, backend: &TaskBackend, cause: Cause) -> Cause 
     let file = backend.plugin.as_ref().map(Blob::path).filter(|file| file.exists());
     Cause::Backend {
         name: backend.name.clone(),
-        function,
+        function: function.into(),
         status,
         offered: agent.plugins().unwrap_or_default(),
         loader: file.and_then(|file| plugin::refusal(&file)),
+        providers: if backend.name == Backend::Libfabric.name() { libfabric::offered().into() } else { Box::default() },
     }
 }
 
@@ -74,6 +78,11 @@ impl Engine for Nixl {
     /// NIXL's C API creates agents with a progress thread (wrapper.h).
     fn has_progress_thread(&self) -> bool {
         true
+    }
+
+    /// Its plugins are loaded by now, and they have loaded UCX or libfabric.
+    fn stated(&self) -> Option<Stated> {
+        Some(Stated { loaded: loaded::libraries(), ..Stated::default() })
     }
 }
 

@@ -1,14 +1,19 @@
 //! What to do about a transfer that failed.
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 
 use super::damage::damaged_libraries;
 use super::gpu;
 use super::last_words::advise_words;
 use crate::advice::libraries::advise_libraries;
-use crate::advice::machine::memory_lock;
+use crate::advice::machine::{died_of_shared_memory, memory_lock};
+use crate::advice::variables::{bad_configuration, demanded_hardware};
 use crate::choice::backend::{self, Backend};
+use crate::environment::demands::{self, Demand};
+use crate::environment::elf::shared_library::foreign_machine;
+use crate::environment::nixl_config;
 use crate::report::stage::Stage;
 use crate::smoke::launch::libraries::Libraries;
 use crate::smoke::plan::Plan;
@@ -17,10 +22,16 @@ use crate::smoke::wire::cause::{Cause, FI_ENABLE, Surrender};
 
 /// For a worker that gave up; `words` are the last lines that it printed.
 pub(crate) fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, words: &[String]) -> String {
+    if let Some(advice) = advise_surroundings(plan, surrender) {
+        return advice;
+    }
     match &surrender.cause {
-        Cause::Loader(error) => advise_loader(plan, error),
+        Cause::Loader(error) => advise_library_search(plan, libraries, error),
         Cause::MissingFunction(_) => advise_missing_function(plan),
-        Cause::Backend { name, loader, .. } => advise_backend(plan, name, libraries, loader.as_deref(), words),
+        Cause::Backend { name, loader, providers, .. } => {
+            let outranked = advise_outranked(providers).filter(|_| loader.is_none());
+            outranked.unwrap_or_else(|| advise_backend(plan, name, libraries, loader.as_deref(), words))
+        }
         Cause::Mismatch { .. } => {
             "never run a workload over this path: it corrupts data without an error. Retry with `UCX_TLS=tcp` to tell the \
              fabric from NIXL, and report it with the output of `-v`."
@@ -29,7 +40,8 @@ pub(crate) fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, 
         Cause::Gpu(trouble) => gpu::advise(trouble),
         Cause::Memory(_) => "reduce `--size`, or give the container more memory".into(),
         Cause::Call { .. } | Cause::Library { .. } if surrender.stage == Stage::Register => {
-            gpu::advise_library(plan, words).unwrap_or_else(memory_lock)
+            let known = gpu::advise_library(plan, words).or_else(|| advise_words(plan, words)).or_else(memory_lock);
+            known.unwrap_or_else(|| advise_call(surrender.stage))
         }
         Cause::Library { function, .. } if function == FI_ENABLE => {
             "give the network namespace an interface besides the loopback (`docker run` without `--network=none`; in a bare \
@@ -44,6 +56,49 @@ pub(crate) fn advise(plan: &Plan, libraries: &Libraries, surrender: &Surrender, 
         Cause::Call { .. } => advise_words(plan, words).unwrap_or_else(|| advise_call(surrender.stage)),
         Cause::Protocol(_) => "run again; if it happens again, report it with the output of `-v`".into(),
     }
+}
+
+/// What the files and variables around the libraries explain by themselves.
+fn advise_surroundings(plan: &Plan, surrender: &Surrender) -> Option<String> {
+    match &surrender.cause {
+        Cause::Call { .. } if surrender.stage == Stage::Agent => {
+            nixl_config::fault(&plan.variables).as_ref().map(bad_configuration)
+        }
+        Cause::Backend { loader: None, .. } | Cause::Call { .. } | Cause::Library { .. } | Cause::NoProvider { .. } => {
+            demanded_hardware(&demands(plan))
+        }
+        _ => None,
+    }
+}
+
+/// The hardware that the environment leaves the plan's backends, where it is not here.
+fn demands(plan: &Plan) -> Vec<Demand> {
+    let of_ucx = plan.pair.has(Backend::Ucx).then(|| demands::of_ucx(&plan.variables));
+    let of_libfabric = plan.pair.has(Backend::Libfabric).then(|| demands::of_libfabric(&plan.variables));
+    of_ucx.into_iter().chain(of_libfabric).flatten().collect()
+}
+
+/// For libfabric's providers in its order, where NIXL finds no device because it takes none of the first one's.
+fn advise_outranked(providers: &[String]) -> Option<String> {
+    let core = |provider: &String| provider.split(';').next().unwrap_or_default().to_string();
+    let first = providers.first().map(core).filter(|first| !NIXL_PROVIDERS.contains(&first.as_str()))?;
+    let usable = providers.iter().map(core).find(|provider| NIXL_PROVIDERS.contains(&provider.as_str()));
+    let instead = usable.unwrap_or_else(|| "tcp".into());
+    Some(format!(
+        "set `FI_PROVIDER={instead}`, or `FI_PROVIDER=^{first}`, here and for the workload: libfabric offers `{first}` before \
+         all others, and NIXL takes only {}",
+        NIXL_PROVIDERS.join(", ")
+    ))
+}
+
+/// The providers that NIXL's plugin takes.
+const NIXL_PROVIDERS: [&str; 4] = ["cxi", "efa", "tcp", "sockets"];
+
+/// For the engine's own library, which the dynamic loader refuses.
+fn advise_library_search(plan: &Plan, libraries: &Libraries, error: &str) -> String {
+    let damaged = !damaged_libraries(plan).is_empty();
+    let missing = || advise_libraries(&libraries.of_engine(plan.engine.library.as_deref()));
+    missing().filter(|_| !damaged).unwrap_or_else(|| advise_loader(plan, error))
 }
 
 fn advise_missing_function(plan: &Plan) -> String {
@@ -100,12 +155,31 @@ fn advise_loader(plan: &Plan, error: &str) -> String {
                 and check that the disk is not full: one of its libraries is damaged"
             .into();
     }
-    if has("cannot open shared object file: No such file") && has(".so") {
+    if let Some(machine) = foreign_library(error) {
+        return format!(
+            "install the build for this machine's processor, or remove its folder from `LD_LIBRARY_PATH`: the library is for \
+             {machine}, and this machine has {}",
+            std::env::consts::ARCH
+        );
+    }
+    let path = error.split(':').next().unwrap_or_default();
+    if has("cannot open shared object file: No such file") && !path.contains('/') {
+        return format!(
+            "install the package that has `{path}`, or add its folder to `LD_LIBRARY_PATH` or to `/etc/ld.so.conf.d`: the \
+             dynamic loader finds it nowhere"
+        );
+    }
+    if has("cannot open shared object file: No such file") {
         return "find out what changes this environment: the library was there a moment ago".into();
     }
     if has("version `") {
         return "install a newer version of that library, or check which one `LD_LIBRARY_PATH` puts first: the one found is \
                 older than the one NIXL was built with"
+            .into();
+    }
+    if ["undefined symbol: ucp_", "undefined symbol: ucs_", "undefined symbol: uct_"].iter().any(|part| has(part)) {
+        return "install the UCX that this NIXL was built with, or newer, or remove the folder of the older one from \
+                `LD_LIBRARY_PATH`: the UCX that was found is older"
             .into();
     }
     if has("undefined symbol") {
@@ -145,6 +219,13 @@ fn advise_plugin(plan: &Plan, libraries: &Libraries, error: &str) -> String {
     advise_libraries(&libraries.needs).unwrap_or_else(|| advise_loader(plan, error))
 }
 
+/// The processor of a library that the loader names and that is there: for another processor, the loader says that there is
+/// no such file.
+fn foreign_library(error: &str) -> Option<String> {
+    let path = error.split(": ").next().filter(|path| path.starts_with('/'))?;
+    foreign_machine(Path::new(path))
+}
+
 /// For a plugin that loads and then refuses to start.
 fn advise_refusing_plugin(plan: &Plan) -> String {
     let restricting = plan.variables.assignments(&["UCX_TLS", "UCX_NET_DEVICES", "FI_PROVIDER"]);
@@ -170,6 +251,9 @@ pub(crate) fn advise_dead(plan: &Plan, stage: Stage, status: ExitStatus) -> Stri
         Some(9) => {
             "try a smaller `--size`, or give the container more memory: something outside killed the process, most often the \
              kernel for lack of memory (see `dmesg`). Each side needs the payload's size and what NIXL takes."
+        }
+        Some(7 | 11) if stage <= Stage::Metadata && plan.pair.has(Backend::Ucx) && died_of_shared_memory().is_some() => {
+            return died_of_shared_memory().unwrap_or_default();
         }
         Some(7) => {
             "give the container more shared memory (`docker run --shm-size=1g`), or reinstall NIXL: a file or a shared-memory \
@@ -206,4 +290,20 @@ pub(crate) fn advise_late(plan: &Plan, stage: Stage) -> String {
         }
     }
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_that_outranks_those_of_nixl_is_named() {
+        let advice =
+            |providers: &[&str]| advise_outranked(&providers.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let psm3 = advice(&["psm3"]).unwrap();
+        assert!(psm3.contains("`FI_PROVIDER=tcp`") && psm3.contains("`FI_PROVIDER=^psm3`"), "{psm3}");
+        assert!(advice(&["opx", "sockets"]).unwrap().contains("`FI_PROVIDER=sockets`"));
+        assert_eq!(advice(&["tcp;ofi_rxm", "psm3"]), None);
+        assert_eq!(advice(&[]), None);
+    }
 }

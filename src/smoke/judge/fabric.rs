@@ -87,8 +87,8 @@ fn advice(backend: Backend, devices: &FabricDevices, two_machines: bool) -> Stri
         Backend::Libfabric => format!(
             "check what `fi_info -p efa` says with the libfabric that was loaded (`-v` shows the directories), use the EFA installer's \
              (`--library-path /opt/amazon/efa/lib`), and run again with `FI_LOG_LEVEL=warn`: the device is \
-             there, but libfabric did not offer it. If memory cannot be registered, {}.",
-            memory_lock()
+             there, but libfabric did not offer it.{}",
+            memory_lock().map(|advice| format!(" If memory cannot be registered, {advice}.")).unwrap_or_default()
         ),
     }
 }

@@ -110,7 +110,12 @@ fn peer_lost(role: Role, stage: Stage, loss: &PeerLoss) -> Failure {
 fn describe(plan: &Plan, libraries: &Libraries, role: Role, surrender: &Surrender) -> String {
     let activity = surrender.stage.activity();
     match &surrender.cause {
-        Cause::Loader(error) => lines(format!("cannot load {}: {error}", loaded(plan)), damaged_libraries(plan)),
+        Cause::Loader(error) => {
+            let needs = libraries.of_engine(plan.engine.library.as_deref());
+            let missing = describe_libraries(&plan.nixl, &needs, &libraries.places());
+            let details = damaged_libraries(plan).into_iter().chain(missing).collect();
+            lines(format!("cannot load {}: {error}", loaded(plan)), details)
+        }
         Cause::MissingFunction(name) => format!("{} has no function `{name}`", loaded(plan)),
         Cause::NoProvider { wanted, offered } => {
             let instead = if offered.is_empty() { "nothing".into() } else { offered.join(", ") };
@@ -127,7 +132,7 @@ fn describe(plan: &Plan, libraries: &Libraries, role: Role, surrender: &Surrende
             let returned = format!("`{function}` returned {}", status_name(*status));
             format!("the {role} failed while {activity}: {returned}{}", nothing_in_common(plan))
         }
-        Cause::Backend { name, function, status, offered, loader } => {
+        Cause::Backend { name, function, status, offered, loader, .. } => {
             let fact = format!("NIXL cannot use the backend {name}: `{function}` returned {}", status_name(*status));
             lines(fact, unusable(plan, libraries, name, offered, loader.as_deref()))
         }

@@ -1,6 +1,6 @@
 //! Known failures of libraries and fabrics, recognized by the last lines that a worker printed, and what to do.
 
-use crate::advice::machine::memory_lock;
+use crate::advice::machine::{memory_lock, open_files};
 use crate::choice::backend::Backend;
 use crate::environment::fabric_devices::{FabricDevices, interfaces};
 use crate::smoke::plan::Plan;
@@ -26,14 +26,19 @@ fn advise_on(plan: &Plan, words: &[String], machine: &dyn Fn() -> Machine) -> Op
                 .into(),
         );
     }
+    if has("Too many open files") {
+        return Some(open_files());
+    }
     if let Some(advice) = advise_sandboxed(words) {
         return Some(advice);
     }
     if !plan.pair.has(Backend::Libfabric) {
         return None;
     }
-    if has("Cannot allocate memory") || has("RLIMIT_MEMLOCK") || has("memlock") {
-        return Some(memory_lock());
+    if (has("Cannot allocate memory") || has("RLIMIT_MEMLOCK") || has("memlock"))
+        && let Some(advice) = memory_lock()
+    {
+        return Some(advice);
     }
     let Machine { devices, interfaces } = machine();
     if !devices.efa().is_empty() && !devices.forbidden.is_empty() {

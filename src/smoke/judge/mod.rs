@@ -7,5 +7,6 @@ pub(crate) mod fabric;
 pub(crate) mod failure;
 pub(crate) mod gpu;
 pub(crate) mod last_words;
+pub(crate) mod mixture;
 pub(crate) mod quantity;
 pub(crate) mod verdict;

@@ -24,6 +24,26 @@ pub(crate) fn no_library(plan: &Plan, smoke: &mut Smoke) {
     ));
 }
 
+/// Fails a transfer that the native engine passed for a backend whose plugin this NIXL does not ship: NIXL cannot create that
+/// backend, whatever the library below it can do.
+pub(crate) fn require_plugin(smoke: &mut Smoke, plan: &Plan) {
+    let name = plan.backend().name();
+    let Some(plugins) = plan.plugins.as_ref().filter(|plugins| !plugins.file(name).exists()) else { return };
+    if smoke.status != SmokeStatus::Passed || plan.engine.is_nixl() {
+        return;
+    }
+    smoke.status = SmokeStatus::Failed;
+    smoke.failure = Some(Failure {
+        stage: Stage::Backend,
+        message: format!(
+            "{} has no plugin `libplugin_{name}.so` in `{}`: the library below it moved the bytes, and NIXL cannot use it",
+            plan.nixl.title(),
+            plugins.path.display()
+        ),
+        advice: "install a NIXL that ships this plugin (LIBFABRIC: 0.6.1 or newer), or choose another backend".into(),
+    });
+}
+
 /// For a transfer in which both workers report success.
 pub(crate) fn passed(smoke: &mut Smoke, plan: &Plan, initiator: &Measurements, target: &Measurements) {
     smoke.verified = initiator.compared == plan.size && target.compared == plan.size;

@@ -26,6 +26,8 @@ const PRELOAD: &str = "LD_PRELOAD";
 pub(crate) struct Libraries {
     /// Directories that the user named.
     first: Vec<PathBuf>,
+    /// The folders that the loader searches first: the user's, and those of LD_LIBRARY_PATH.
+    folders: Vec<PathBuf>,
     /// Loaded before everything else: the stub, or the stand-in.
     preload: Option<PathBuf>,
     /// Keeps the stand-in alive.
@@ -49,7 +51,8 @@ impl Libraries {
     ) -> Libraries {
         let mut libraries = Libraries { first: library_path.to_vec(), ..Libraries::default() };
         let own = variable.map(loader::split_path).unwrap_or_default();
-        let loader = Loader::new(library_path.iter().cloned().chain(own).collect());
+        libraries.folders = library_path.iter().cloned().chain(own).collect();
+        let loader = libraries.loader();
         let Some((plugin, contents)) = plugin.map(Path::to_path_buf).and_then(loader::loadable) else {
             return libraries;
         };
@@ -62,6 +65,14 @@ impl Libraries {
             libraries.needs.missing.retain(|missing| missing.name != DRIVER);
         }
         libraries
+    }
+
+    /// What the engine's own library needs and was not found. Of a NIXL, the plugin's needs are no part of that.
+    pub(crate) fn of_engine(&self, library: Option<&Path>) -> Needs {
+        let Some((path, contents)) = library.map(Path::to_path_buf).and_then(loader::loadable) else {
+            return Needs::default();
+        };
+        Needs::of(path, contents, &self.loader(), &[])
     }
 
     /// The same without a replacement for the driver, for transfers that need the real one or none.
@@ -94,6 +105,15 @@ impl Libraries {
             changes.push((PRELOAD, join(own.into_iter().chain([library.into()]))));
         }
         changes
+    }
+
+    /// The places that the loader searches for the engine's own library.
+    pub(crate) fn places(&self) -> Vec<String> {
+        self.loader().places()
+    }
+
+    fn loader(&self) -> Loader {
+        Loader::new(self.folders.clone())
     }
 
     fn stand_in_for_driver(&mut self) -> bool {

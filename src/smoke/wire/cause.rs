@@ -53,13 +53,16 @@ pub(crate) enum Cause {
         /// Its name.
         name: String,
         /// The failed function's name.
-        function: String,
+        function: Box<str>,
         /// `nixl_capi_status_t`.
         status: i32,
         /// The plugins that NIXL lists.
         offered: Vec<String>,
         /// Why the dynamic loader refused the plugin's file on its own; None where it loaded or does not exist.
         loader: Option<String>,
+        /// The providers that libfabric offers, in its order, where the plugin for it has found no device.
+        #[serde(default)]
+        providers: Box<[String]>,
     },
     /// The comparison found wrong bytes.
     Mismatch {

@@ -112,15 +112,26 @@ pub(crate) enum FromWorker {
     Failed(Surrender),
 }
 
-/// What a native engine's library states about itself in answer to calls.
+/// What an engine's libraries state about themselves in answer to calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stated {
-    /// The file that it was loaded from.
+    /// The file that a native engine's library was loaded from.
     pub library: String,
     /// Its version.
     pub version: String,
     /// What will carry the bytes, where a call tells.
     pub carrier: Option<Carrier>,
+    /// Below NIXL, the files of NIXL itself, UCX and libfabric.
+    pub loaded: Vec<Loaded>,
+}
+
+/// A library that is loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Loaded {
+    /// Its file.
+    pub path: String,
+    /// Its version, where it states one.
+    pub version: Option<String>,
 }
 
 /// What a worker has measured and compared.

@@ -38,6 +38,17 @@ const INTERFACE: u32 = abi::version(1, 18);
 /// Key of the payload's registration, where the provider does not choose it.
 const PAYLOAD_KEY: u64 = 1;
 
+/// The providers that the libfabric which this process has loaded offers, in its order; none where it has loaded none.
+pub(super) fn offered() -> Vec<String> {
+    let Some(library) = library::mapped("libfabric.").and_then(|path| library::load(&path, Scope::Local).ok()) else {
+        return Vec::new();
+    };
+    let functions = Functions::find(&library);
+    std::mem::forget(library);
+    let Ok(functions) = functions else { return Vec::new() };
+    provider::offered(&functions, functions.interface_version().min(INTERFACE))
+}
+
 /// Loads libfabric, chooses a provider that can move this kind of memory, and opens an endpoint.
 pub(super) fn open(
     path: &Path,

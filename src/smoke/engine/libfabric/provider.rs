@@ -31,6 +31,28 @@ pub(super) fn choose(functions: &Functions, version: u32, memory: Memory) -> Res
     Err(Cause::NoProvider { wanted: PROVIDERS.map(String::from).to_vec(), offered })
 }
 
+/// The names of the providers that libfabric offers NIXL's plugin, in its order.
+///
+/// The query is the plugin's: NIXL 1.5.1, `getAvailableNetworkDevices` in `libfabric_common.cpp`.
+pub(super) fn offered(functions: &Functions, version: u32) -> Vec<String> {
+    let Ok(hints) = empty_hints(functions) else { return Vec::new() };
+    // SAFETY: the info and all its attributes were just allocated, and nothing else refers to them.
+    unsafe {
+        (*hints).caps = abi::FI_MSG | abi::FI_RMA | abi::FI_LOCAL_COMM | abi::FI_REMOTE_COMM;
+        (*hints).mode = abi::FI_CONTEXT;
+        (*(*hints).ep_attr).r#type = abi::FI_EP_RDM;
+        // All but the two deprecated modes.
+        (*(*hints).domain_attr).mr_mode = !3;
+    }
+    let mut names: Vec<String> = Vec::new();
+    for (_, name) in matching(functions, version, hints).unwrap_or_default() {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 /// What libfabric offers, each info with its provider's name, in libfabric's order.
 fn offers(
     functions: &Functions,
@@ -38,13 +60,20 @@ fn offers(
     memory: Memory,
     delivering: bool,
 ) -> Result<Vec<(*mut FiInfo, String)>, Cause> {
-    // SAFETY: for a null pointer the function allocates an empty info.
-    let hints = unsafe { (functions.dupinfo)(ptr::null()) };
-    if hints.is_null() {
-        return Err(Cause::Memory(0));
-    }
+    let hints = empty_hints(functions)?;
     // SAFETY: the info and all its attributes were just allocated, and nothing else refers to them.
     unsafe { fill_hints(hints, memory, delivering) };
+    matching(functions, version, hints)
+}
+
+fn empty_hints(functions: &Functions) -> Result<*mut FiInfo, Cause> {
+    // SAFETY: for a null pointer the function allocates an empty info.
+    let hints = unsafe { (functions.dupinfo)(ptr::null()) };
+    if hints.is_null() { Err(Cause::Memory(0)) } else { Ok(hints) }
+}
+
+/// What matches these hints, which stay allocated.
+fn matching(functions: &Functions, version: u32, hints: *mut FiInfo) -> Result<Vec<(*mut FiInfo, String)>, Cause> {
     let mut first = ptr::null_mut();
     // SAFETY: node and service may be null; the hints are alive and the pointer is valid for the call.
     let status = unsafe { (functions.getinfo)(version, ptr::null(), ptr::null(), 0, hints, &mut first) };
