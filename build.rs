@@ -1,14 +1,25 @@
-//! Compiles the stand-in for libcuda.so.1 that the program embeds (src/smoke/launch/cuda_stand_in/libcuda.rs).
+//! Compiles the stand-in for libcuda.so.1 that the program embeds (src/smoke/launch/cuda_stand_in/libcuda.rs), and finds the
+//! commit that `--version` names.
 
 use std::env;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The stand-in's source.
 const SOURCE: &str = "src/smoke/launch/cuda_stand_in/libcuda.rs";
 
+/// Where a build without the history is told the commit: in a container, for example.
+const COMMIT: &str = "NIXL_RETROFIT_COMMIT";
+
+/// How much of a commit's hash is shown.
+const SHOWN: usize = 12;
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed={COMMIT}");
+    let commit = commit().map(|commit| format!(" ({})", &commit[..SHOWN])).unwrap_or_default();
+    println!("cargo::rustc-env=NIXL_RETROFIT_VERSION={}{commit}", variable("CARGO_PKG_VERSION"));
     println!("cargo::rerun-if-changed={SOURCE}");
     let output = PathBuf::from(variable("OUT_DIR")).join("libcuda.so.1");
     let mut command = Command::new(variable("RUSTC"));
@@ -25,6 +36,40 @@ fn main() {
     command.arg("-o").arg(&output).arg(SOURCE);
     let status = command.status().expect("rustc starts");
     assert!(status.success(), "rustc could not compile {SOURCE}");
+}
+
+/// The commit: what the builder says, that of the checkout, or that of the published package; None of a plain archive.
+fn commit() -> Option<String> {
+    let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
+    let commit = env::var(COMMIT).ok().filter(|commit| !commit.is_empty());
+    let commit = commit.or_else(|| checked_out(&root)).or_else(|| published(&root))?;
+    let is_hash = commit.len() >= SHOWN && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash.then_some(commit)
+}
+
+/// The commit of a checkout; an archive inside of another project's checkout has no `.git` of its own.
+fn checked_out(root: &Path) -> Option<String> {
+    if !root.join(".git").exists() {
+        return None;
+    }
+    // It grows with every commit and checkout.
+    let log = git(root, &["rev-parse", "--git-path", "logs/HEAD"])?;
+    println!("cargo::rerun-if-changed={}", root.join(log).display());
+    git(root, &["rev-parse", "HEAD"])
+}
+
+/// What git prints about the checkout; None where it fails or is not there.
+fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_string())
+}
+
+/// The commit that `cargo publish` has noted.
+fn published(root: &Path) -> Option<String> {
+    let noted = fs::read_to_string(root.join(".cargo_vcs_info.json")).ok()?;
+    let (_, rest) = noted.split_once("\"sha1\": \"")?;
+    rest.split('"').next().map(Into::into)
 }
 
 /// A variable that Cargo sets for build scripts.

@@ -1,18 +1,20 @@
 //! The whole command line, in one place. What clap shows is in the doc comments: a verb first, no full stop at the end
 //! of a one-liner.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::choice::backend::{self, Backend};
 use crate::choice::rule::{EnvVar, OnUnknown, Rule};
 use crate::doctor::question::{Fabric, Question};
-use crate::patching::Selection;
+use crate::patching::{Expectation, Selection};
 use crate::smoke::janitor::JANITOR_COMMAND;
 use crate::smoke::launch::load_command::LOAD_COMMAND;
 use crate::smoke::launch::worker_command::WORKER_COMMAND;
@@ -53,11 +55,14 @@ or the folder or a library of a NIXL \
 
 /// Make an installed NVIDIA Dynamo honour NIXL_BACKEND, and prove with a real transfer that the backend works
 #[derive(Debug, Parser)]
-#[command(name = "nixl-retrofit", version, after_help = EXAMPLES, max_term_width = 110, disable_help_subcommand = true)]
+#[command(name = "nixl-retrofit", version, long_version = env!("NIXL_RETROFIT_VERSION"), after_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {
     /// Start no interpreter of a target: read its import path from its files, and do not check the inserted helper in it
     #[arg(long, global = true, display_order = 900)]
     pub no_exec: bool,
+    /// How to report.
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
@@ -80,8 +85,9 @@ Examples:
     /// Show the diff and write nothing; exit with status 1 when a file would change
     #[command(after_help = "\
 Examples:
+  nixl-retrofit check --expect original     does the patch apply to a new base?
   nixl-retrofit check || echo 'the base image is not patched'
-  nixl-retrofit check /opt/dynamo/venv > nixl.patch; patch -d / -p1 < nixl.patch
+  nixl-retrofit check > nixl.patch; patch -d SITE_PACKAGES -p1 < nixl.patch
   nixl-retrofit check --output-format json | jq '.files[].status'")]
     Check(CheckArgs),
     /// Restore the original bytes of all files patched in TARGET and verify their SHA-256
@@ -143,6 +149,16 @@ Example:
         /// Write the script for this shell
         shell: Shell,
     },
+    /// Print the manual page, of the program or of a subcommand
+    #[command(after_help = "\
+Examples:
+  nixl-retrofit man > /usr/share/man/man1/nixl-retrofit.1
+  nixl-retrofit man smoke | man -l -")]
+    Man {
+        /// Print this subcommand's page [default: the program's]
+        #[arg(value_name = "COMMAND")]
+        command: Option<String>,
+    },
     /// Run one side of a transfer (started by the supervisor, never by hand)
     #[command(name = WORKER_COMMAND, hide = true)]
     SmokeWorker,
@@ -159,20 +175,20 @@ Example:
     },
 }
 
-/// Options of every subcommand.
+/// Options of every subcommand, before or after it.
 #[derive(Clone, Debug, Args)]
 pub struct OutputArgs {
     /// Write the report to standard output in this format
-    #[arg(long, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT", display_order = 901)]
     pub output_format: OutputFormat,
     /// Colour the output; auto: on a terminal, or as NO_COLOR, FORCE_COLOR and CLICOLOR_FORCE say
-    #[arg(long, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, default_value_t = ColorChoice::Auto, value_name = "WHEN", display_order = 902)]
     pub color: ColorChoice,
     /// Show how the file was found, what was checked and what the worker processes got
-    #[arg(short, long, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 903)]
     pub verbose: u8,
     /// Print errors only
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, display_order = 904)]
     pub quiet: bool,
 }
 
@@ -183,6 +199,10 @@ pub enum OutputFormat {
     Text,
     /// One document, for programs
     Json,
+    /// Workflow commands that annotate files, and a summary in $GITHUB_STEP_SUMMARY
+    Github,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
 }
 
 /// What the patched code does.
@@ -270,13 +290,13 @@ pub struct TransferArgs {
     /// needs NVIDIA's driver, which a container build does not have
     #[arg(long, default_value_t = Memory::Dram, value_name = "MEMORY")]
     pub memory: Memory,
-    /// Move this many bytes in each direction; K, M and G are powers of 1024 [default: 64M]
+    /// Move this many bytes in each direction; K, M, G and T are powers of 1024 [default: 64M]
     #[arg(long, value_name = "BYTES")]
     pub size: Option<ByteSize>,
     /// Divide the payload among this many large messages in each direction [default: 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub iterations: Option<u32>,
-    /// Limit one transfer to this time, in seconds or with ms, s, m; limit the wait for the peer too, with --listen and
+    /// Limit one transfer to this time, in seconds or with ms, s, m, h; limit the wait for the peer too, with --listen and
     /// --connect
     #[arg(long, default_value = "60s", value_name = "TIME")]
     pub timeout: Deadline,
@@ -347,20 +367,28 @@ pub struct MachinesArgs {
 }
 
 impl Cli {
-    /// How to report; None for subcommands that report nothing.
-    pub(crate) fn output(&self) -> Option<&OutputArgs> {
-        match &self.command {
-            Command::Apply(args) => Some(&args.output),
-            Command::Check(args) => Some(&args.output),
-            Command::Audit(args) => Some(&args.output),
-            Command::Revert(args) => Some(&args.output),
-            Command::Doctor(args) => Some(&args.output),
-            Command::Smoke(args) => Some(&args.output),
-            Command::Completions { .. }
-            | Command::SmokeWorker
-            | Command::SmokeJanitor
-            | Command::LoadLibrary { .. } => None,
+    /// The subcommands' names.
+    pub(crate) const COMMANDS: [&str; 8] =
+        ["apply", "check", "revert", "audit", "doctor", "smoke", "completions", "man"];
+
+    /// Parses a command line, the program's name first.
+    ///
+    /// # Errors
+    /// If it is not one, or asks for help or the version.
+    pub fn parsed(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+        let cli = Cli::try_parse_from(arguments).map_err(|error| match error.kind() {
+            // clap's own message lists the hidden ones too.
+            ErrorKind::MissingSubcommand => {
+                Cli::command().error(ErrorKind::MissingSubcommand, "a subcommand is missing")
+            }
+            _ => error,
+        })?;
+        // clap looks for conflicts among the options on one side of the subcommand.
+        if cli.output.quiet && cli.output.verbose > 0 {
+            let message = "the argument '--quiet' cannot be used with '--verbose'";
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, message));
         }
+        Ok(cli)
     }
 }
 
@@ -390,9 +418,6 @@ pub struct ApplyArgs {
     /// What to transfer, and how.
     #[command(flatten)]
     pub transfer: TransferArgs,
-    /// How to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// Whether `apply` ends with a transfer.
@@ -418,9 +443,9 @@ pub struct CheckArgs {
     /// What the patched code does.
     #[command(flatten)]
     pub patch: PatchArgs,
-    /// How to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
+    /// Exit with status 0 if the files are as expected, else with 1; an unfinished change is never expected
+    #[arg(long, value_enum, default_value_t = Expectation::Patched, value_name = "WHAT")]
+    pub(crate) expect: Expectation,
 }
 
 /// `revert`.
@@ -432,9 +457,6 @@ pub struct RevertArgs {
     /// Which files.
     #[command(flatten)]
     pub files: FileArgs,
-    /// How to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// `audit`.
@@ -443,9 +465,6 @@ pub struct AuditArgs {
     /// The trees.
     #[arg(value_name = "ROOT", help = ROOT_HELP)]
     pub roots: Vec<PathBuf>,
-    /// How to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// `doctor`.
@@ -479,9 +498,6 @@ pub struct DoctorArgs {
     /// Hold this environment against the other end of the wire: the report of doctor --output-format json there
     #[arg(long, value_name = "REPORT.json")]
     pub compare: Option<PathBuf>,
-    /// How to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// A fabric that `doctor` is asked about.
@@ -520,9 +536,6 @@ pub struct SmokeArgs {
     /// What to transfer, and how.
     #[command(flatten)]
     pub transfer: TransferArgs,
-    /// How to report.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// A number of bytes, from 1 to 2^40.
@@ -533,13 +546,14 @@ impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let hint = "expected bytes, or a number with K, M or G: 65536, 64K, 64M, 1G";
+        let hint = "expected bytes, or a number with K, M, G or T: 65536, 64K, 64M, 1G";
         let upper = text.trim().to_ascii_uppercase();
         let body = upper.strip_suffix("IB").or_else(|| upper.strip_suffix('B')).unwrap_or(&upper);
         let (digits, shift) = match body.as_bytes().last() {
             Some(b'K') => (&body[..body.len() - 1], 10),
             Some(b'M') => (&body[..body.len() - 1], 20),
             Some(b'G') => (&body[..body.len() - 1], 30),
+            Some(b'T') => (&body[..body.len() - 1], 40),
             _ => (body, 0),
         };
         let number: u64 = digits.parse().map_err(|_| hint.to_string())?;
@@ -559,7 +573,7 @@ impl FromStr for Deadline {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let hint = "expected seconds, or a number with ms, s or m: 60, 500ms, 2m";
+        let hint = "expected seconds, or a number with ms, s, m or h: 60, 500ms, 2m, 1h";
         let text = text.trim();
         let (digits, unit_ms) = if let Some(digits) = text.strip_suffix("ms") {
             (digits, 1.0)
@@ -567,6 +581,8 @@ impl FromStr for Deadline {
             (digits, 1000.0)
         } else if let Some(digits) = text.strip_suffix('m') {
             (digits, 60_000.0)
+        } else if let Some(digits) = text.strip_suffix('h') {
+            (digits, 3_600_000.0)
         } else {
             (text, 1000.0)
         };
@@ -585,7 +601,6 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 
@@ -594,7 +609,8 @@ mod tests {
         assert_eq!("64M".parse(), Ok(ByteSize(64 << 20)));
         assert_eq!("1GiB".parse(), Ok(ByteSize(1 << 30)));
         assert_eq!("512".parse(), Ok(ByteSize(512)));
-        for wrong in ["", "0", "-1", "M", "1T", "1.5M", "9999999999G"] {
+        assert_eq!("1T".parse(), Ok(ByteSize(1 << 40)));
+        for wrong in ["", "0", "-1", "M", "2T", "1.5M", "9999999999G"] {
             assert!(wrong.parse::<ByteSize>().is_err(), "{wrong}");
         }
     }
@@ -603,8 +619,9 @@ mod tests {
     fn deadlines_have_units() {
         assert_eq!("1ms".parse(), Ok(Deadline(Duration::from_millis(1))));
         assert_eq!("2m".parse(), Ok(Deadline(Duration::from_secs(120))));
+        assert_eq!("24h".parse(), Ok(Deadline(Duration::from_secs(86_400))));
         assert_eq!("1.5".parse(), Ok(Deadline(Duration::from_millis(1500))));
-        for wrong in ["", "0", "-1s", "NaN", "inf", "99999999m"] {
+        for wrong in ["", "0", "-1s", "NaN", "inf", "99999999m", "25h", "h"] {
             assert!(wrong.parse::<Deadline>().is_err(), "{wrong}");
         }
     }

@@ -23,15 +23,16 @@ mod source;
 mod threads;
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use cli::Cli;
 pub use exit_status::ExitStatus;
 
-/// Runs a parsed command line.
+/// Runs a command line, the program's name first.
 ///
 /// `exit` has to end the process. Commands that parse Python call it from the thread that did the work, which saves the
 /// time to free that thread's memory.
-pub fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitCode {
-    commands::run(cli, exit).into()
+pub fn run(arguments: Vec<OsString>, exit: fn(ExitStatus) -> Infallible) -> ExitCode {
+    commands::run(arguments, exit).into()
 }

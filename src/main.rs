@@ -1,9 +1,8 @@
 //! Parses the command line and runs it: see the library.
 
+use std::env;
 use std::process::{self, ExitCode};
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    nixl_retrofit::run(nixl_retrofit::Cli::parse(), |status| process::exit(status.code().into()))
+    nixl_retrofit::run(env::args_os().collect(), |status| process::exit(status.code().into()))
 }

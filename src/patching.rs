@@ -9,6 +9,7 @@
 //! A source on standard input is planned like a file, and the result goes to standard output: [`plan_text`] and
 //! [`revert_text`].
 
+mod expectation;
 mod purpose;
 mod rust;
 mod selected;
@@ -32,6 +33,7 @@ use crate::python::patch::{self, PatchError};
 use crate::report::file::{FileReport, FileStatus};
 use crate::source::lock::{self, Lock};
 use crate::source::{regular, replace};
+pub(crate) use expectation::Expectation;
 pub(crate) use purpose::Purpose;
 pub(crate) use rust::are_rust;
 pub(crate) use selected::{Selection, Targets};
@@ -216,9 +218,10 @@ pub(crate) fn plan(targets: Targets, rule: &Rule, purpose: Purpose, failures: &m
     }
     for source in sources {
         let path = source.path.clone();
-        let planned = rust::plan(&source, &diff_path(&path, targets.directory), rule, purpose);
+        let name = DiffName::of(&path, None, targets.directory);
+        let planned = rust::plan(&source, &name.path, rule, purpose);
         let planned = planned.inspect_err(|error| failures.push(failed(&path, error)))?;
-        files.extend(planned.map(|planned| Planned::of_source(source, planned)));
+        files.extend(planned.map(|planned| Planned::of_source(source, planned, name.folder)));
     }
     Ok(Work { files, environments, _locks: locks })
 }
@@ -232,8 +235,10 @@ fn plan_rewrite(
 ) -> Result<Planned> {
     let path = &found.module.path;
     let content = regular::read(path)?;
-    let plan = patch::plan(&diff_path(path, directory), &content, rule).map_err(|error| located(path, &error))?;
+    let name = DiffName::of(path, found.module.root(&found.owners), directory);
+    let plan = patch::plan(&name.path, &content, rule).map_err(|error| located(path, &error))?;
     let mut report = file_report(&found, environment, plan.status);
+    report.diff_folder = Some(name.folder);
     report.sites = plan.sites;
     report.notes = plan.notes;
     report.diff = plan.diff;
@@ -267,8 +272,9 @@ impl Planned {
         matches!(&self.of, Of::Module(found) if found.environment == environment) && self.changed.is_some()
     }
 
-    fn of_source(source: rust::Source, planned: rust::Planned) -> Self {
+    fn of_source(source: rust::Source, planned: rust::Planned, diff_folder: PathBuf) -> Self {
         let rust::Planned { content, changed, report } = planned;
+        let report = FileReport { diff_folder: Some(diff_folder), ..report };
         Planned { of: Of::Source(source), content, changed, report }
     }
 }
@@ -407,8 +413,9 @@ pub(crate) fn revert(targets: Targets, reports: &mut Vec<FileReport>) -> Result<
         }
     }
     for source in sources {
-        let planned = rust::plan_revert(&source, &diff_path(&source.path, targets.directory))?;
-        files.extend(planned.map(|planned| Planned::of_source(source, planned)));
+        let name = DiffName::of(&source.path, None, targets.directory);
+        let planned = rust::plan_revert(&source, &name.path)?;
+        files.extend(planned.map(|planned| Planned::of_source(source, planned, name.folder)));
     }
     change(Work { files, environments, _locks: locks }, Direction::Back, reports)?;
     Ok(())
@@ -417,9 +424,11 @@ pub(crate) fn revert(targets: Targets, reports: &mut Vec<FileReport>) -> Result<
 fn plan_revert(found: Found, environment: &Environment, directory: &Path) -> Result<Planned> {
     let path = &found.module.path;
     let content = regular::read(path)?;
-    let (changed, report) = match patch::revert(&diff_path(path, directory), &content) {
+    let name = DiffName::of(path, found.module.root(&found.owners), directory);
+    let (changed, report) = match patch::revert(&name.path, &content) {
         Ok(reverted) => {
-            let report = FileReport { diff: reverted.diff, ..file_report(&found, environment, FileStatus::Reverted) };
+            let report = file_report(&found, environment, FileStatus::Reverted);
+            let report = FileReport { diff: reverted.diff, diff_folder: Some(name.folder), ..report };
             (Some(reverted.original), report)
         }
         Err(error @ PatchError::NotPatched) => {
@@ -487,9 +496,22 @@ fn failed(path: &Path, error: &anyhow::Error) -> FileReport {
     FileReport { notes: vec![format!("{error:#}")], ..FileReport::new(path, FileStatus::Failed) }
 }
 
-/// A file's path in a diff. Below the current directory it is relative, so that `patch -p1` and `git apply` find the
-/// file from there.
-fn diff_path(path: &Path, directory: &Path) -> PathBuf {
-    let absolute = std::path::absolute(directory.join(path)).unwrap_or_else(|_| path.to_path_buf());
-    absolute.strip_prefix(directory).map(Path::to_path_buf).unwrap_or(absolute)
+/// How a diff names a file, and the folder that the name is relative to: `patch -d FOLDER -p1` finds the file.
+struct DiffName {
+    folder: PathBuf,
+    path: PathBuf,
+}
+
+impl DiffName {
+    /// Below the folder that imports would find it in, so that the name is the same in every image; otherwise below the
+    /// current directory or the root.
+    fn of(path: &Path, root: Option<PathBuf>, directory: &Path) -> DiffName {
+        let absolute = |path: &Path| std::path::absolute(directory.join(path)).unwrap_or_else(|_| path.to_path_buf());
+        let path = absolute(path);
+        let folders = root.map(|root| absolute(&root)).into_iter().chain([directory.to_path_buf()]);
+        let is_around = |folder: &PathBuf| folder.is_absolute() && path.starts_with(folder);
+        let folder = folders.into_iter().find(is_around).unwrap_or_else(|| PathBuf::from("/"));
+        let path = path.strip_prefix(&folder).map(Path::to_path_buf).unwrap_or(path);
+        DiffName { folder, path }
+    }
 }

@@ -7,10 +7,10 @@ use thiserror::Error;
 
 use crate::choice::rule::Rule;
 use crate::report::file::{Action, FileStatus, SiteReport, SiteShape};
-use crate::source::diff;
-use crate::source::edit::InsertedSpan;
+use crate::source::edit::{Inserted, InsertedSpan};
 use crate::source::marker::{Marker, Own};
 use crate::source::offset::ByteOffset;
+use crate::source::{diff, lines};
 
 /// The version that a new marker carries.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -116,6 +116,7 @@ impl Present<'_> {
             plan.patched = None;
             let rewritten = plan.sites.iter_mut().filter(|site| site.action == Action::Rewrite);
             rewritten.for_each(|site| site.action = Action::Done);
+            move_to_present(&mut plan.sites, original, self.bytes, &marker.inserted);
             return Ok(plan);
         }
         let mut plan = plan_original(original, VERSION)?;
@@ -154,6 +155,17 @@ fn edited(mut plan: Plan, marker: &Marker, rule: &Rule) -> Result<Plan, EditedSi
     plan.status = FileStatus::AlreadyPatched;
     plan.notes.push(format!("edited since nixl-retrofit {} patched it: it can no longer be reverted", marker.version));
     Ok(plan)
+}
+
+/// Makes lines of the original lines of the patched file. Columns stay: nothing is inserted before a call on its line.
+fn move_to_present(sites: &mut [SiteReport], original: &[u8], patched: &[u8], spans: &[InsertedSpan<ByteOffset>]) {
+    let inserted = Inserted::new(spans);
+    let (old, new) = (lines::starts(original), lines::starts(patched));
+    for site in sites {
+        let Some(&start) = old.get(site.line - 1) else { continue };
+        let start = inserted.patched(start, true);
+        site.line = new.partition_point(|line| *line <= start);
+    }
 }
 
 /// What a file is in which nothing is rewritten.

@@ -23,14 +23,20 @@ fn each_help_is_as_it_was_approved() {
     insta::assert_snapshot!("check", help(&["check"]));
     insta::assert_snapshot!("revert", help(&["revert"]));
     insta::assert_snapshot!("audit", help(&["audit"]));
+    insta::assert_snapshot!("doctor", help(&["doctor"]));
     insta::assert_snapshot!("smoke", help(&["smoke"]));
     insta::assert_snapshot!("completions", help(&["completions"]));
+    insta::assert_snapshot!("man", help(&["man"]));
     let names: Vec<String> = Cli::command()
         .get_subcommands()
         .filter(|command| !command.is_hide_set())
         .map(|c| c.get_name().into())
         .collect();
-    assert_eq!(names, ["apply", "check", "revert", "audit", "smoke", "completions"], "each one has a snapshot here");
+    assert_eq!(
+        names,
+        ["apply", "check", "revert", "audit", "doctor", "smoke", "completions", "man"],
+        "each one has a snapshot here"
+    );
 }
 
 #[test]

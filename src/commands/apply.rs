@@ -7,7 +7,7 @@ use super::process::Process;
 use super::transfer;
 use crate::advice::media_loader;
 use crate::choice::rule::Rule;
-use crate::cli::{ApplyArgs, OutputFormat, SmokeWhen};
+use crate::cli::{ApplyArgs, SmokeWhen};
 use crate::environment::media_loader as compiled;
 use crate::environment::python::target::Environment;
 use crate::exit_status::ExitStatus;
@@ -21,7 +21,7 @@ use crate::smoke::subject::Subject;
 pub(super) fn run(args: &ApplyArgs, process: &Process) -> Result<ExitStatus> {
     let mut report = Report::new("apply");
     let stdin = patching::is_standard_input(&args.targets, args.files.selection());
-    let console = Console::new(&args.output, matches!(stdin, Ok(true)));
+    let console = Console::new(&process.output, matches!(stdin, Ok(true)));
     let outcome = stdin.and_then(|stdin| {
         if stdin { standard_input(args, &console, &mut report) } else { apply(args, process, &console, &mut report) }
     });
@@ -29,12 +29,7 @@ pub(super) fn run(args: &ApplyArgs, process: &Process) -> Result<ExitStatus> {
 }
 
 fn standard_input(args: &ApplyArgs, console: &Console, report: &mut Report) -> Result<ExitStatus> {
-    if args.output.output_format == OutputFormat::Json {
-        bail!(
-            "with `-`, standard output carries the patched source, not a JSON document\nhelp: drop `--output-format json`, \
-             or run `check -`"
-        );
-    }
+    console.sources_alone()?;
     if args.smoke == SmokeWhen::Require {
         bail!("with `-`, there is no environment to make a transfer in\nhelp: drop `--smoke require`");
     }
@@ -74,7 +69,7 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
     let subjects: Vec<Subject> = environments.iter().map(subject).collect();
     for (environment, subject) in environments.iter().zip(&subjects) {
         transfer::add_findings(environment, subject, process, report);
-        if args.output.verbose > 0 {
+        if process.output.verbose > 0 {
             describe_compiled(environment, &subject.rule, report);
         }
     }

@@ -21,7 +21,7 @@ const SHOWN: usize = 1 << 10;
 /// Looks at all files and shows what was found.
 pub(super) fn run(args: &AuditArgs, process: &Process) -> Result<ExitStatus> {
     let mut report = Report::new("audit");
-    let console = Console::new(&args.output, false);
+    let console = Console::new(&process.output, false);
     let outcome = audit(args, process, &console, &mut report);
     console.end_progress();
     console.finish(report, outcome)

@@ -13,7 +13,7 @@ use crate::report::Report;
 pub(super) fn run(args: &CheckArgs, process: &Process) -> Result<ExitStatus> {
     let mut report = Report::new("check");
     let outcome = check(args, process, &mut report);
-    Console::new(&args.output, false).finish(report, outcome)
+    Console::new(&process.output, false).finish(report, outcome)
 }
 
 fn check(args: &CheckArgs, process: &Process, report: &mut Report) -> Result<ExitStatus> {
@@ -29,5 +29,5 @@ fn check(args: &CheckArgs, process: &Process, report: &mut Report) -> Result<Exi
         )?;
         report.files.extend(planned.reports());
     }
-    Ok(if report.has_changes() { ExitStatus::Findings } else { ExitStatus::Success })
+    Ok(if args.expect.is_met(report) { ExitStatus::Success } else { ExitStatus::Findings })
 }

@@ -5,15 +5,16 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anstream::AutoStream;
-use anyhow::Result;
+use anyhow::{Result, bail};
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::message;
+use super::{message, summary};
 use crate::cli::{OutputArgs, OutputFormat};
 use crate::exit_status::ExitStatus;
 use crate::report::finding::{Finding, Severity};
 use crate::report::text::Page;
-use crate::report::{Report, json, text};
+use crate::report::{Report, github, json, sarif, text};
 use crate::smoke::two_machines::Observer;
 
 /// How often the spinner turns. The transfer needs the processors more than it does.
@@ -43,6 +44,8 @@ pub(super) struct Console<'a> {
 impl<'a> Console<'a> {
     /// A console with these options.
     pub(super) fn new(options: &'a OutputArgs, source_on_stdout: bool) -> Self {
+        // A document is never beside a source: `sources_alone` refuses that.
+        let source_on_stdout = source_on_stdout && options.output_format == OutputFormat::Text;
         Console { options, source_on_stdout, shown_files: Cell::new(0), spinner: RefCell::new(None) }
     }
 
@@ -88,9 +91,18 @@ impl<'a> Console<'a> {
         }
     }
 
-    fn show(&self, report: &Report) -> Result<()> {
+    /// Prints the report in the format that was asked for.
+    ///
+    /// # Errors
+    /// If standard output cannot be written to.
+    pub(super) fn show(&self, report: &Report) -> Result<()> {
         match self.options.output_format {
             OutputFormat::Json => self.write(json::render(report)?.as_bytes()),
+            OutputFormat::Sarif => self.write(sarif::render(report)?.as_bytes()),
+            OutputFormat::Github => {
+                summary::append(report);
+                self.write(github::render(report).as_bytes())
+            }
             OutputFormat::Text if self.options.quiet => Ok(()),
             OutputFormat::Text => {
                 self.show_files(report)?;
@@ -109,6 +121,21 @@ impl<'a> Console<'a> {
                 self.write(page.as_bytes())
             }
         }
+    }
+
+    /// Makes sure that standard output may carry a source text.
+    ///
+    /// # Errors
+    /// If a document was asked for, which goes there too.
+    pub(super) fn sources_alone(&self) -> Result<()> {
+        let Some(format) = self.options.output_format.to_possible_value() else { return Ok(()) };
+        if self.options.output_format == OutputFormat::Text {
+            return Ok(());
+        }
+        bail!(
+            "with `-`, standard output carries the source, not a report\nhelp: drop `--output-format {}`, or run `check -`",
+            format.get_name()
+        )
     }
 
     /// Writes a source text to standard output.

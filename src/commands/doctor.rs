@@ -20,9 +20,10 @@ use crate::report::finding::Severity;
 
 /// Examines the environment.
 pub(super) fn run(args: &DoctorArgs, process: &Process) -> Result<ExitStatus> {
-    let console = Console::new(&args.output, false);
+    let console = Console::new(&process.output, false);
     if let Some(id) = &args.explain {
-        console.source(explain::page(id).ok_or_else(|| unknown(id))?.as_bytes())?;
+        let Some(page) = explain::page(id) else { return console.finish(Report::new("doctor"), Err(unknown(id))) };
+        console.source(page.as_bytes())?;
         return Ok(ExitStatus::Success);
     }
     let mut report = Report::new("doctor");

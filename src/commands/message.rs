@@ -16,3 +16,8 @@ pub(super) fn error(error: &anyhow::Error) {
 pub(super) fn log(line: &str) {
     let _ = writeln!(anstream::stderr(), "nixl-retrofit: {line}");
 }
+
+/// Prints clap's message about a command line.
+pub(super) fn usage(error: &clap::Error) {
+    let _ = write!(anstream::stderr(), "{}", error.render().ansi());
+}

@@ -9,29 +9,39 @@ mod completions;
 mod console;
 mod doctor;
 mod load_library;
+mod man;
 mod message;
 mod process;
 mod revert;
 mod smoke;
+mod summary;
 mod transfer;
+mod usage;
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::thread;
 
 use anyhow::{Context, Result};
 
 use crate::cli::{Cli, Command};
+use crate::environment::variables::Variables;
 use crate::exit_status::ExitStatus;
 use crate::smoke::{janitor, worker};
 use crate::threads;
 use process::Process;
 
-/// Runs the program; returns its exit status, unless it ends the process with `exit`.
-pub(crate) fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
-    let process = Process::current(cli.no_exec);
-    if let Some(output) = cli.output() {
-        color::set(output.color, &process.variables);
+/// Runs the program with these arguments, its name first; returns its exit status, unless it ends the process with `exit`.
+pub(crate) fn run(arguments: Vec<OsString>, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
+    match Cli::parsed(&arguments) {
+        Ok(cli) => run_parsed(cli, exit),
+        Err(error) => conclude(usage::conclude(&error, &arguments, &Variables::of_process())),
     }
+}
+
+fn run_parsed(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
+    let process = Process::current(cli.no_exec, cli.output);
+    color::set(process.output.color, &process.variables);
     let outcome = match cli.command {
         Command::Apply(args) => with_large_stack(move || apply::run(&args, &process), exit),
         Command::Check(args) => with_large_stack(move || check::run(&args, &process), exit),
@@ -40,6 +50,7 @@ pub(crate) fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
         Command::Doctor(args) => with_large_stack(move || doctor::run(&args, &process), exit),
         Command::Smoke(args) => smoke::run(&args, &process),
         Command::Completions { shell } => completions::run(shell),
+        Command::Man { command } => man::run(command.as_deref(), &process),
         Command::LoadLibrary { mark, library } => load_library::run(&mark, &library),
         Command::SmokeWorker => {
             worker::run(&|name| process.variables.get(name).is_some()).map(|never| match never {}).map_err(Into::into)

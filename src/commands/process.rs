@@ -4,6 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::cli::OutputArgs;
 use crate::environment::variables::Variables;
 use crate::patching::{Selection, Targets};
 
@@ -18,11 +19,13 @@ pub(super) struct Process {
     pub directory: PathBuf,
     /// Whether `--no-exec` forbids to start an interpreter.
     pub no_exec: bool,
+    /// How to report.
+    pub output: OutputArgs,
 }
 
 impl Process {
     /// Reads them.
-    pub(super) fn current(no_exec: bool) -> Process {
+    pub(super) fn current(no_exec: bool, output: OutputArgs) -> Process {
         // The kernel keeps a replaced program under this name (proc(5)).
         let replaced = || PathBuf::from("/proc/self/exe");
         Process {
@@ -30,6 +33,7 @@ impl Process {
             variables: Arc::new(Variables::of_process()),
             directory: env::current_dir().unwrap_or_default(),
             no_exec,
+            output,
         }
     }
 

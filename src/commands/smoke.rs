@@ -18,7 +18,7 @@ use crate::smoke::two_machines;
 
 /// Runs the transfer with the environment's NIXL.
 pub(super) fn run(args: &SmokeArgs, process: &Process) -> Result<ExitStatus> {
-    let console = Console::new(&args.output, false);
+    let console = Console::new(&process.output, false);
     let mut report = Report::new("smoke");
     let outcome = smoke(args, process, &console, &mut report);
     console.finish(report, outcome)

@@ -8,6 +8,7 @@ use super::file::path_as_text;
 
 /// What `audit` found.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Audit {
     /// How many files were looked at.
     pub files: usize,
@@ -27,6 +28,7 @@ pub(crate) struct Audit {
 
 /// How many agents and backends are created, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Summary {
     /// All. A configuration counts with the agent that it is for.
     pub places: usize,
@@ -58,6 +60,7 @@ impl Summary {
 
 /// A distribution with places, or a folder that belongs to none.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Group {
     /// The distribution's name; None outside of one.
     pub distribution: Option<String>,
@@ -65,6 +68,7 @@ pub(crate) struct Group {
     pub distribution_version: Option<String>,
     /// The folder that the files lie in.
     #[serde(serialize_with = "path_as_text")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub folder: PathBuf,
     /// How many places there are.
     pub summary: Summary,
@@ -72,6 +76,7 @@ pub(crate) struct Group {
 
 /// A place that creates an agent, a configuration or a backend.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Place {
     /// Its group, by its number in [`Audit::groups`].
     #[serde(skip)]
@@ -82,6 +87,7 @@ pub(crate) struct Place {
     pub distribution_version: Option<String>,
     /// The file.
     #[serde(serialize_with = "path_as_text")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// Where the call is, and how it chooses.
     #[serde(flatten)]
@@ -90,6 +96,7 @@ pub(crate) struct Place {
 
 /// Where a call is in its file, and how it chooses the backends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct PlaceChoice {
     /// From 1.
     pub line: usize,
@@ -111,6 +118,7 @@ pub(crate) struct PlaceChoice {
 
 /// What a place creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Creates {
     /// An agent.
@@ -123,6 +131,7 @@ pub(crate) enum Creates {
 
 /// How a place chooses its backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum PlaceClass {
     /// The same backend whatever is set.
@@ -139,6 +148,7 @@ pub(crate) enum PlaceClass {
 
 /// A variable or an option that chooses a backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Knob {
     /// The distribution or image that has it.
     pub package: &'static str,
@@ -162,6 +172,7 @@ pub(crate) struct Knob {
 
 /// What kind of setting a knob is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum KnobKind {
     /// An environment variable.
@@ -172,9 +183,11 @@ pub(crate) enum KnobKind {
 
 /// A file or folder that the audit had to pass over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Problem {
     /// Where it is.
     #[serde(serialize_with = "path_as_text")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// Why.
     pub message: String,

@@ -9,6 +9,7 @@ use super::file::path_as_text;
 
 /// One examination.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Doctor {
     /// One line a backend and fabric.
     pub verdicts: Vec<Verdict>,
@@ -34,6 +35,7 @@ pub(crate) struct Doctor {
 
 /// Whether a backend can work over a fabric.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Verdict {
     /// `UCX`, `LIBFABRIC`.
     pub backend: &'static str,
@@ -47,6 +49,7 @@ pub(crate) struct Verdict {
 
 /// Whether it can work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
     /// Everything is here.
@@ -59,6 +62,7 @@ pub(crate) enum Outcome {
 
 /// Something installed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Component {
     /// What it is.
     pub kind: ComponentKind,
@@ -68,6 +72,7 @@ pub(crate) struct Component {
     pub version: Option<String>,
     /// Where it is.
     #[serde(serialize_with = "path_as_text")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// Who gets it, and what it has.
     pub remarks: Vec<String>,
@@ -75,6 +80,7 @@ pub(crate) struct Component {
 
 /// What a component is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ComponentKind {
     /// A NIXL.
@@ -99,11 +105,13 @@ pub(crate) enum ComponentKind {
 
 /// A library, and whether it can be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct LibraryCheck {
     /// What it is: `plugin UCX`, `module libuct_ib`.
     pub role: String,
     /// The file.
     #[serde(serialize_with = "path_as_text")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// Why it cannot be loaded, from the files; empty when it can.
     pub gaps: Vec<String>,
@@ -115,6 +123,7 @@ pub(crate) struct LibraryCheck {
 
 /// What a process sees of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Machine {
     /// RDMA devices.
     pub rdma_devices: Vec<Device>,
@@ -142,6 +151,7 @@ pub(crate) struct Machine {
 
 /// One RDMA device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Device {
     /// The kernel's name.
     pub name: String,
@@ -153,6 +163,7 @@ pub(crate) struct Device {
 
 /// A variable that is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Setting {
     /// Its name.
     pub name: String,
@@ -164,6 +175,7 @@ pub(crate) struct Setting {
 
 /// A repair that was made or undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Repair {
     /// The finding.
     pub id: &'static str,
@@ -173,6 +185,7 @@ pub(crate) struct Repair {
 
 /// This environment against the other end's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Comparison {
     /// The NIXL here.
     pub nixl: Option<String>,
@@ -188,6 +201,7 @@ pub(crate) struct Comparison {
 
 /// A variable that images set for EFA.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct EfaSetting {
     /// Its name.
     pub name: &'static str,

@@ -54,6 +54,7 @@ impl Fabric {
 
 /// The fabrics that carried one transfer; at least one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(into = "String", from = "String")]
 pub struct Fabrics(BTreeSet<Fabric>);
 

@@ -6,9 +6,11 @@ use serde::{Serialize, Serializer};
 
 /// One file that was looked at.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct FileReport {
     /// Where it is, as it was found.
     #[serde(serialize_with = "path_as_text")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// The distribution that installed it.
     pub distribution: Option<String>,
@@ -20,7 +22,12 @@ pub(crate) struct FileReport {
     pub sites: Vec<SiteReport>,
     /// The unified diff; empty when nothing changes.
     #[serde(serialize_with = "as_text")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub diff: Vec<u8>,
+    /// The folder that the names in the diff are relative to: `patch -d FOLDER -p1` applies it. Null where there is no file.
+    #[serde(serialize_with = "path_or_null")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub diff_folder: Option<PathBuf>,
     /// What a user should know besides.
     pub notes: Vec<String>,
     /// How it was found and what was checked and touched, for `-v`.
@@ -40,6 +47,7 @@ impl FileReport {
             status,
             sites: Vec::new(),
             diff: Vec::new(),
+            diff_folder: None,
             notes: Vec::new(),
             details: Vec::new(),
             mended: false,
@@ -49,6 +57,7 @@ impl FileReport {
 
 /// What a file is, or has become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum FileStatus {
     /// Rewritten now.
@@ -73,8 +82,27 @@ pub(crate) enum FileStatus {
     Failed,
 }
 
+impl FileStatus {
+    /// Its name in documents.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            FileStatus::Patched => "patched",
+            FileStatus::WouldPatch => "would-patch",
+            FileStatus::AlreadyPatched => "already-patched",
+            FileStatus::EnvAware => "env-aware",
+            FileStatus::Configured => "configured",
+            FileStatus::Unresolved => "unresolved",
+            FileStatus::NothingToPatch => "nothing-to-patch",
+            FileStatus::Unfinished => "unfinished",
+            FileStatus::Reverted => "reverted",
+            FileStatus::Failed => "failed",
+        }
+    }
+}
+
 /// One call that creates an agent.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct SiteReport {
     /// From 1.
     pub line: usize,
@@ -96,6 +124,7 @@ pub(crate) struct SiteReport {
 
 /// How a call chooses the agent's backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum SiteShape {
     /// Without a configuration.
@@ -140,6 +169,7 @@ pub(crate) enum SiteShape {
 
 /// How a file chooses by an environment variable, as far as it shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ChoiceReport {
     /// The variable's name, where it is a constant.
     pub variable: Option<String>,
@@ -155,6 +185,7 @@ pub(crate) struct ChoiceReport {
 
 /// What is done with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Action {
     /// It is, or would be, rewritten.
@@ -180,4 +211,28 @@ pub(crate) fn path_or_null<S: Serializer>(path: &Option<PathBuf>, serializer: S)
 
 fn as_text<S: Serializer>(diff: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&String::from_utf8_lossy(diff))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_have_the_same_names() {
+        use FileStatus::*;
+        for status in [
+            Patched,
+            WouldPatch,
+            AlreadyPatched,
+            EnvAware,
+            Configured,
+            Unresolved,
+            NothingToPatch,
+            Unfinished,
+            Reverted,
+            Failed,
+        ] {
+            assert_eq!(serde_json::to_value(status).unwrap(), status.name());
+        }
+    }
 }

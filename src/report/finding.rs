@@ -8,6 +8,7 @@ use super::file::path_or_null;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Finding {
     /// What kind it is of.
     pub id: &'static str,
@@ -21,6 +22,7 @@ pub(crate) struct Finding {
     pub cure: Vec<String>,
     /// The file that it is about.
     #[serde(serialize_with = "path_or_null")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub path: Option<PathBuf>,
     /// Its line, from 1.
     pub line: Option<usize>,
@@ -35,6 +37,7 @@ impl Finding {
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Severity {
     /// It fails: the failure that it causes is told in its words.

@@ -89,6 +89,23 @@ mod tests {
         insta::assert_snapshot!(render(&report).unwrap());
     }
 
+    /// docs/report.schema.json is written by this test with `INSTA_UPDATE=always`, and is what the tests of the commands
+    /// hold every document against.
+    #[test]
+    fn the_schema_is_the_published_one() {
+        let generator = schemars::generate::SchemaSettings::draft2020_12().for_serialize().into_generator();
+        let schema = serde_json::to_string_pretty(&generator.into_root_schema_for::<Report>()).unwrap() + "\n";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.schema.json");
+        if std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always") {
+            std::fs::write(&path, &schema).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap_or_default(),
+            schema,
+            "run this test with INSTA_UPDATE=always"
+        );
+    }
+
     #[test]
     fn an_error_alone() {
         let error = Some("no Dynamo was found\nhelp: name a TARGET".into());

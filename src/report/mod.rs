@@ -1,12 +1,16 @@
 //! What happened, as data; one renderer a format. Nothing here prints or exits.
 #![forbid(unsafe_code)]
 
+pub(crate) mod annotation;
 pub(crate) mod audit;
 pub(crate) mod doctor;
 pub(crate) mod fabric;
 pub(crate) mod file;
 pub(crate) mod finding;
+pub(crate) mod github;
 pub(crate) mod json;
+pub(crate) mod markdown;
+pub(crate) mod sarif;
 pub(crate) mod smoke;
 pub(crate) mod stage;
 pub(crate) mod text;
@@ -21,6 +25,7 @@ use smoke::{Smoke, SmokeStatus};
 
 /// The document that a run produces (`--output-format json` prints it as it is).
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Report {
     /// Version of this document's keys.
     pub schema: u32,
@@ -28,8 +33,8 @@ pub(crate) struct Report {
     pub tool: &'static str,
     /// The program's version.
     pub version: &'static str,
-    /// The subcommand that ran.
-    pub command: &'static str,
+    /// The subcommand that ran; null where the command line names none.
+    pub command: Option<&'static str>,
     /// The exit status that the program ends with.
     pub exit_status: u8,
     /// The files that were looked at.
@@ -53,12 +58,12 @@ const SCHEMA: u32 = 1;
 
 impl Report {
     /// A report without files or transfers.
-    pub(crate) fn new(command: &'static str) -> Self {
+    pub(crate) fn new(command: impl Into<Option<&'static str>>) -> Self {
         Report {
             schema: SCHEMA,
             tool: env!("CARGO_PKG_NAME"),
             version: env!("CARGO_PKG_VERSION"),
-            command,
+            command: command.into(),
             exit_status: 0,
             files: Vec::new(),
             smoke: None,

@@ -10,6 +10,7 @@ use super::stage::Stage;
 
 /// What a transfer came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SmokeStatus {
     /// The target's bytes were compared after the target was notified, and were right.
@@ -22,6 +23,7 @@ pub(crate) enum SmokeStatus {
 
 /// Which code moved the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SmokeEngine {
     /// The installed NIXL, through its C API.
@@ -32,6 +34,7 @@ pub(crate) enum SmokeEngine {
 
 /// The library that the native engine has used, as it states itself.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct NativeLibrary {
     /// The file that was loaded.
     pub path: String,
@@ -41,6 +44,7 @@ pub(crate) struct NativeLibrary {
 
 /// A library that was loaded below NIXL.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct LoadedLibrary {
     /// Its file.
     pub path: String,
@@ -50,9 +54,11 @@ pub(crate) struct LoadedLibrary {
 
 /// Whether the plugin of a NIXL without a C API can be loaded: what the native engine cannot tell.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct PluginCheck {
     /// The plugin's file.
     #[serde(serialize_with = "path_as_text")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub path: PathBuf,
     /// Whether the dynamic loader accepts it.
     pub loads: bool,
@@ -62,6 +68,7 @@ pub(crate) struct PluginCheck {
 
 /// A GPU whose memory was used, as its driver states it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Gpu {
     /// Its name.
     pub name: String,
@@ -73,6 +80,7 @@ pub(crate) struct Gpu {
 
 /// The other end of a transfer between two machines.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct PeerReport {
     /// The address and the port at its end of the control connection.
     pub address: String,
@@ -84,6 +92,7 @@ pub(crate) struct PeerReport {
 
 /// One smoke transfer. A field is null when it was not observed.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Smoke {
     /// Passed, failed or skipped.
     pub status: SmokeStatus,
@@ -121,9 +130,11 @@ pub(crate) struct Smoke {
     pub nixl_version: Option<String>,
     /// The C API library that was loaded.
     #[serde(serialize_with = "path_or_null")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub nixl_library: Option<PathBuf>,
     /// Where NIXL looked for its plugins.
     #[serde(serialize_with = "path_or_null")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub plugin_dir: Option<PathBuf>,
     /// The files of NIXL, UCX and libfabric that NIXL's process had loaded.
     pub loaded: Vec<LoadedLibrary>,
@@ -188,6 +199,7 @@ impl Smoke {
 
 /// Where a transfer failed, in whose words, and what to do about it.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Failure {
     /// Where.
     pub stage: Stage,

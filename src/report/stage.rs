@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A stage of a transfer. A worker passes those from `Load` to `Compare` in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Stage {
     /// Before any transfer, judged by files: Python's import of NIXL, and the choice of its backends.

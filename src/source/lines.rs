@@ -12,10 +12,7 @@ pub(crate) struct LineIndex<'a> {
 impl<'a> LineIndex<'a> {
     /// The lines of a text.
     pub(crate) fn new(text: &'a str) -> Self {
-        let bytes = text.as_bytes();
-        let ends = memchr::memchr2_iter(b'\n', b'\r', bytes);
-        let starts = ends.filter(|at| bytes[*at] == b'\n' || bytes.get(at + 1) != Some(&b'\n')).map(|end| end + 1);
-        LineIndex { text, starts: std::iter::once(0).chain(starts).collect() }
+        LineIndex { text, starts: starts(text.as_bytes()) }
     }
 
     /// Line and column (characters) of an offset, both from 1.
@@ -24,6 +21,13 @@ impl<'a> LineIndex<'a> {
         let before = &self.text.as_bytes()[self.starts[line - 1]..offset.0];
         (line, String::from_utf8_lossy(before).chars().count() + 1)
     }
+}
+
+/// Where each line begins.
+pub(crate) fn starts(bytes: &[u8]) -> Vec<usize> {
+    let ends = memchr::memchr2_iter(b'\n', b'\r', bytes);
+    let starts = ends.filter(|at| bytes[*at] == b'\n' || bytes.get(at + 1) != Some(&b'\n')).map(|end| end + 1);
+    std::iter::once(0).chain(starts).collect()
 }
 
 /// The start of the line that contains an offset.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -36,12 +37,30 @@ pub(crate) fn run<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item =
     program().args(arguments).output().expect("the program starts")
 }
 
-/// Runs it with JSON output; returns the exit status and the document.
+/// Runs it with JSON output; returns the exit status and the document, which keeps to the published schema.
 pub(crate) fn run_json<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> (i32, Value) {
     let output = program().args(arguments).args(["--output-format", "json"]).output().expect("the program starts");
     let document = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}\n{}", stdout(&output), stderr(&output)));
+    keeps_to_schema(&document);
     (status(&output), document)
+}
+
+/// Holds a document against docs/report.schema.json.
+pub(crate) fn keeps_to_schema(document: &Value) {
+    static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.schema.json");
+        let schema = serde_json::from_slice(&fs::read(path).expect("the published schema")).expect("JSON");
+        jsonschema::validator_for(&schema).expect("a JSON Schema")
+    });
+    valid(&SCHEMA, document);
+}
+
+/// Fails with every place where a document differs from its schema.
+pub(crate) fn valid(schema: &jsonschema::Validator, document: &Value) {
+    let errors: Vec<String> =
+        schema.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{}\n{document:#}", errors.join("\n"));
 }
 
 /// The exit status.

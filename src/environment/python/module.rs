@@ -112,6 +112,18 @@ impl Module {
         Ok(owners)
     }
 
+    /// The folder that an import path would name: the one that it was found in, that of its RECORD, or the one that has
+    /// `dynamo/nixl_connect`.
+    pub(crate) fn root(&self, owners: &[Distribution]) -> Option<PathBuf> {
+        let home = self.home.iter().map(|(home, _)| home.clone());
+        let sites = owners.iter().filter_map(|owner| owner.record.path.parent()?.parent().map(Path::to_path_buf));
+        let package = DynamoModule::ALL.into_iter().filter_map(|module| {
+            let depth = Path::new(module.source()).components().count();
+            self.path.ends_with(module.source()).then(|| self.path.ancestors().nth(depth).map(Path::to_path_buf))?
+        });
+        home.chain(sites).chain(package).find(|folder| self.path.starts_with(folder))
+    }
+
     /// How it was found, for `-v`.
     pub(crate) fn found_by(&self, owners: &[Distribution]) -> String {
         owners.first().map_or(self.found_by.clone(), |owner| format!("listed in `{}`", owner.record.path.display()))

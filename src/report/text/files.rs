@@ -1,6 +1,8 @@
 //! Files in the text report. The diff is one that `patch -p1` and `git apply` accept; the lines after it begin with
 //! nothing that those take for a part of it.
 
+use std::path::Path;
+
 use anstyle::Style;
 
 use super::page::Page;
@@ -10,7 +12,13 @@ use crate::report::file::{Action, FileReport, FileStatus, SiteReport};
 /// Shows what became of the files; with `verbose`, how they were found and what was checked.
 pub(crate) fn files(page: &mut Page, files: &[FileReport], verbose: bool) {
     // A failed file's words are the error of the run, which is printed on standard error.
+    let mut folders = files.iter().filter_map(folder).collect::<Vec<_>>();
+    folders.dedup();
+    let mut headings = folders.iter().filter(|_| folders.len() > 1).peekable();
     for file in files.iter().filter(|file| file.status != FileStatus::Failed) {
+        if let Some(heading) = headings.next_if(|heading| folder(file) == Some(heading)) {
+            page.line(format_args!("{BOLD}in {}:{BOLD:#}", heading.display()));
+        }
         diff(page, &file.diff);
         status(page, file);
         let details = file.details.iter().filter(|_| verbose);
@@ -18,6 +26,11 @@ pub(crate) fn files(page: &mut Page, files: &[FileReport], verbose: bool) {
             page.line(format_args!("  {line}"));
         }
     }
+}
+
+/// What the names in a file's diff are relative to.
+fn folder(file: &FileReport) -> Option<&Path> {
+    file.diff_folder.as_deref().filter(|_| !file.diff.is_empty())
 }
 
 fn status(page: &mut Page, file: &FileReport) {
@@ -80,8 +93,6 @@ fn diff(page: &mut Page, diff: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use anstream::ColorChoice;
 
     use super::super::tests::{bytes, shown};

@@ -8,7 +8,7 @@ mod page;
 mod remarks;
 mod smokes;
 mod style;
-mod title;
+pub(in crate::report) mod title;
 
 pub(crate) use audit::audit;
 pub(crate) use doctor::doctor;

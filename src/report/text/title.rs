@@ -3,7 +3,7 @@
 use crate::report::smoke::Smoke;
 
 /// `LIBFABRIC,UCX to UCX`.
-pub(super) fn title(smoke: &Smoke) -> String {
+pub(in crate::report) fn title(smoke: &Smoke) -> String {
     let backend = smoke.backend.as_deref().unwrap_or("transfer");
     smoke.peer_backend.as_ref().map_or_else(|| backend.into(), |peer| format!("{backend} to {peer}"))
 }
