@@ -4,3 +4,5 @@
 pub(crate) mod libraries;
 pub(crate) mod machine;
 pub(crate) mod media_loader;
+pub(crate) mod rdma;
+pub(crate) mod ucx;

@@ -7,4 +7,5 @@ pub(crate) mod media_loader;
 pub(crate) mod nixl;
 pub(crate) mod python;
 pub(crate) mod rust;
+pub(crate) mod ucx_modules;
 pub(crate) mod variables;

@@ -30,6 +30,10 @@ pub(crate) struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Severity {
+    /// It fails: the failure that it causes is told in its words.
+    Error,
     /// What was asked for does not happen here.
     Warning,
+    /// Worth to know; nothing is wrong.
+    Note,
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::ending::{Ending, Outcome};
 use super::engine::schedule::run_promptly;
-use super::judge::{fabric, failure, gpu, verdict};
+use super::judge::{fabric, failure, gpu, rdma, verdict};
 use super::launch::libraries::{LIBRARY_PATH, Libraries};
 use super::launch::variables::WorkerVariables;
 use super::launch::worker_command::WorkerCommand;
@@ -78,6 +78,8 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     // The peer is not blocked by this check.
     let limit = if smoke.peer.is_some() { Instant::now() + PLUGIN_CHECK_TIMEOUT } else { begin + plan.timeout };
     smoke.plugin = plugin_check::check_plugin(plan, &worker, limit, run_promptly);
+    let folders = libraries.searched_first();
+    smoke.findings = rdma::findings(&smoke, plan, &supervisor.complaints(), &FabricDevices::look(), folders);
     let refused = smoke.plugin.iter().filter(|plugin| !plugin.loads).map(|plugin| plugin.message.clone());
     smoke.warnings.extend(refused);
     smoke
@@ -94,6 +96,10 @@ fn conclude(
     let statement = supervisor.statement(plan);
     smoke.fabric = statement.fabric;
     smoke.transports = statement.transports;
+    // The peer has looked at its own machine's devices.
+    if !supervisor.awaits_verdict() {
+        rdma::doubt(smoke, &FabricDevices::look());
+    }
     smoke.gpu = supervisor.gpu.take().map(|gpu| Gpu { name: gpu.name, cuda: gpu.cuda, driver: gpu.driver });
     match result {
         Ok(Outcome::Measured { initiator, target }) => {

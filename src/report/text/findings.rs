@@ -1,13 +1,18 @@
 //! Findings in the text report.
 
 use super::page::Page;
-use super::style::WARNING;
-use crate::report::finding::Finding;
+use super::style::{BAD, BOLD, WARNING};
+use crate::report::finding::{Finding, Severity};
 
 /// Shows each with its consequence and its cure.
 pub(crate) fn findings<'f>(page: &mut Page, findings: impl Iterator<Item = &'f Finding>) {
     for finding in findings {
-        page.line(format_args!("{WARNING}warning:{WARNING:#} {}", finding.message));
+        let (style, label) = match finding.severity {
+            Severity::Error => (BAD, "error"),
+            Severity::Warning => (WARNING, "warning"),
+            Severity::Note => (BOLD, "note"),
+        };
+        page.line(format_args!("{style}{label}:{style:#} {}", finding.message));
         page.line(format_args!("  {}", finding.consequence));
         for cure in &finding.cure {
             page.line(format_args!("  help: {cure}"));

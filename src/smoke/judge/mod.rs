@@ -8,4 +8,5 @@ pub(crate) mod failure;
 pub(crate) mod gpu;
 pub(crate) mod last_words;
 pub(crate) mod quantity;
+pub(crate) mod rdma;
 pub(crate) mod verdict;
