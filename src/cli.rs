@@ -11,7 +11,9 @@ use clap_complete::Shell;
 
 use crate::choice::backend::{self, Backend};
 use crate::choice::rule::{EnvVar, OnUnknown, Rule};
+use crate::doctor::question::{Fabric, Question};
 use crate::patching::Selection;
+use crate::smoke::launch::load_command::LOAD_COMMAND;
 use crate::smoke::launch::worker_command::WORKER_COMMAND;
 use crate::smoke::meeting::address::Address;
 use crate::smoke::plan::engine::EngineChoice;
@@ -100,6 +102,20 @@ Exit status:
   1  something does
   2  nothing was found to look at")]
     Audit(AuditArgs),
+    /// Say what would be loaded here, what can work, and why not
+    #[command(after_help = "\
+Examples:
+  nixl-retrofit doctor                          the default environment
+  nixl-retrofit doctor /opt/dynamo/venv --backend LIBFABRIC --fabric efa
+  nixl-retrofit doctor --expect-node            on the instance: devices and driver too
+  nixl-retrofit doctor --explain two-libibverbs
+  nixl-retrofit doctor --output-format json | jq '.doctor.verdicts'
+
+Exit status:
+  0  nothing is wrong
+  1  something is
+  2  there is no NIXL to look at")]
+    Doctor(DoctorArgs),
     /// Run the smoke transfer alone, with the NIXL of an environment
     #[command(after_help = "\
 Examples:
@@ -128,6 +144,14 @@ Example:
     /// Run one side of a transfer (started by the supervisor, never by hand)
     #[command(name = WORKER_COMMAND, hide = true)]
     SmokeWorker,
+    /// Load one library and say what the loader says (started by doctor, never by hand)
+    #[command(name = LOAD_COMMAND, hide = true)]
+    LoadLibrary {
+        /// What the answer follows.
+        mark: String,
+        /// The library.
+        library: PathBuf,
+    },
 }
 
 /// Options of every subcommand.
@@ -325,8 +349,9 @@ impl Cli {
             Command::Check(args) => Some(&args.output),
             Command::Audit(args) => Some(&args.output),
             Command::Revert(args) => Some(&args.output),
+            Command::Doctor(args) => Some(&args.output),
             Command::Smoke(args) => Some(&args.output),
-            Command::Completions { .. } | Command::SmokeWorker => None,
+            Command::Completions { .. } | Command::SmokeWorker | Command::LoadLibrary { .. } => None,
         }
     }
 }
@@ -413,6 +438,66 @@ pub struct AuditArgs {
     /// How to report.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// The environment to look at.
+    #[arg(value_name = "TARGET", help = SMOKE_TARGET_HELP)]
+    pub target: Option<PathBuf>,
+    /// Look only at what this backend needs; several with commas
+    #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
+    pub backend: Vec<Backend>,
+    /// Look only at what this fabric needs
+    #[arg(long, value_enum, value_name = "FABRIC")]
+    pub fabric: Option<DoctorFabric>,
+    /// Judge as for the node: what the machine lacks is wrong too
+    #[arg(long)]
+    pub expect_node: bool,
+    /// Read files only; load no library to confirm what they say
+    #[arg(long)]
+    pub no_load: bool,
+    /// Print the page about a finding, and look at nothing
+    #[arg(long, value_name = "ID", conflicts_with_all = ["target", "backend", "fabric", "expect_node", "no_load", "fix", "undo", "compare"])]
+    pub explain: Option<String>,
+    /// Write the cure of these findings, where it is a link or a configuration file of its own: two-libibverbs,
+    /// capi-not-on-loader-path; then look again
+    #[arg(long, value_name = "ID", num_args = 1.., value_delimiter = ',')]
+    pub fix: Vec<String>,
+    /// Take back what --fix wrote; then look again
+    #[arg(long, conflicts_with = "fix")]
+    pub undo: bool,
+    /// Hold this environment against the other end of the wire: the report of doctor --output-format json there
+    #[arg(long, value_name = "REPORT.json")]
+    pub compare: Option<PathBuf>,
+    /// How to report.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// A fabric that `doctor` is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DoctorFabric {
+    /// Amazon's EFA
+    Efa,
+    /// InfiniBand or RoCE
+    Rdma,
+}
+
+impl DoctorArgs {
+    /// What is asked.
+    pub(crate) fn question(&self) -> Question {
+        Question {
+            backends: self.backend.clone(),
+            fabric: self.fabric.map(|fabric| match fabric {
+                DoctorFabric::Efa => Fabric::Efa,
+                DoctorFabric::Rdma => Fabric::Rdma,
+            }),
+            expect_node: self.expect_node,
+            load: !self.no_load,
+        }
+    }
 }
 
 /// `smoke`.

@@ -8,6 +8,7 @@ mod audit;
 mod choice;
 mod cli;
 mod commands;
+mod doctor;
 mod environment;
 mod exit_status;
 #[cfg(any(test, nixl_retrofit_fuzzing))]

@@ -338,7 +338,7 @@ fn the_places_of_the_released_packages_are_those_that_were_read() {
 /// Fetches packages as the test above does, and a crate.
 #[test]
 fn each_setting_is_in_the_file_that_the_table_names() {
-    let table = fs::read_to_string("src/audit/knobs.tsv").unwrap();
+    let table = fs::read_to_string("src/advice/knobs.tsv").unwrap();
     let mut held = 0;
     for line in table.lines().filter(|line| !line.starts_with('#')) {
         let [package, kind, name, _, _, _, source, version, words] = line.split('\t').collect::<Vec<_>>()[..] else {

@@ -8,9 +8,6 @@ use crate::environment::media_loader;
 use crate::environment::variables::Variables;
 use crate::report::finding::{Finding, Severity};
 
-/// The finding's identifier.
-const NO_COMMON_BACKEND: &str = "media-loader-no-common-backend";
-
 /// The finding for an environment whose import path has these folders, where the rule chooses LIBFABRIC alone under these
 /// variables. The library is searched only then.
 ///
@@ -23,7 +20,7 @@ pub(crate) fn finding(folders: &[PathBuf], rule: &Rule, variables: &Variables) -
     }
     let library = media_loader::find(folders)?;
     Some(Finding {
-        id: NO_COMMON_BACKEND,
+        id: "media-loader-no-common-backend",
         severity: Severity::Warning,
         message: format!(
             "`{}` has Dynamo's media loader, which offers UCX alone; `{variable}` chooses `LIBFABRIC` alone",

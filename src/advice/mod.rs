@@ -1,8 +1,14 @@
 //! Findings: what is wrong on this machine or in this image, and the cure.
 #![forbid(unsafe_code)]
 
+pub(crate) mod ends;
+pub(crate) mod explain;
+pub(crate) mod knobs;
 pub(crate) mod libraries;
+pub(crate) mod loading;
 pub(crate) mod machine;
 pub(crate) mod media_loader;
+mod packages;
+pub(crate) mod pins;
 pub(crate) mod rdma;
 pub(crate) mod ucx;

@@ -3,7 +3,6 @@
 
 mod distributions;
 pub(crate) mod findings;
-pub(crate) mod knobs;
 mod modules;
 mod needles;
 mod rust;

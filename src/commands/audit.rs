@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 
 use super::console::{Console, Counter};
 use super::process::Process;
-use crate::advice::media_loader;
-use crate::audit::{self, Progress, findings, knobs};
+use crate::advice::{knobs, media_loader};
+use crate::audit::{self, Progress, findings};
 use crate::choice::rule::Rule;
 use crate::cli::AuditArgs;
 use crate::environment::python::module;

@@ -96,6 +96,7 @@ impl<'a> Console<'a> {
                 self.show_files(report)?;
                 let mut page = self.page();
                 report.audit.iter().for_each(|audit| text::audit(&mut page, audit, self.is_verbose()));
+                report.doctor.iter().for_each(|doctor| text::doctor(&mut page, doctor, self.is_verbose()));
                 text::smokes(&mut page, &report.smokes, self.is_verbose());
                 // The text of an audit has a line for each place already.
                 let is_shown = |it: &&Finding| report.audit.is_some() && it.line.is_some();

@@ -7,6 +7,8 @@ mod check;
 mod color;
 mod completions;
 mod console;
+mod doctor;
+mod load_library;
 mod message;
 mod process;
 mod revert;
@@ -35,8 +37,10 @@ pub(crate) fn run(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
         Command::Check(args) => with_large_stack(move || check::run(&args, &process), exit),
         Command::Revert(args) => with_large_stack(move || revert::run(&args, &process), exit),
         Command::Audit(args) => with_large_stack(move || audit::run(&args, &process), exit),
+        Command::Doctor(args) => with_large_stack(move || doctor::run(&args, &process), exit),
         Command::Smoke(args) => smoke::run(&args, &process),
         Command::Completions { shell } => completions::run(shell),
+        Command::LoadLibrary { mark, library } => load_library::run(&mark, &library),
         Command::SmokeWorker => {
             worker::run(&|name| process.variables.get(name).is_some()).map(|never| match never {}).map_err(Into::into)
         }

@@ -3,9 +3,12 @@
 
 pub(crate) mod elf;
 pub(crate) mod fabric_devices;
+pub(crate) mod machine;
 pub(crate) mod media_loader;
 pub(crate) mod nixl;
+pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod rust;
+pub(crate) mod ucx;
 pub(crate) mod ucx_modules;
 pub(crate) mod variables;

@@ -10,6 +10,7 @@ use super::elf::loader::{self, Loader};
 use super::elf::needs::{Missing, Needs};
 use super::elf::shared_library::SharedLibrary;
 use super::nixl::NixlInstallation;
+use super::ucx;
 use super::variables::Variables;
 
 /// Where distributions have the libraries of libibverbs's drivers; the last is also where that of NIXL's wheels looks.
@@ -66,13 +67,14 @@ impl Ucx {
         variables: &Variables,
     ) -> Option<Ucx> {
         let own = nixl.bundled("libucs").or_else(|| linked(plugin?, "libucs.so.0", loader));
+        let own = own?;
         let named = variables.non_empty("UCX_MODULE_DIR").map(PathBuf::from);
-        let folder = named.or_else(|| Some(own?.parent()?.join("ucx")))?;
-        Some(Ucx::look_in(folder, loader, &DRIVER_FOLDERS.map(PathBuf::from)))
+        let files = ucx::modules(&own, named.as_deref());
+        let folder = named.or_else(|| Some(own.parent()?.join("ucx")))?;
+        Some(Ucx::of(folder, &files, loader, &DRIVER_FOLDERS.map(PathBuf::from)))
     }
 
-    fn look_in(folder: PathBuf, loader: &Loader, driver_folders: &[PathBuf]) -> Ucx {
-        let files = modules(&folder);
+    fn of(folder: PathBuf, files: &[PathBuf], loader: &Loader, driver_folders: &[PathBuf]) -> Ucx {
         let verbs = files.iter().find(|file| stem(file) == "libuct_ib").map(|file| verbs(file, loader, driver_folders));
         Ucx {
             folder,
@@ -99,16 +101,6 @@ impl Verbs {
         let start = format!("lib{provider}-rdmav");
         self.drivers.iter().find(|path| file_name(path).starts_with(&start)).map(PathBuf::as_path)
     }
-}
-
-/// The modules of transports, `libuct_ib.so.0` or `libuct_ib.so.0.0.0`, one file each.
-fn modules(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = entries(folder)
-        .into_iter()
-        .filter(|path| file_name(path).starts_with("libuct_") && file_name(path).contains(".so") && path.is_file())
-        .collect();
-    files.dedup_by_key(|path| stem(path));
-    files
 }
 
 fn refusal(module: &Path, loader: &Loader) -> Option<RefusedModule> {

@@ -138,7 +138,7 @@ pub(crate) enum PlaceClass {
 }
 
 /// A variable or an option that chooses a backend.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Knob {
     /// The distribution or image that has it.
     pub package: &'static str,

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod audit;
+pub(crate) mod doctor;
 pub(crate) mod fabric;
 pub(crate) mod file;
 pub(crate) mod finding;
@@ -13,6 +14,7 @@ pub(crate) mod text;
 use serde::Serialize;
 
 use audit::Audit;
+use doctor::Doctor;
 use file::{FileReport, FileStatus};
 use finding::Finding;
 use smoke::{Smoke, SmokeStatus};
@@ -40,6 +42,8 @@ pub(crate) struct Report {
     pub findings: Vec<Finding>,
     /// What an audit found, or null.
     pub audit: Option<Audit>,
+    /// What a doctor saw, or null.
+    pub doctor: Option<Doctor>,
     /// Why nothing was done (exit status 2), or null.
     pub error: Option<String>,
 }
@@ -61,6 +65,7 @@ impl Report {
             smokes: Vec::new(),
             findings: Vec::new(),
             audit: None,
+            doctor: None,
             error: None,
         }
     }

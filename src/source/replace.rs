@@ -146,6 +146,46 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     Ok(retry_on_intr(|| rustix::fs::renameat(CWD, from, CWD, to))?)
 }
 
+/// Puts a symbolic link in a file's place; the file itself stays under the name `kept`. Where `kept` is there already, a run
+/// was killed between the two steps, and the second one is made.
+///
+/// # Errors
+/// When that fails: then the file has its name.
+pub(crate) fn replace_by_link(path: &Path, target: &Path, kept: &Path) -> Result<()> {
+    let cannot = || format!("{}: cannot be replaced by a link", path.display());
+    match retry_on_intr(|| rustix::fs::link(path, kept)) {
+        Err(error) if error != rustix::io::Errno::EXIST => return Err(error).with_context(cannot),
+        _ => {}
+    }
+    let name = temporary(path)?.into_temp_path();
+    fs::remove_file(&name).with_context(cannot)?;
+    std::os::unix::fs::symlink(target, &name).with_context(cannot)?;
+    rename(&name, path).with_context(cannot)
+}
+
+/// Gives a file its name again that [`replace_by_link`] put a link in place of.
+///
+/// # Errors
+/// When that fails: then the link stays.
+pub(crate) fn take_back(path: &Path, kept: &Path) -> Result<()> {
+    rename(kept, path).with_context(|| format!("{}: cannot be restored", path.display()))
+}
+
+/// Writes a new file, whole or not at all.
+///
+/// # Errors
+/// When it exists, or cannot be written.
+pub(crate) fn create(path: &Path, content: &[u8]) -> Result<()> {
+    let mut file = temporary(path)?;
+    file.write_all(content).map_err(|error| access::denied(path, &error))?;
+    // What programs of every user read.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    file.as_file().set_permissions(mode).map_err(|error| access::denied(path, &error))?;
+    file.as_file().sync_all().map_err(|error| access::denied(path, &error))?;
+    file.persist_noclobber(path).map_err(|error| access::denied(path, &error.error))?;
+    Ok(())
+}
+
 /// Brings the names in a folder to disk.
 ///
 /// # Errors

@@ -51,14 +51,30 @@ impl Loader {
         wanter: &SharedLibrary,
         inherited: &[PathBuf],
     ) -> Option<(PathBuf, SharedLibrary)> {
+        self.candidates(name, wanted_by, wanter, inherited).find_map(loadable)
+    }
+
+    /// The paths that are tried for it, in order, whether there is a file or not.
+    pub(crate) fn candidates<'a>(
+        &'a self,
+        name: &'a str,
+        wanted_by: &Path,
+        wanter: &SharedLibrary,
+        inherited: &'a [PathBuf],
+    ) -> impl Iterator<Item = PathBuf> + use<'a> {
         let runpath = expand(&wanter.runpath, wanted_by);
         let rpath = if runpath.is_empty() { expand(&wanter.rpath, wanted_by) } else { Vec::new() };
         let inherited = if runpath.is_empty() { inherited } else { &[] };
-        let folders = rpath.iter().chain(inherited).chain(&self.library_path).chain(&runpath);
-        let listed = folders.map(|folder| folder.join(name));
+        let before = rpath.into_iter().chain(inherited.iter().chain(&self.library_path).cloned());
+        let listed = before.chain(runpath).map(move |folder| folder.join(name));
         let cached = self.cache.get(name).into_iter().flatten().cloned();
-        let default = DEFAULT.iter().map(|folder| Path::new(folder).join(name));
-        listed.chain(cached).chain(default).find_map(loadable)
+        let default = DEFAULT.iter().map(move |folder| Path::new(folder).join(name));
+        listed.chain(cached).chain(default)
+    }
+
+    /// The library that a bare `dlopen(NAME)` from a program without RPATH gets.
+    pub(crate) fn find_bare(&self, name: &str) -> Option<PathBuf> {
+        self.find(name, Path::new("/"), &SharedLibrary::default(), &[]).map(|(path, _)| path)
     }
 
     /// Where it searches for a library that no RPATH leads to, for a message.
@@ -76,8 +92,13 @@ pub(crate) fn expand(folders: &[String], library: &Path) -> Vec<PathBuf> {
 
 /// The library at that path, unless it is for another processor: the loader skips those too.
 pub(crate) fn loadable(path: PathBuf) -> Option<(PathBuf, SharedLibrary)> {
-    let library = SharedLibrary::read(&path).ok().filter(|library| library.machine == MACHINE)?;
+    let library = SharedLibrary::read(&path).ok().filter(is_for_this_machine)?;
     Some((path, library))
+}
+
+/// Whether a library is for the processor of this program.
+pub(super) fn is_for_this_machine(library: &SharedLibrary) -> bool {
+    library.machine == MACHINE
 }
 
 /// Splits an `LD_LIBRARY_PATH`. An empty entry means the current folder (ld.so(8)).

@@ -90,6 +90,26 @@ pub(crate) fn files_of(site_packages: &[&Path], name: &str) -> Result<Option<Vec
     Ok(None)
 }
 
+/// The version of a distribution in a site-packages folder, by its name as pip takes it; None where it is not installed
+/// there.
+pub(crate) fn version_of(site_packages: &Path, name: &str) -> Option<String> {
+    let found = dist_infos(site_packages).unwrap_or_default();
+    let identities = found.iter().filter(|it| it.join("METADATA").is_file()).map(|dist_info| identity(dist_info));
+    identities.into_iter().find(|(own, _)| normalized(own) == normalized(name)).map(|(_, version)| version)
+}
+
+/// What a distribution in a site-packages folder requires, each as its METADATA says it: `nixl (<=0.7.0) ; extra == "x"`.
+pub(crate) fn requirements(site_packages: &Path, name: &str) -> Vec<String> {
+    let found = dist_infos(site_packages).unwrap_or_default();
+    let Some(dist_info) = found.iter().find(|it| normalized(&identity(it).0) == normalized(name)) else {
+        return Vec::new();
+    };
+    let metadata = regular::read(&dist_info.join("METADATA")).unwrap_or_default();
+    let metadata = String::from_utf8_lossy(&metadata);
+    let headers = metadata.lines().take_while(|line| !line.is_empty());
+    headers.filter_map(|line| line.strip_prefix("Requires-Dist:")).map(|value| value.trim().to_string()).collect()
+}
+
 /// A distribution's name as names are compared (packaging.python.org/specifications/name-normalization).
 fn normalized(name: &str) -> String {
     let parts = name.split(['-', '_', '.']).filter(|part| !part.is_empty());

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::bounded::{Bounded, Limits};
 use super::site_packages::{self, ImportFolder};
+use crate::environment::program::bounded::{Bounded, Limits};
 use crate::environment::variables::Variables;
 
 /// What an interpreter may take. Starting one takes 10 to 50 ms, and its answer has some hundred bytes.

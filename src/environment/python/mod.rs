@@ -1,9 +1,7 @@
 //! Python environments: interpreters, site-packages, distributions with their RECORD, bytecode, and installing a change.
 
-mod bounded;
 pub(crate) mod bytecode;
 pub(crate) mod distribution;
-mod group;
 pub(crate) mod install;
 pub(crate) mod interpreter;
 mod layout;

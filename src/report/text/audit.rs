@@ -74,7 +74,7 @@ fn words(place: &Place) -> (Style, String) {
 }
 
 /// The settings of what was found.
-fn knobs(page: &mut Page, knobs: &[Knob]) {
+pub(super) fn knobs(page: &mut Page, knobs: &[Knob]) {
     if knobs.is_empty() {
         return;
     }

@@ -1,6 +1,7 @@
 //! The report for people.
 
 mod audit;
+mod doctor;
 mod files;
 mod findings;
 mod page;
@@ -10,6 +11,7 @@ mod style;
 mod title;
 
 pub(crate) use audit::audit;
+pub(crate) use doctor::doctor;
 pub(crate) use files::files;
 pub(crate) use findings::findings;
 pub(crate) use page::Page;

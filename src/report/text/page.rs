@@ -5,6 +5,9 @@ use std::io::Write;
 
 use anstream::{AutoStream, ColorChoice};
 
+/// The width of a terminal that nobody changed.
+const COLUMNS: usize = 80;
+
 /// A text report for one stream.
 #[derive(Debug)]
 pub(crate) struct Page {
@@ -32,6 +35,15 @@ impl Page {
     /// Adds a line of text.
     pub(super) fn line(&mut self, text: fmt::Arguments<'_>) {
         self.text(format_args!("{text}\n"));
+    }
+
+    /// Adds a text in lines of at most 80 columns; the first begins with `start`.
+    pub(super) fn wrapped(&mut self, start: &str, text: &str) {
+        let options =
+            textwrap::Options::new(COLUMNS).initial_indent(start).subsequent_indent("    ").break_words(false);
+        for line in textwrap::wrap(text, options) {
+            self.line(format_args!("{line}"));
+        }
     }
 
     /// Adds a file's bytes, whatever their encoding and whatever escape sequences they hold.

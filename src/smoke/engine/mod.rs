@@ -8,6 +8,7 @@
 //! | `libfabric` | libfabric |
 //! | `plugin` | loading a NIXL plugin without using it |
 //! | `library` | what loading any library has in common |
+//! | `load_check` | loading a library without using it |
 //! | `cuda` | NVIDIA's driver: GPU memory |
 //! | `region` | the memory that is registered |
 //! | `schedule` | how soon a thread of this program runs beside the libraries' threads |
@@ -18,6 +19,7 @@ pub(crate) mod interface;
 mod layout;
 mod libfabric;
 mod library;
+pub(crate) mod load_check;
 mod nixl;
 mod nixl_capi;
 pub(crate) mod plugin;

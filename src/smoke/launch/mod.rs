@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod libraries;
+pub(crate) mod load_command;
 pub(crate) mod stand_in;
 pub(crate) mod variables;
 pub(crate) mod worker_command;

@@ -76,7 +76,7 @@ fn control_channel() -> Option<UnixStream> {
 
 /// Ties this process's life to its supervisor's, and prevents a core file. Errors are ignored: the end of the control
 /// channel ends the process too.
-fn contain() {
+pub(crate) fn contain() {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// What a program may take for all that it does.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// From its start to its end.
     pub time: Duration,
     /// For standard output and for standard error, each.
@@ -29,7 +29,7 @@ pub(super) struct Limits {
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub(super) enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// It still runs.
     #[error("did not finish within {} s", .0.as_secs_f64())]
     Time(Duration),
@@ -42,7 +42,7 @@ pub(super) enum NoAnswer {
 }
 
 /// A running program. Dropping it kills it, and what it started.
-pub(super) struct Bounded {
+pub(crate) struct Bounded {
     leader: GroupLeader,
     /// Readable once it has ended (pidfd_open(2)); None on kernels before 5.3 and where a seccomp profile forbids it.
     ended: Option<OwnedFd>,
@@ -64,7 +64,7 @@ impl Bounded {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub(super) fn start(command: &mut Command, limits: Limits) -> io::Result<Bounded> {
+    pub(crate) fn start(command: &mut Command, limits: Limits) -> io::Result<Bounded> {
         let deadline = Instant::now() + limits.time;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut leader = GroupLeader::start(command)?;
@@ -79,7 +79,7 @@ impl Bounded {
     ///
     /// # Errors
     /// When a limit is reached.
-    pub(super) fn read_past(&mut self, end: &[u8]) -> Result<Vec<u8>, NoAnswer> {
+    pub(crate) fn read_past(&mut self, end: &[u8]) -> Result<Vec<u8>, NoAnswer> {
         loop {
             if let Some(at) = memchr::memmem::find(&self.output.bytes, end) {
                 let rest = self.output.bytes.split_off(at + end.len());
@@ -96,7 +96,7 @@ impl Bounded {
     ///
     /// # Errors
     /// When a limit is reached.
-    pub(super) fn finish(mut self) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), NoAnswer> {
+    pub(crate) fn finish(mut self) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), NoAnswer> {
         while !self.has_ended {
             self.read_more()?;
         }

@@ -1,0 +1,34 @@
+//! The page behind each finding: `docs/findings/ID.md`.
+
+/// Identifier and page, by the files in `docs/findings`.
+const PAGES: &[(&str, &str)] = &[
+    ("ends-choose-differently", include_str!("../../docs/findings/ends-choose-differently.md")),
+    ("library-damaged", include_str!("../../docs/findings/library-damaged.md")),
+    ("library-missing", include_str!("../../docs/findings/library-missing.md")),
+    ("library-other-machine", include_str!("../../docs/findings/library-other-machine.md")),
+    ("library-too-old", include_str!("../../docs/findings/library-too-old.md")),
+    ("loader-accepts", include_str!("../../docs/findings/loader-accepts.md")),
+    ("loader-refuses", include_str!("../../docs/findings/loader-refuses.md")),
+    ("loading-ends-the-process", include_str!("../../docs/findings/loading-ends-the-process.md")),
+    ("machine-lacks", include_str!("../../docs/findings/machine-lacks.md")),
+    ("media-loader-no-common-backend", include_str!("../../docs/findings/media-loader-no-common-backend.md")),
+    ("nixl-versions-differ", include_str!("../../docs/findings/nixl-versions-differ.md")),
+    ("no-common-backend", include_str!("../../docs/findings/no-common-backend.md")),
+    ("pin-unsatisfied", include_str!("../../docs/findings/pin-unsatisfied.md")),
+    ("plugin-not-shipped", include_str!("../../docs/findings/plugin-not-shipped.md")),
+    ("setting-names-no-plugin", include_str!("../../docs/findings/setting-names-no-plugin.md")),
+    ("setting-read-by-nobody", include_str!("../../docs/findings/setting-read-by-nobody.md")),
+    ("settings-disagree", include_str!("../../docs/findings/settings-disagree.md")),
+    ("symbol-undefined", include_str!("../../docs/findings/symbol-undefined.md")),
+    ("two-libibverbs", include_str!("../../docs/findings/two-libibverbs.md")),
+];
+
+/// The page of a finding.
+pub(crate) fn page(id: &str) -> Option<&'static str> {
+    PAGES.iter().find(|(known, _)| *known == id).map(|(_, page)| *page)
+}
+
+/// Every identifier.
+pub(crate) fn identifiers() -> impl Iterator<Item = &'static str> {
+    PAGES.iter().map(|(id, _)| *id)
+}

@@ -1,0 +1,146 @@
+//! Libraries that cannot be loaded, and what to do about each.
+
+use std::path::{Path, PathBuf};
+
+use super::packages;
+use crate::environment::elf::closure::Gap;
+use crate::report::finding::{Finding, Severity};
+
+/// The finding for a gap in what these libraries need; `elsewhere` is a folder with the missing library that the loader
+/// does not search.
+pub(crate) fn gap(gap: &Gap, needed_by: &[PathBuf], elsewhere: Option<&Path>) -> Finding {
+    let (id, path, cure) = match gap {
+        Gap::Damaged { path, .. } => ("library-damaged", Some(path.clone()), vec![reinstall(path)]),
+        Gap::OtherMachine { path, .. } => {
+            ("library-other-machine", Some(path.clone()), vec![format!("install {} for this processor", title(path))])
+        }
+        Gap::Missing { name, .. } => ("library-missing", needed_by.first().cloned(), missing(name, elsewhere)),
+        Gap::Version { path, version, .. } => ("library-too-old", Some(path.clone()), newer(path, version)),
+        Gap::Undefined { wanted_by, .. } => ("symbol-undefined", Some(wanted_by.clone()), vec![reinstall(wanted_by)]),
+    };
+    let names: Vec<String> = needed_by.iter().map(|path| title(path)).collect();
+    let consequence = format!("{} cannot be loaded", names.join(", "));
+    Finding { id, severity: Severity::Error, message: gap.describe(), consequence, cure, path, line: None }
+}
+
+fn missing(name: &str, elsewhere: Option<&Path>) -> Vec<String> {
+    if let Some(folder) = elsewhere {
+        return vec![format!("ENV LD_LIBRARY_PATH={}:$LD_LIBRARY_PATH    # `{name}` is there", folder.display())];
+    }
+    packages::install(name)
+        .unwrap_or_else(|| vec![format!("install the package with `{name}`, or add its folder to `LD_LIBRARY_PATH`")])
+}
+
+/// The symbol versions are those of libfabric's release tags (libfabric.map.in).
+fn newer(path: &Path, version: &str) -> Vec<String> {
+    match version {
+        "FABRIC_1.10" => vec![
+            "use NIXL 1.5.0: no libfabric up to 2.6.0 has `FABRIC_1.10`, since NIXL 1.5.1's wheel was built with a development \
+             version of libfabric"
+                .into(),
+        ],
+        "FABRIC_1.7" => vec!["install libfabric 1.20 or newer (on AWS, the EFA installer has it)".into()],
+        "FABRIC_1.8" | "FABRIC_1.9" => vec!["install libfabric 2.0 or newer (on AWS, the EFA installer has it)".into()],
+        _ if version.starts_with("GLIBC") => vec![format!("use a base image whose C library has `{version}`")],
+        _ => vec![format!("install a newer {}", title(path))],
+    }
+}
+
+fn reinstall(path: &Path) -> String {
+    format!("install the package with {} again", title(path))
+}
+
+fn title(path: &Path) -> String {
+    format!("`{}`", path.file_name().unwrap_or(path.as_os_str()).to_string_lossy())
+}
+
+/// The finding for a backend without a plugin.
+pub(crate) fn no_plugin(nixl: &str, backend: &str, folder: &Path) -> Finding {
+    Finding {
+        id: "plugin-not-shipped",
+        severity: Severity::Error,
+        message: format!("{nixl} has no plugin for {backend} in `{}`", folder.display()),
+        consequence: "NIXL leaves the backend out with a warning, and the agent has none".into(),
+        cure: vec![format!("install a NIXL with `libplugin_{backend}.so` (LIBFABRIC: 0.6.1 or newer)")],
+        path: Some(folder.to_path_buf()),
+        line: None,
+    }
+}
+
+/// The finding for two copies of libibverbs in one process.
+///
+/// Measured with SoftRoCE: a driver registers itself with the copy that it is linked against, and the other copy has no
+/// device. Both cures were seen to work.
+pub(crate) fn two_libibverbs(own: &Path, system: &Path) -> Finding {
+    let folder = "/opt/nixl-libibverbs";
+    let drivers = system.parent().map(|folder| folder.join("libibverbs")).unwrap_or_default();
+    Finding {
+        id: "two-libibverbs",
+        severity: Severity::Error,
+        message: format!(
+            "UCX uses its own libibverbs (`{}`), and the RDMA drivers use `{}`",
+            own.display(),
+            system.display()
+        ),
+        consequence: "UCX sees no device whose driver is the system's (EFA, SoftRoCE, all but mlx5), and goes over TCP"
+            .into(),
+        cure: vec![
+            format!("RUN mkdir -p {folder} && ln -s {} {folder}/libibverbs.so.1", own.display()),
+            format!("ENV LD_LIBRARY_PATH={folder}:{}", drivers.display()),
+        ],
+        path: Some(own.to_path_buf()),
+        line: None,
+    }
+}
+
+/// The finding for a library that the files say can be loaded, and the loader refuses.
+pub(crate) fn loader_refuses(path: &Path, words: &str) -> Finding {
+    Finding {
+        id: "loader-refuses",
+        severity: Severity::Error,
+        message: format!("the loader refuses `{}`: {words}", path.display()),
+        consequence: format!("{} cannot be loaded, although nothing in the files says why", title(path)),
+        cure: vec!["read the loader's words; `LD_DEBUG=libs` shows its search".into()],
+        path: Some(path.to_path_buf()),
+        line: None,
+    }
+}
+
+/// The finding for a library that the files say cannot be loaded, and the loader accepts.
+pub(crate) fn loader_accepts(path: &Path, gap: &str) -> Finding {
+    Finding {
+        id: "loader-accepts",
+        severity: Severity::Warning,
+        message: format!("the loader loads `{}`, although {gap}", path.display()),
+        consequence: "what this program says of libraries may be wrong here".into(),
+        cure: vec!["report it with the output of `doctor --output-format json`".into()],
+        path: Some(path.to_path_buf()),
+        line: None,
+    }
+}
+
+/// The finding for a library that ends the process that loads it.
+pub(crate) fn loading_ended(path: &Path, how: &str) -> Finding {
+    Finding {
+        id: "loading-ends-the-process",
+        severity: Severity::Error,
+        message: format!("loading `{}` ended the process: {how}", path.display()),
+        consequence: "a server that loads it ends the same way".into(),
+        cure: vec![reinstall(path)],
+        path: Some(path.to_path_buf()),
+        line: None,
+    }
+}
+
+/// The finding for something that the machine lacks, where it is judged as a node.
+pub(crate) fn machine_lacks(backend: &str, fabric: &str, what: &str) -> Finding {
+    Finding {
+        id: "machine-lacks",
+        severity: Severity::Error,
+        message: format!("{backend} over {fabric} needs {what}, which this machine does not have"),
+        consequence: "the transfer fails or takes another way".into(),
+        cure: vec!["run it on a node that has it, and give the container its devices".into()],
+        path: None,
+        line: None,
+    }
+}

@@ -1,0 +1,85 @@
+//! `doctor`: what would be loaded here, what can work, and why not.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+
+use super::console::Console;
+use super::process::Process;
+use crate::advice::explain;
+use crate::cli::DoctorArgs;
+use crate::doctor::question::Subject;
+use crate::doctor::{self, compare, repair};
+use crate::environment::python::target::{self, Environment, Execution};
+use crate::exit_status::ExitStatus;
+use crate::report::Report;
+use crate::report::finding::Severity;
+
+/// Examines the environment.
+pub(super) fn run(args: &DoctorArgs, process: &Process) -> Result<ExitStatus> {
+    let console = Console::new(&args.output, false);
+    if let Some(id) = &args.explain {
+        console.source(explain::page(id).ok_or_else(|| unknown(id))?.as_bytes())?;
+        return Ok(ExitStatus::Success);
+    }
+    let mut report = Report::new("doctor");
+    let outcome = examine(args, process, &console, &mut report);
+    console.end_progress();
+    console.finish(report, outcome)
+}
+
+fn unknown(id: &str) -> anyhow::Error {
+    anyhow!(
+        "no finding is called `{id}`\nhelp: the identifiers are {}",
+        explain::identifiers().collect::<Vec<_>>().join(", ")
+    )
+}
+
+fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut Report) -> Result<ExitStatus> {
+    repair::check(&args.fix)?;
+    let other = args.compare.as_deref().map(compare::read).transpose()?;
+    let execution = if process.no_exec { Execution::Never } else { Execution::Start("") };
+    let question = args.question();
+    let look = |environment: &Environment| {
+        console.progress("doctor: looks");
+        let folders = environment.folders();
+        doctor::examine(&subject(&folders, process), &question)
+    };
+    let (environment, mut examined) = match &args.target {
+        Some(target) => {
+            let environment = target::resolve(target, execution, &process.variables)?;
+            let examined = look(&environment).ok_or_else(|| no_nixl(&environment))?;
+            (environment, examined)
+        }
+        None => target::default_environment(execution, "NIXL", &process.variables, look)?,
+    };
+    let folders = environment.folders();
+    let repairs = match (args.undo, args.fix.as_slice()) {
+        (true, _) => repair::undo(&subject(&folders, process))?,
+        (false, []) => Vec::new(),
+        (false, ids) => repair::fix(&subject(&folders, process), ids)?,
+    };
+    if !repairs.is_empty() {
+        examined = look(&environment).ok_or_else(|| no_nixl(&environment))?;
+        examined.0.repairs = repairs;
+    }
+    let (mut doctor, mut findings) = examined;
+    if let Some(other) = &other {
+        let (comparison, differences) = compare::compare(&doctor, other);
+        doctor.comparison = Some(comparison);
+        findings.extend(differences);
+    }
+    report.doctor = Some(doctor);
+    findings.into_iter().for_each(|finding| report.add_finding(finding));
+    let is_wrong = report.findings.iter().any(|finding| finding.severity != Severity::Note);
+    Ok(if is_wrong { ExitStatus::Findings } else { ExitStatus::Success })
+}
+
+fn subject<'a>(folders: &'a [PathBuf], process: &'a Process) -> Subject<'a> {
+    Subject { import_path: folders, variables: &process.variables, program: &process.program }
+}
+
+fn no_nixl(environment: &Environment) -> anyhow::Error {
+    let label = &environment.label;
+    anyhow!("{label}: no NIXL is installed there\nhelp: install NIXL (`pip install nixl`), or pass another TARGET")
+}

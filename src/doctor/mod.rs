@@ -1,0 +1,94 @@
+//! What would be loaded here, what can work, and why not: read from files, then confirmed by the loader in processes of
+//! their own.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `question` | what is asked |
+//! | `inventory` | what is installed, and which of it a process gets |
+//! | `components` | what is here, as the report lists it |
+//! | `libraries` | the plugins and modules, and what each lacks |
+//! | `load` | asking the loader |
+//! | `machine` | devices, limits |
+//! | `pins` | the versions of NIXL that distributions ask for |
+//! | `verdict` | backend by backend, fabric by fabric |
+//! | `repair` | the few cures that are a link or a file of their own |
+//! | `compare` | this environment against the other end of the wire |
+//! | `findings` | what is wrong, with its cure |
+#![forbid(unsafe_code)]
+
+pub(crate) mod compare;
+mod components;
+mod findings;
+mod inventory;
+mod libraries;
+mod load;
+mod machine;
+mod pins;
+pub(crate) mod question;
+pub(crate) mod repair;
+mod verdict;
+
+use crate::advice::knobs::{self, Chosen};
+use crate::advice::media_loader;
+use crate::choice::rule::Rule;
+use crate::environment::elf::loader::{self, Loader};
+use crate::report::audit::Knob;
+use crate::report::doctor::Doctor;
+use crate::report::finding::Finding;
+use inventory::Inventory;
+use libraries::Libraries;
+use question::{Question, Subject};
+
+/// Examines an environment. None when it has no NIXL.
+pub(crate) fn examine(subject: &Subject, question: &Question) -> Option<(Doctor, Vec<Finding>)> {
+    let own = subject.variables.get(LIBRARY_PATH).map(loader::split_path).unwrap_or_default();
+    let loader = Loader::new(own);
+    let inventory = Inventory::take(subject, &loader)?;
+    let mut libraries = Libraries::judge(&inventory, subject, &loader);
+    if question.load {
+        libraries.ask_the_loader(subject.program);
+    }
+    let machine = machine::look(subject.variables);
+    let judged = verdict::judge(question, &inventory, &libraries, &machine);
+    let knobs = knobs::installed(subject.import_path, subject.variables);
+    let mut findings = findings::of(question, &inventory, &libraries, &judged);
+    if question.is_about_everything() {
+        findings.extend(settings(subject, &inventory, &knobs));
+        findings.extend(pins::unsatisfied(subject.import_path));
+    }
+    let doctor = Doctor {
+        verdicts: judged.iter().map(verdict::Judged::report).collect(),
+        components: components::list(&inventory, &libraries),
+        libraries: libraries.report(),
+        machine: machine.report(),
+        variables: machine.variables.clone(),
+        settings: knobs,
+        comparison: None,
+        choice: choice(subject),
+        repairs: Vec::new(),
+    };
+    Some((doctor, findings))
+}
+
+/// The backends that `NIXL_BACKEND` chooses for a patched Dynamo.
+fn choice(subject: &Subject) -> Vec<String> {
+    let rule = Rule::default();
+    let value = subject.variables.get(rule.variable.as_str()).map(|value| value.to_string_lossy());
+    rule.choose(value.as_deref()).backends.iter().map(|backend| backend.name().to_string()).collect()
+}
+
+/// Settings that contradict each other, or that nobody reads.
+fn settings(subject: &Subject, inventory: &Inventory, installed: &[Knob]) -> Vec<Finding> {
+    let mut chosen = knobs::chosen(installed);
+    let own = Rule::default();
+    let value = subject.variables.non_empty(own.variable.as_str()).map(|value| value.to_string_lossy().into_owned());
+    chosen.extend(value.map(|value| Chosen::new("dynamo", own.variable.as_str(), &value)));
+    let mut findings = knobs::disagreements(&chosen);
+    findings.extend(knobs::without_plugin(&chosen, &inventory.nixl().title(), &inventory.plugins));
+    findings.extend(knobs::unread(installed, subject.variables));
+    findings.extend(media_loader::finding(subject.import_path, &own, subject.variables));
+    findings
+}
+
+/// The folders that the dynamic loader searches first (ld.so(8)).
+const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
