@@ -6,6 +6,9 @@ use crate::environment::fabric_devices::{FabricDevices, RdmaDevice};
 use crate::environment::ucx_modules::Ucx;
 use crate::report::finding::{Finding, Severity};
 
+/// The identifier of the finding that UCX does not use a device.
+pub(crate) const UNUSED: &str = "rdma-device-unused";
+
 /// UCX's transports over RDMA devices, with the aliases that `UCX_TLS` takes.
 const RDMA_TRANSPORTS: [&str; 18] = [
     "all", "ib", "rc", "rc_v", "rc_verbs", "rc_x", "rc_mlx5", "ud", "ud_v", "ud_verbs", "ud_x", "ud_mlx5", "dc",
@@ -18,8 +21,8 @@ pub(crate) struct Unused<'a> {
     pub devices: &'a FabricDevices,
     /// The UCX, if it was found.
     pub ucx: Option<&'a Ucx>,
-    /// What the transfer ran over, for a sentence: `shm (cma/memory, tcp/lo)`.
-    pub observed: &'a str,
+    /// What the transfer ran over, for a sentence: `shm (cma/memory, tcp/lo)`; `None` where it did not run.
+    pub observed: Option<&'a str>,
     /// `UCX_TLS` and `UCX_NET_DEVICES` as the user set them.
     pub tls: Option<&'a str>,
     /// As above.
@@ -46,12 +49,12 @@ pub(crate) fn unused_by_ucx(unused: &Unused<'_>) -> Option<Finding> {
         );
     }
     Some(Finding {
-        id: "rdma-device-unused",
+        id: UNUSED,
         severity: Severity::Warning,
         message: format!(
-            "not RDMA: UCX has no connection over {}, and ran over {}: between machines this would be TCP",
+            "not RDMA: UCX does not use {}{}: between machines this would be TCP",
             titles(unused.devices),
-            unused.observed
+            unused.observed.map(|observed| format!(", and ran over {observed}")).unwrap_or_default()
         ),
         consequence: format!("cause: {}", cause.fact),
         cure: cause.cure,
@@ -267,7 +270,7 @@ mod tests {
     }
 
     fn unused(devices: &FabricDevices, ucx: &Ucx, tls: Option<&str>, net_devices: Option<&str>) -> Finding {
-        unused_by_ucx(&Unused { devices, ucx: Some(ucx), observed: "shm", tls, net_devices }).unwrap()
+        unused_by_ucx(&Unused { devices, ucx: Some(ucx), observed: Some("shm"), tls, net_devices }).unwrap()
     }
 
     #[test]

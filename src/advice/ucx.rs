@@ -117,12 +117,14 @@ pub(crate) fn unavailable(kind: &str, names: &[String], offered: Option<&str>, s
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     let (plural, are) = if names.len() == 1 { ("", "is") } else { ("s", "are") };
     let asked = setting.map(|setting| format!(", which `{setting}` asks for")).unwrap_or_default();
-    let offers = offered.map(|offered| format!("; it has {offered}")).unwrap_or_default();
+    let offers = offered.map(|offered| format!(" ({offered})")).unwrap_or_default();
     Finding {
         id: "ucx-asked-unavailable",
         severity: Severity::Warning,
         message: format!("UCX says that {kind}{plural} {}{asked}, {are} not available", quoted.join(", ")),
-        consequence: format!("UCX goes on with what is left{offers}"),
+        consequence: format!(
+            "UCX has nothing but what is left of the list{offers}, and between machines that may be TCP"
+        ),
         cure: vec![format!(
             "check the spelling; if the hardware is that of another machine, repeat this check there, and use `env -u {}` here",
             setting.and_then(|setting| setting.split('=').next()).unwrap_or("UCX_TLS")
@@ -209,6 +211,6 @@ mod tests {
     fn what_was_asked_for_in_vain_is_said_with_the_setting() {
         let one = unavailable("transport", &["rc".into()], Some("tcp"), Some("UCX_TLS=rc,tcp"));
         assert_eq!(one.message, "UCX says that transport `rc`, which `UCX_TLS=rc,tcp` asks for, is not available");
-        assert!(one.consequence.ends_with("it has tcp") && one.cure[0].contains("env -u UCX_TLS"), "{one:?}");
+        assert!(one.consequence.contains("(tcp)") && one.cure[0].contains("env -u UCX_TLS"), "{one:?}");
     }
 }

@@ -114,7 +114,9 @@ fn refusal(module: &Path, loader: &Loader) -> Option<RefusedModule> {
 fn verbs(module: &Path, loader: &Loader, driver_folders: &[PathBuf]) -> Verbs {
     let Ok(contents) = SharedLibrary::read(module) else { return Verbs::default() };
     let name = contents.needed.iter().find(|name| name.starts_with("libibverbs"));
-    let library = name.and_then(|name| loader.find(name, module, &contents, &[])).map(|(path, _)| path);
+    let found = name.and_then(|name| loader.find(name, module, &contents, &[])).map(|(path, _)| path);
+    // `ucx/../libibverbs.so.1` becomes a path to read.
+    let library = found.map(|path| fs::canonicalize(&path).unwrap_or(path));
     let listed = loader.library_path().iter().chain(driver_folders);
     let drivers = listed.flat_map(|folder| entries(folder)).filter(|path| file_name(path).contains("-rdmav")).collect();
     let usual = loader.find(VERBS, module, &SharedLibrary::default(), &[]).map(|(path, _)| path);

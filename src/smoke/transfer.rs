@@ -12,6 +12,7 @@ use super::launch::worker_command::WorkerCommand;
 use super::meeting::connection::Connection;
 use super::meeting::token::TOKEN_VARIABLE;
 use super::plan::Plan;
+use super::plan::fabric::RequiredFabric;
 use super::plan::memory::Memory;
 use super::plan::plugins::NamedBy;
 use super::supervise::supervisor::Supervisor;
@@ -80,6 +81,7 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     smoke.plugin = plugin_check::check_plugin(plan, &worker, limit, run_promptly);
     let folders = libraries.searched_first();
     smoke.findings = rdma::findings(&smoke, plan, &supervisor.complaints(), &FabricDevices::look(), folders);
+    rdma::explain(&mut smoke);
     let refused = smoke.plugin.iter().filter(|plugin| !plugin.loads).map(|plugin| plugin.message.clone());
     smoke.warnings.extend(refused);
     smoke
@@ -133,6 +135,9 @@ fn worker_command(plan: &Plan, libraries: &Libraries) -> WorkerCommand {
     let mut variables = WorkerVariables::new(Arc::clone(&plan.variables), TOKEN_VARIABLE, named);
     for backend in Backend::ALL.into_iter().filter(|backend| plan.pair.has(*backend)) {
         variables.add_backend(backend);
+    }
+    if plan.principal && plan.require_fabric != RequiredFabric::Any {
+        variables.keep_from_shared_memory(plan.pair.has(Backend::Ucx), plan.memory != Memory::Dram);
     }
     variables.add_variables(libraries.variables(&plan.variables));
     WorkerCommand { program: plan.program.clone(), variables }

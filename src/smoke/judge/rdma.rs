@@ -63,12 +63,20 @@ pub(crate) fn findings(
         findings.extend(rdma::unused_by_ucx(&rdma::Unused {
             devices,
             ucx: ucx.as_ref(),
-            observed: &observed(smoke),
+            observed: Some(observed(smoke).as_str()).filter(|_| has_run(smoke)),
             tls: setting("UCX_TLS"),
             net_devices: setting("UCX_NET_DEVICES"),
         }));
     }
     findings
+}
+
+/// Names the cause of a failure that the machine explains better than the plugin's last words: UCX was told to use devices
+/// that it cannot use.
+pub(crate) fn explain(smoke: &mut Smoke) {
+    let Some(failure) = smoke.failure.as_mut().filter(|failure| failure.stage <= Stage::Backend) else { return };
+    let Some(unused) = smoke.findings.iter().find(|finding| finding.id == rdma::UNUSED) else { return };
+    failure.advice = format!("{} ({})", unused.cure.join("; "), unused.consequence);
 }
 
 /// Whether bytes went over some fabric.
