@@ -2,6 +2,8 @@
 //!
 //! The RDMA devices are folders under a /sys/class of a mount namespace's own; tests/rdma_lab.sh has a real one.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod common;
 
 use std::fs;

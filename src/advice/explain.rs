@@ -3,6 +3,7 @@
 /// Identifier and page, by the files in `docs/findings`.
 const PAGES: &[(&str, &str)] = &[
     ("ends-choose-differently", include_str!("../../docs/findings/ends-choose-differently.md")),
+    ("libfabric-without-efa", include_str!("../../docs/findings/libfabric-without-efa.md")),
     ("library-damaged", include_str!("../../docs/findings/library-damaged.md")),
     ("library-missing", include_str!("../../docs/findings/library-missing.md")),
     ("library-other-machine", include_str!("../../docs/findings/library-other-machine.md")),
@@ -16,11 +17,16 @@ const PAGES: &[(&str, &str)] = &[
     ("no-common-backend", include_str!("../../docs/findings/no-common-backend.md")),
     ("pin-unsatisfied", include_str!("../../docs/findings/pin-unsatisfied.md")),
     ("plugin-not-shipped", include_str!("../../docs/findings/plugin-not-shipped.md")),
+    ("rdma-device-unused", include_str!("../../docs/findings/rdma-device-unused.md")),
     ("setting-names-no-plugin", include_str!("../../docs/findings/setting-names-no-plugin.md")),
     ("setting-read-by-nobody", include_str!("../../docs/findings/setting-read-by-nobody.md")),
     ("settings-disagree", include_str!("../../docs/findings/settings-disagree.md")),
     ("symbol-undefined", include_str!("../../docs/findings/symbol-undefined.md")),
     ("two-libibverbs", include_str!("../../docs/findings/two-libibverbs.md")),
+    ("ucx-asked-unavailable", include_str!("../../docs/findings/ucx-asked-unavailable.md")),
+    ("ucx-module-absent", include_str!("../../docs/findings/ucx-module-absent.md")),
+    ("ucx-module-not-loadable", include_str!("../../docs/findings/ucx-module-not-loadable.md")),
+    ("ucx-variable-unused", include_str!("../../docs/findings/ucx-variable-unused.md")),
 ];
 
 /// The page of a finding.
