@@ -50,11 +50,26 @@ fn blocks(path: &Path) -> Vec<Block> {
     blocks
 }
 
+/// The lines of the examples in docs/examples, a list in YAML as the words that it stands for.
+fn examples() -> Vec<(String, Vec<String>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
+    let words = |line: &str| match line.split_once("command: [") {
+        Some((_, list)) => list.trim_end_matches(']').replace(", ", " "),
+        None => line.to_string(),
+    };
+    let file = |(path, bytes): (PathBuf, Vec<u8>)| {
+        let text = String::from_utf8(bytes).unwrap();
+        (path.display().to_string(), text.lines().map(words).collect())
+    };
+    snapshot(&folder).into_iter().map(file).collect()
+}
+
 #[test]
 fn each_command_line_parses() {
     let example = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Dockerfile.example")).unwrap();
     let mut places = vec![("Dockerfile.example".to_string(), example.lines().map(String::from).collect::<Vec<_>>())];
     places.extend(documents().iter().flat_map(|path| blocks(path)).map(|block| (block.at, block.lines)));
+    places.extend(examples());
     let mut found = 0;
     for (at, lines) in places {
         for line in lines {

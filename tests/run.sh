@@ -2,11 +2,11 @@
 # Runs all tests. Root installs missing Debian packages; other users are told what is missing. Nothing is skipped.
 # usage: tests/run.sh [--all-releases] [STAGE]...
 #   --all-releases   test every stable Dynamo release and the newest nightly, not one release of each distinct source
-#   STAGE            only these: format lint build tests rdma faults fuzz releases quickstart docker benchmark bandwidth
+#   STAGE            only these: format lint build tests rdma examples faults fuzz releases quickstart docker benchmark bandwidth
 
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-stages='format lint build tests rdma faults fuzz releases quickstart docker benchmark bandwidth'
+stages='format lint build tests rdma examples faults fuzz releases quickstart docker benchmark bandwidth'
 releases=()
 chosen=()
 for argument in "$@"; do
@@ -59,6 +59,7 @@ releases() {
 }
 
 quickstart() { tests/quickstart.sh; }
+examples() { tests/examples.sh; }
 docker() { cargo test --locked --test docker -- --ignored --nocapture; }
 # Run alone, the script requires the documented ratio of 1.8. Here the limit only catches regressions: on a machine with
 # other load, the ratio varies by a quarter.

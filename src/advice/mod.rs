@@ -1,6 +1,7 @@
 //! Findings: what is wrong on this machine or in this image, and the cure.
 #![forbid(unsafe_code)]
 
+pub(crate) mod efa_settings;
 pub(crate) mod ends;
 pub(crate) mod explain;
 pub(crate) mod knobs;

@@ -7,12 +7,15 @@ use anyhow::{Result, anyhow};
 use super::console::Console;
 use super::process::Process;
 use crate::advice::explain;
+use crate::choice::rule::Rule;
 use crate::cli::DoctorArgs;
 use crate::doctor::question::Subject;
 use crate::doctor::{self, compare, repair};
 use crate::environment::python::target::{self, Environment, Execution};
 use crate::exit_status::ExitStatus;
+use crate::patching::{self, Purpose, Selection, Work};
 use crate::report::Report;
+use crate::report::file::FileReport;
 use crate::report::finding::Severity;
 
 /// Examines the environment.
@@ -69,10 +72,26 @@ fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut
         doctor.comparison = Some(comparison);
         findings.extend(differences);
     }
+    report.files = dynamo(&folders, process);
     report.doctor = Some(doctor);
     findings.into_iter().for_each(|finding| report.add_finding(finding));
     let is_wrong = report.findings.iter().any(|finding| finding.severity != Severity::Note);
     Ok(if is_wrong { ExitStatus::Findings } else { ExitStatus::Success })
+}
+
+/// Dynamo's modules as `check` sees them, without the diff. What `check` cannot read is told by `check`.
+fn dynamo(folders: &[PathBuf], process: &Process) -> Vec<FileReport> {
+    let has_dynamo = |folder: &&PathBuf| folder.join("dynamo").is_dir();
+    let targets: Vec<PathBuf> = folders.iter().filter(has_dynamo).cloned().collect();
+    if targets.is_empty() {
+        return Vec::new();
+    }
+    let selection = Selection { only_nixl_connect: false, also: &[] };
+    let mut files = Vec::new();
+    let planned = patching::plan(process.targets(&targets, selection), &Rule::default(), Purpose::Look, &mut files);
+    files.extend(planned.map(Work::reports).unwrap_or_default());
+    files.iter_mut().for_each(|file| file.diff.clear());
+    files
 }
 
 fn subject<'a>(folders: &'a [PathBuf], process: &'a Process) -> Subject<'a> {

@@ -9,11 +9,17 @@ use super::verdict::{self, Judged};
 use crate::advice::loading;
 use crate::choice::backend::Backend;
 use crate::environment::elf::closure::Gap;
-use crate::report::finding::Finding;
+use crate::report::finding::{Finding, Severity};
 use crate::smoke::launch::load_command::Answer;
 
 /// All of them: the image's, then the loader's, then, where asked for, the machine's.
-pub(super) fn of(question: &Question, inventory: &Inventory, libraries: &Libraries, judged: &[Judged]) -> Vec<Finding> {
+pub(super) fn of(
+    question: &Question,
+    inventory: &Inventory,
+    libraries: &Libraries,
+    judged: &[Judged],
+    chosen: &[Backend],
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut add = |finding: Finding| {
         if !findings.contains(&finding) {
@@ -25,9 +31,10 @@ pub(super) fn of(question: &Question, inventory: &Inventory, libraries: &Librari
     for backend in backends.filter(|backend| libraries.plugin(backend.name()).is_none()) {
         add(loading::no_plugin(&inventory.nixl().title(), backend.name(), &inventory.plugin_dir));
     }
-    gaps(&wanted(question, libraries))
-        .into_iter()
-        .for_each(|(gap, needed_by)| add(loading::gap(gap, &needed_by, inventory.elsewhere(gap).as_deref())));
+    for (gap, needed_by) in gaps(&wanted(question, libraries)) {
+        let severity = severity(question, chosen, &needed_by);
+        add(Finding { severity, ..loading::gap(gap, &needed_by, inventory.elsewhere(gap).as_deref()) });
+    }
     if is_asked(judged, Fabric::Rdma) || is_asked(judged, Fabric::Efa) {
         let two = verdict::two_libibverbs(inventory, libraries);
         two.into_iter().for_each(|(own, system)| add(loading::two_libibverbs(own, system)));
@@ -38,6 +45,13 @@ pub(super) fn of(question: &Question, inventory: &Inventory, libraries: &Librari
         lacks.for_each(|(judged, lack)| add(loading::machine_lacks(judged.backend.name(), judged.fabric.name(), lack)));
     }
     findings
+}
+
+/// An error is what keeps a backend from working that is chosen or asked for; the rest is a warning: nobody may want it.
+fn severity(question: &Question, chosen: &[Backend], needed_by: &[PathBuf]) -> Severity {
+    let is_plugin = |backend: &Backend| needed_by.iter().any(|path| path.ends_with(format!("libplugin_{backend}.so")));
+    let is_wanted = chosen.iter().chain(&question.backends).any(is_plugin);
+    if is_wanted || question.fabric.is_some() { Severity::Error } else { Severity::Warning }
 }
 
 fn is_asked(judged: &[Judged], fabric: Fabric) -> bool {

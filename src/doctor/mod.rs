@@ -29,7 +29,8 @@ pub(crate) mod repair;
 mod verdict;
 
 use crate::advice::knobs::{self, Chosen};
-use crate::advice::media_loader;
+use crate::advice::{efa_settings, media_loader};
+use crate::choice::backend::Backend;
 use crate::choice::rule::Rule;
 use crate::environment::elf::loader::{self, Loader};
 use crate::report::audit::Knob;
@@ -51,7 +52,7 @@ pub(crate) fn examine(subject: &Subject, question: &Question) -> Option<(Doctor,
     let machine = machine::look(subject.variables);
     let judged = verdict::judge(question, &inventory, &libraries, &machine);
     let knobs = knobs::installed(subject.import_path, subject.variables);
-    let mut findings = findings::of(question, &inventory, &libraries, &judged);
+    let mut findings = findings::of(question, &inventory, &libraries, &judged, &choice(subject));
     if question.is_about_everything() {
         findings.extend(settings(subject, &inventory, &knobs));
         findings.extend(pins::unsatisfied(subject.import_path));
@@ -63,18 +64,19 @@ pub(crate) fn examine(subject: &Subject, question: &Question) -> Option<(Doctor,
         machine: machine.report(),
         variables: machine.variables.clone(),
         settings: knobs,
+        efa_settings: efa_settings::settings(subject.variables),
         comparison: None,
-        choice: choice(subject),
+        choice: choice(subject).iter().map(|backend| backend.name().to_string()).collect(),
         repairs: Vec::new(),
     };
     Some((doctor, findings))
 }
 
 /// The backends that `NIXL_BACKEND` chooses for a patched Dynamo.
-fn choice(subject: &Subject) -> Vec<String> {
+fn choice(subject: &Subject) -> Vec<Backend> {
     let rule = Rule::default();
     let value = subject.variables.get(rule.variable.as_str()).map(|value| value.to_string_lossy());
-    rule.choose(value.as_deref()).backends.iter().map(|backend| backend.name().to_string()).collect()
+    rule.choose(value.as_deref()).backends
 }
 
 /// Settings that contradict each other, or that nobody reads.

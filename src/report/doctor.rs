@@ -22,6 +22,8 @@ pub(crate) struct Doctor {
     pub variables: Vec<Setting>,
     /// The settings of the installed packages that choose a backend.
     pub settings: Vec<Knob>,
+    /// The settings that images set for EFA.
+    pub efa_settings: Vec<EfaSetting>,
     /// What `--compare` found, or null.
     pub comparison: Option<Comparison>,
     /// What this environment's variables choose for Dynamo.
@@ -182,4 +184,19 @@ pub(crate) struct Comparison {
     pub choice: Vec<String>,
     /// Those that they choose there.
     pub other_choice: Vec<String>,
+}
+
+/// A variable that images set for EFA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct EfaSetting {
+    /// Its name.
+    pub name: &'static str,
+    /// The value that they set; null where there is none to recommend.
+    pub recommended: Option<&'static str>,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// Who says so.
+    pub source: &'static str,
+    /// Its value here; null when it is not set.
+    pub value: Option<String>,
 }

@@ -7,16 +7,19 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use object::elf::Machine;
+use object::read::ReadCache;
 use rustc_hash::FxHashMap;
 
-use super::damage::{self, Damage};
+use super::damage;
 use super::loader::{self, Loader};
-use super::shared_library::SharedLibrary;
-use super::symbols::{Symbols, Wanted};
+use super::shared_library::{self, SharedLibrary};
+use super::symbols::{self, Symbols, Wanted};
 
 /// Why a library cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -126,6 +129,8 @@ enum File {
 struct Contents {
     dynamic: SharedLibrary,
     symbols: Symbols,
+    /// The number of its device, and its own on that device: what the loader knows a file by.
+    inode: (u64, u64),
 }
 
 /// A library in the order of loading.
@@ -170,26 +175,23 @@ impl<'a> Judge<'a> {
 }
 
 fn read(path: &Path) -> File {
-    if !path.exists() {
-        return File::Absent;
-    }
     match damage::damage(path) {
-        // An unsupported class of ELF is passed over like another processor's.
+        Some(damage) => return File::Damaged(damage.to_string()),
+        None if !path.exists() => return File::Absent,
         None => {}
-        Some(damage @ (Damage::Empty | Damage::NotElf | Damage::Truncated { .. })) => {
-            return File::Damaged(damage.to_string());
-        }
     }
-    let contents = match SharedLibrary::read(path) {
-        Ok(contents) => contents,
-        Err(error) => return File::OtherMachine(format!("{:#}", error.root_cause())),
+    let Ok(file) = fs::File::open(path) else { return File::Absent };
+    let inode = file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).unwrap_or_default();
+    let cache = ReadCache::new(file);
+    let dynamic = match shared_library::parse(&cache) {
+        Ok(dynamic) if loader::is_for_this_machine(&dynamic) => dynamic,
+        Ok(dynamic) => return File::OtherMachine(machine(dynamic.machine)),
+        // The headers of 32 bits, or of the other byte order.
+        Err(error) => return File::OtherMachine(error.to_string()),
     };
-    if !loader::is_for_this_machine(&contents) {
-        return File::OtherMachine(machine(contents.machine));
-    }
-    match Symbols::read(path) {
-        Ok(symbols) => File::Library(Box::new(Contents { dynamic: contents, symbols })),
-        Err(error) => File::Damaged(format!("{:#}", error.root_cause())),
+    match symbols::parse(&cache) {
+        Ok(symbols) => File::Library(Box::new(Contents { dynamic, symbols, inode })),
+        Err(error) => File::Damaged(error.to_string()),
     }
 }
 
@@ -278,13 +280,23 @@ impl Search<'_> {
             }
         }
         match found.map(|path| with_real_folder(&path)) {
-            // The same file under another name is loaded once (by device and inode).
-            Some(path) if self.loaded.iter().any(|loaded| is_same(&loaded.path, &path)) => {}
+            // Under another name it is loaded once.
+            Some(path) if self.is_loaded(&path) => {}
             Some(path) => {
                 self.load(path, Some(position));
             }
             None => self.gaps.push(Gap::Missing { name: name.into(), wanted_by, passed_over }),
         }
+    }
+
+    /// Whether the file is loaded, under any name.
+    fn is_loaded(&self, path: &Path) -> bool {
+        let inode = |file: &File| match file {
+            File::Library(contents) => Some(contents.inode),
+            _ => None,
+        };
+        let Some(wanted) = inode(&self.judge.read(path)) else { return false };
+        self.loaded.iter().any(|loaded| inode(&loaded.file) == Some(wanted))
     }
 
     /// The RPATH folders of the libraries through which this one was loaded. One with a RUNPATH has no RPATH.
@@ -349,8 +361,4 @@ impl Loaded {
 fn with_real_folder(path: &Path) -> PathBuf {
     let real = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
     real().unwrap_or_else(|| path.to_path_buf())
-}
-
-fn is_same(one: &Path, other: &Path) -> bool {
-    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }

@@ -9,8 +9,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use object::LittleEndian;
 use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, FileHeader64, Machine, VER_FLG_BASE};
-use object::read::elf::{Dyn, FileHeader};
-use object::read::{ReadCache, ReadRef, StringTable};
+use object::read::elf::{Dyn, FileHeader, SectionHeader, SectionTable};
+use object::read::{ReadCache, ReadRef, SectionIndex, StringTable};
 
 /// A symbol version that a library requires of another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,20 +58,20 @@ impl SharedLibrary {
     }
 }
 
-type Header = FileHeader64<LittleEndian>;
+pub(super) type Header = FileHeader64<LittleEndian>;
 
-fn parse<'data, R: ReadRef<'data>>(data: R) -> object::read::Result<SharedLibrary> {
+pub(super) fn parse<'data, R: ReadRef<'data>>(data: R) -> object::read::Result<SharedLibrary> {
     let header = Header::parse(data)?;
     let sections = header.sections(LittleEndian, data)?;
     let mut library = SharedLibrary { machine: header.e_machine(LittleEndian), ..SharedLibrary::default() };
     if let Some((entries, link)) = sections.dynamic(LittleEndian, data)? {
-        let strings = sections.strings(LittleEndian, data, link)?;
+        let strings = strings(&sections, data, link)?;
         for entry in entries {
             library.add(entry, strings)?;
         }
     }
     if let Some((mut records, link)) = sections.gnu_verneed(LittleEndian, data)? {
-        let strings = sections.strings(LittleEndian, data, link)?;
+        let strings = strings(&sections, data, link)?;
         while let Some((record, mut versions)) = records.next()? {
             let file = text(record.file(LittleEndian, strings)?);
             while let Some(version) = versions.next()? {
@@ -81,7 +81,7 @@ fn parse<'data, R: ReadRef<'data>>(data: R) -> object::read::Result<SharedLibrar
         }
     }
     if let Some((mut records, link)) = sections.gnu_verdef(LittleEndian, data)? {
-        let strings = sections.strings(LittleEndian, data, link)?;
+        let strings = strings(&sections, data, link)?;
         while let Some((record, mut names)) = records.next()? {
             // The base definition names the library itself, not a version.
             let is_own_name = record.vd_flags.get(LittleEndian).contains(VER_FLG_BASE);
@@ -94,11 +94,7 @@ fn parse<'data, R: ReadRef<'data>>(data: R) -> object::read::Result<SharedLibrar
 }
 
 impl SharedLibrary {
-    fn add<'data, R: ReadRef<'data>>(
-        &mut self,
-        entry: &object::elf::Dyn64<LittleEndian>,
-        strings: StringTable<'data, R>,
-    ) -> object::read::Result<()> {
+    fn add(&mut self, entry: &object::elf::Dyn64<LittleEndian>, strings: StringTable) -> object::read::Result<()> {
         let tag = entry.tag(LittleEndian);
         if ![DT_NEEDED, DT_SONAME, DT_RPATH, DT_RUNPATH].contains(&tag) {
             return Ok(());
@@ -113,6 +109,16 @@ impl SharedLibrary {
         }
         Ok(())
     }
+}
+
+/// A string table as one piece of memory: a [`ReadCache`] would read each string by a system call of its own.
+pub(super) fn strings<'data, R: ReadRef<'data>>(
+    sections: &SectionTable<'data, Header, R>,
+    data: R,
+    link: SectionIndex,
+) -> object::read::Result<StringTable<'data>> {
+    let bytes = sections.section(link)?.data(LittleEndian, data)?;
+    Ok(StringTable::new(bytes, 0, bytes.len() as u64))
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -2,16 +2,15 @@
 //!
 //! Sources: System V ABI, "Symbol Table"; Linux Standard Base, "Symbol Versioning". `nm -D` prints the same.
 
-use std::fs::File;
 use std::hash::{Hash, Hasher};
-use std::path::Path;
 
-use anyhow::{Context, Result};
 use object::LittleEndian;
-use object::elf::{FileHeader64, SHT_DYNSYM, STB_GLOBAL, STB_LOCAL, STV_DEFAULT, STV_PROTECTED};
+use object::elf::{SHT_DYNSYM, STB_GLOBAL, STB_LOCAL, STV_DEFAULT, STV_PROTECTED};
 use object::read::elf::{FileHeader, Sym, Version, VersionTable};
-use object::read::{ReadCache, ReadRef, StringTable, SymbolIndex};
+use object::read::{ReadRef, StringTable, SymbolIndex};
 use rustc_hash::{FxHashSet, FxHasher};
+
+use super::shared_library::{Header, strings};
 
 /// A symbol that a library wants and does not define.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,16 +34,6 @@ pub(super) struct Symbols {
 }
 
 impl Symbols {
-    /// Reads the symbols of a library.
-    ///
-    /// # Errors
-    /// When the file cannot be read or is damaged.
-    pub(super) fn read(path: &Path) -> Result<Symbols> {
-        let file = File::open(path).with_context(|| format!("{}: cannot be opened", path.display()))?;
-        let cache = ReadCache::new(file);
-        parse(&cache).with_context(|| format!("{}: its symbols cannot be read", path.display()))
-    }
-
     /// Whether the loader would bind that symbol to this library. One without versions satisfies every version
     /// (dl-lookup.c, `do_lookup_x`).
     pub(super) fn defines(&self, wanted: &Wanted) -> bool {
@@ -63,26 +52,33 @@ fn hash(value: impl Hash) -> u64 {
     hasher.finish()
 }
 
-type Header = FileHeader64<LittleEndian>;
-
-fn parse<'data, R: ReadRef<'data>>(data: R) -> object::read::Result<Symbols> {
+/// Reads the symbols of a library.
+///
+/// # Errors
+/// When the file is damaged.
+pub(super) fn parse<'data, R: ReadRef<'data>>(data: R) -> object::read::Result<Symbols> {
     let sections = Header::parse(data)?.sections(LittleEndian, data)?;
     let table = sections.symbols(LittleEndian, data, SHT_DYNSYM)?;
-    let versions = sections.versions(LittleEndian, data)?;
-    let mut symbols =
-        Symbols { has_versions: sections.gnu_verdef(LittleEndian, data)?.is_some(), ..Symbols::default() };
+    let strings = strings(&sections, data, table.string_section())?;
+    let defined = sections.gnu_verdef(LittleEndian, data)?.map(|(records, _)| records);
+    let wanted = sections.gnu_verneed(LittleEndian, data)?.map(|(records, _)| records);
+    let mut symbols = Symbols { has_versions: defined.is_some(), ..Symbols::default() };
+    let versions = match sections.gnu_versym(LittleEndian, data)? {
+        Some((numbers, _)) => Some(VersionTable::parse(LittleEndian, numbers, defined, wanted, strings)?),
+        None => None,
+    };
     for (index, symbol) in table.enumerate() {
-        symbols.add(index, symbol, table.strings(), versions.as_ref())?;
+        symbols.add(index, symbol, strings, versions.as_ref())?;
     }
     Ok(symbols)
 }
 
 impl Symbols {
-    fn add<'data, R: ReadRef<'data>>(
+    fn add<'data>(
         &mut self,
         index: SymbolIndex,
         symbol: &object::elf::Sym64<LittleEndian>,
-        strings: StringTable<'data, R>,
+        strings: StringTable<'data>,
         versions: Option<&VersionTable<'data, Header>>,
     ) -> object::read::Result<()> {
         let name = symbol.name(LittleEndian, strings)?;
@@ -111,12 +107,18 @@ impl Symbols {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    fn read(path: &Path) -> object::read::Result<Symbols> {
+        parse(std::fs::read(path).unwrap().as_slice())
+    }
 
     fn libc() -> Symbols {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let path = maps.lines().find_map(|line| line.split_once('/').filter(|(_, path)| path.ends_with("/libc.so.6")));
-        Symbols::read(Path::new(&format!("/{}", path.unwrap().1))).unwrap()
+        read(Path::new(&format!("/{}", path.unwrap().1))).unwrap()
     }
 
     fn wanted(name: &str, version: Option<&str>) -> Wanted {
@@ -125,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_a_program_wants_is_defined_by_its_libraries() {
-        let program = Symbols::read(&std::env::current_exe().unwrap()).unwrap();
+        let program = read(&std::env::current_exe().unwrap()).unwrap();
         let libc = libc();
         let malloc = program.wanted.iter().find(|wanted| wanted.name == "malloc").expect("malloc");
         assert!(libc.defines(malloc), "{malloc:?}");
@@ -146,6 +148,6 @@ mod tests {
     #[test]
     fn what_is_no_library_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(Symbols::read(file.path()).is_err());
+        assert!(read(file.path()).is_err());
     }
 }

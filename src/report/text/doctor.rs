@@ -5,7 +5,9 @@ use anstyle::Style;
 use super::audit::knobs;
 use super::page::Page;
 use super::style::{BAD, BOLD, GOOD, WARNING};
-use crate::report::doctor::{Comparison, Component, ComponentKind, Doctor, LibraryCheck, Machine, Outcome, Verdict};
+use crate::report::doctor::{
+    Comparison, Component, ComponentKind, Doctor, EfaSetting, LibraryCheck, Machine, Outcome, Verdict,
+};
 
 /// Shows an examination; with `verbose`, every library and the machine.
 pub(crate) fn doctor(page: &mut Page, doctor: &Doctor, verbose: bool) {
@@ -30,6 +32,20 @@ pub(crate) fn doctor(page: &mut Page, doctor: &Doctor, verbose: bool) {
     if !doctor.variables.is_empty() {
         heading(page, "variables that the libraries read");
         doctor.variables.iter().for_each(|it| page.line(format_args!("  {}={}", it.name, it.value)));
+    }
+    if verbose {
+        efa_settings(page, &doctor.efa_settings);
+    }
+    page.line(format_args!(""));
+}
+
+fn efa_settings(page: &mut Page, settings: &[EfaSetting]) {
+    heading(page, "settings for EFA");
+    for EfaSetting { name, recommended, purpose, source, value } in settings {
+        let recommended = recommended.map(|value| format!("={value}")).unwrap_or_default();
+        let value = value.as_ref().map_or("not set".into(), |value| format!("set to `{value}`"));
+        page.line(format_args!("  {name}{recommended}: {value}"));
+        page.line(format_args!("    {purpose} ({source})"));
     }
 }
 
@@ -75,8 +91,8 @@ fn is_short(component: &Component) -> bool {
 fn component(page: &mut Page, component: &Component) {
     let Component { name, version, path, remarks, .. } = component;
     let kind = kind(component.kind);
-    let version = version.as_deref().unwrap_or("");
-    page.line(format_args!("  {kind:<12} {name} {version}"));
+    let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+    page.line(format_args!("  {kind:<12} {name}{version}"));
     page.line(format_args!("  {:<12} {}", "", path.display()));
     remarks.iter().for_each(|remark| page.line(format_args!("  {:<12} {remark}", "")));
 }
@@ -136,4 +152,92 @@ fn machine(page: &mut Page, machine: &Machine) {
     let interfaces =
         if machine.interfaces.is_empty() { "none besides lo".into() } else { machine.interfaces.join(", ") };
     page.line(format_args!("  interfaces: {interfaces}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::shown;
+    use super::*;
+    use crate::report::doctor::{Device, Repair, Setting};
+
+    fn examined() -> Doctor {
+        let verdict = |backend, fabric, outcome, reasons: &[&str]| Verdict {
+            backend,
+            fabric,
+            outcome,
+            reasons: reasons.iter().map(ToString::to_string).collect(),
+        };
+        let component = |kind, name: &str, version: Option<&str>, remarks: &[&str]| Component {
+            kind,
+            name: name.into(),
+            version: version.map(Into::into),
+            path: format!("/site/{name}").into(),
+            remarks: remarks.iter().map(ToString::to_string).collect(),
+        };
+        let library = |role: &str, gaps: &[&str], loader: Option<&str>| LibraryCheck {
+            role: role.into(),
+            path: format!("/site/{role}").into(),
+            gaps: gaps.iter().map(ToString::to_string).collect(),
+            loader: loader.map(Into::into),
+            loaded: loader.map(|words| words == "loaded"),
+        };
+        let device = |name: &str, kind, for_backends| Device { name: name.into(), kind, for_backends };
+        Doctor {
+            verdicts: vec![
+                verdict("UCX", "tcp", Outcome::Here, &[]),
+                verdict("UCX", "cuda", Outcome::OnANode, &["NVIDIA's driver", "a GPU"]),
+                verdict("LIBFABRIC", "efa", Outcome::Cannot, &["`libfabric.so.1` is missing", "another reason"]),
+            ],
+            components: vec![
+                component(ComponentKind::Nixl, "nixl-cu13", Some("1.5.0"), &["Python imports it", "plugins UCX"]),
+                component(ComponentKind::VerbsDriver, "libefa-rdmav34.so", None, &[]),
+            ],
+            libraries: vec![
+                library("plugin UCX", &[], Some("loaded")),
+                library("plugin LIBFABRIC", &["`libplugin_LIBFABRIC.so` needs `libfabric.so.1`"], Some("no such file")),
+                library("module libuct_ib", &[], Some("undefined symbol: f")),
+                library("module libuct_cma", &[], None),
+            ],
+            machine: Machine {
+                rdma_devices: vec![device("rdmap0s6", "EFA", vec!["LIBFABRIC", "UCX"])],
+                forbidden: vec!["/dev/infiniband/uverbs0".into()],
+                interfaces: vec!["eth0".into()],
+                memory_lock_bytes: Some(8 << 20),
+                shared_memory_bytes: Some(64 << 20),
+                shared_memory_free_bytes: Some(60 << 20),
+                ..Machine::default()
+            },
+            variables: vec![Setting { name: "UCX_TLS".into(), value: "rc".into(), read_by: Some("UCX") }],
+            efa_settings: vec![EfaSetting {
+                name: "FI_PROVIDER",
+                recommended: Some("efa"),
+                purpose: "no other provider",
+                source: "AWS",
+                value: None,
+            }],
+            comparison: Some(Comparison {
+                nixl: Some("1.5.0".into()),
+                other_nixl: None,
+                common: vec!["UCX".into()],
+                choice: vec!["UCX".into()],
+                other_choice: Vec::new(),
+            }),
+            repairs: vec![Repair { id: "two-libibverbs", steps: vec!["/a is a link to /b".into()] }],
+            ..Doctor::default()
+        }
+    }
+
+    #[test]
+    fn an_examination_is_shown() {
+        insta::assert_snapshot!(shown(|page| super::doctor(page, &examined(), false)));
+        insta::assert_snapshot!(shown(|page| super::doctor(page, &examined(), true)));
+    }
+
+    #[test]
+    fn the_lines_of_this_program_fit_a_terminal() {
+        let text = shown(|page| super::doctor(page, &examined(), true));
+        let long: Vec<&str> =
+            text.lines().filter(|line| line.chars().count() > 80 && !line.contains("/site/")).collect();
+        assert!(long.is_empty(), "{long:#?}");
+    }
 }
