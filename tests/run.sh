@@ -2,11 +2,11 @@
 # Runs all tests. Root installs missing Debian packages; other users are told what is missing. Nothing is skipped.
 # usage: tests/run.sh [--all-releases] [STAGE]...
 #   --all-releases   test every stable Dynamo release and the newest nightly, not one release of each distinct source
-#   STAGE            only these: format lint build tests examples faults fuzz releases quickstart docker benchmark bandwidth
+#   STAGE            only these: format lint build tests rdma examples faults fuzz releases quickstart docker benchmark bandwidth
 
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-stages='format lint build tests examples faults fuzz releases quickstart docker benchmark bandwidth'
+stages='format lint build tests rdma examples faults fuzz releases quickstart docker benchmark bandwidth'
 releases=()
 chosen=()
 for argument in "$@"; do
@@ -27,7 +27,7 @@ export CARGO_TERM_COLOR=never CARGO_TARGET_DIR=$repository/target
 format() { cargo fmt --check; }
 lint() {
     need 'command -v shellcheck' shellcheck
-    shellcheck -x tests/*.sh .ci/run
+    shellcheck -x tests/*.sh tests/rdma_lab/*.sh .ci/run
     cargo clippy --locked --all-targets -- -D warnings
 }
 build() { cargo build --locked --release; }
@@ -41,6 +41,9 @@ tests() {
     # The docker stage runs the one, the fuzz stage the other.
     cargo test --locked --no-fail-fast -- --skip dockerfile_example --skip campaign_of
 }
+
+# Fails where it cannot run: nothing else meets a real RDMA device.
+rdma() { tests/rdma_lab.sh; }
 
 # A sample; tests/faults.sh --full takes half an hour.
 faults() { tests/faults.sh; }

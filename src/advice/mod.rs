@@ -14,4 +14,6 @@ pub(crate) mod nixl_import;
 pub(crate) mod nixl_mix;
 mod packages;
 pub(crate) mod pins;
+pub(crate) mod rdma;
+pub(crate) mod ucx;
 pub(crate) mod variables;

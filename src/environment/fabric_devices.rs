@@ -7,6 +7,8 @@ use rustix::fs::Access;
 
 /// Amazon's PCI vendor ID. EFA is its only RDMA device (Linux, `drivers/infiniband/hw/efa/efa_main.c`).
 const AMAZON: u16 = 0x1d0f;
+/// NVIDIA's for its network cards.
+const MELLANOX: u16 = 0x15b3;
 
 /// One RDMA device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,24 @@ pub(crate) struct RdmaDevice {
     pub name: String,
     /// PCI vendor ID; None where the kernel states none.
     pub vendor: Option<u16>,
+    /// Whether a port of it is active, as sysfs says (`4: ACTIVE`); None where it has none.
+    pub active: Option<bool>,
+}
+
+impl RdmaDevice {
+    /// Whether it is EFA.
+    pub(crate) fn is_efa(&self) -> bool {
+        self.vendor == Some(AMAZON)
+    }
+
+    /// The driver of libibverbs that it needs (`/etc/libibverbs.d`): by vendor, else by the kernel's usual name.
+    pub(crate) fn provider(&self) -> &str {
+        match self.vendor {
+            Some(AMAZON) => "efa",
+            Some(MELLANOX) => "mlx5",
+            _ => self.name.split('_').next().unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_digit()),
+        }
+    }
 }
 
 /// All RDMA devices, and the device files that programs use them through.
@@ -35,7 +55,11 @@ impl FabricDevices {
     }
 
     fn look_in(class: &Path, device_files: &Path) -> FabricDevices {
-        let devices = names(class).into_iter().map(|name| RdmaDevice { vendor: vendor(&class.join(&name)), name });
+        let devices = names(class).into_iter().map(|name| RdmaDevice {
+            vendor: vendor(&class.join(&name)),
+            active: is_active(&class.join(&name)),
+            name,
+        });
         let files = names(device_files).into_iter().filter(|name| name.starts_with("uverbs"));
         let (usable, forbidden) = files
             .map(|name| device_files.join(name))
@@ -49,27 +73,30 @@ impl FabricDevices {
         let Some(usable) = usable else { return FabricDevices::default() };
         let file = vec![PathBuf::from("/dev/infiniband/uverbs0")];
         let (usable, forbidden) = if usable { (file, Vec::new()) } else { (Vec::new(), file) };
-        let device = RdmaDevice { name: "rdmap0s6".into(), vendor: Some(AMAZON) };
+        let device = RdmaDevice { name: "rdmap0s6".into(), vendor: Some(AMAZON), active: Some(true) };
         FabricDevices { devices: vec![device], usable, forbidden }
     }
 
     /// The names of the EFA devices.
     pub(crate) fn efa(&self) -> Vec<&str> {
-        let efa = self.devices.iter().filter(|device| device.vendor == Some(AMAZON));
-        efa.map(|device| device.name.as_str()).collect()
+        self.devices.iter().filter(|device| device.is_efa()).map(|device| device.name.as_str()).collect()
+    }
+
+    /// The names of the other devices: InfiniBand, RoCE, iWARP.
+    pub(crate) fn others(&self) -> Vec<&str> {
+        self.devices.iter().filter(|device| !device.is_efa()).map(|device| device.name.as_str()).collect()
     }
 
     /// What was searched for and found, for a message.
     pub(crate) fn describe(&self) -> String {
         let efa = self.efa();
-        let others = self.devices.iter().filter(|device| device.vendor != Some(AMAZON)).map(|device| &device.name);
         let files = self.usable.iter().chain(&self.forbidden).map(|path| path.display().to_string());
         let forbidden = if self.forbidden.is_empty() { "" } else { " (without permission)" };
         format!(
             "EFA devices (PCI vendor `0x1d0f`) in `/sys/class/infiniband`: {}; other RDMA devices there: {}; device files \
              `/dev/infiniband/uverbs*`: {}{forbidden}",
             list(efa),
-            list(others.collect()),
+            list(self.others()),
             list(files.collect()),
         )
     }
@@ -91,6 +118,13 @@ fn names(folder: &Path) -> Vec<String> {
 fn vendor(device: &Path) -> Option<u16> {
     let text = fs::read_to_string(device.join("device/vendor")).ok()?;
     u16::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
+}
+
+/// Parses `ports/N/state`: `4: ACTIVE` (Linux, `Documentation/ABI/stable/sysfs-class-infiniband`).
+fn is_active(device: &Path) -> Option<bool> {
+    let ports = names(&device.join("ports"));
+    let states = ports.iter().filter_map(|port| fs::read_to_string(device.join("ports").join(port).join("state")).ok());
+    states.map(|state| state.contains("ACTIVE")).reduce(|one, other| one || other)
 }
 
 /// The network interfaces of this process's network namespace, without the loopback. Source: proc_pid_net(5), `dev`.

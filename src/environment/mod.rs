@@ -15,4 +15,5 @@ pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod rust;
 pub(crate) mod ucx;
+pub(crate) mod ucx_modules;
 pub(crate) mod variables;

@@ -65,6 +65,11 @@ impl Fabrics {
         (!fabrics.is_empty()).then_some(Fabrics(fabrics))
     }
 
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Fabric> {
+        self.0.iter()
+    }
+
     /// The one fabric, where there is no other beside it.
     pub fn only(&self) -> Option<&Fabric> {
         self.0.first().filter(|_| self.0.len() == 1)

@@ -93,8 +93,9 @@ impl Report {
         }
     }
 
-    /// Adds a transfer; the last one that ran is `smoke`.
-    pub(crate) fn add_smoke(&mut self, smoke: Smoke) {
+    /// Adds a transfer and its findings; the last one that ran is `smoke`.
+    pub(crate) fn add_smoke(&mut self, mut smoke: Smoke) {
+        smoke.findings.drain(..).for_each(|finding| self.add_finding(finding));
         if smoke.status != SmokeStatus::Skipped || self.smoke.is_none() {
             self.smoke = Some(smoke.clone());
         }

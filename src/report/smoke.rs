@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fabric::Fabrics;
 use super::file::{path_as_text, path_or_null};
+use super::finding::Finding;
 use super::stage::Stage;
 
 /// What a transfer came to.
@@ -152,6 +153,9 @@ pub(crate) struct Smoke {
     pub peer: Option<PeerReport>,
     /// What a user should know although it passed.
     pub warnings: Vec<String>,
+    /// What this machine's files and libraries show to be wrong; the document has them once, for all transfers.
+    #[serde(skip)]
+    pub findings: Vec<Finding>,
     /// What went wrong, or null.
     pub failure: Option<Failure>,
 }
@@ -192,6 +196,7 @@ impl Smoke {
             role: None,
             peer: None,
             warnings: Vec::new(),
+            findings: Vec::new(),
             failure: None,
         }
     }

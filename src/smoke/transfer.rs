@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use super::ending::{Ending, Outcome};
 use super::engine::schedule::run_promptly;
 use super::janitor::{Janitor, RUN_VARIABLE};
-use super::judge::{aftermath, fabric, failure, gpu, mixture, verdict};
+use super::judge::{aftermath, fabric, failure, gpu, mixture, rdma, verdict};
 use super::launch::libraries::{LIBRARY_PATH, Libraries};
 use super::launch::variables::WorkerVariables;
 use super::launch::worker_command::WorkerCommand;
 use super::meeting::connection::Connection;
 use super::meeting::token::TOKEN_VARIABLE;
 use super::plan::Plan;
+use super::plan::fabric::RequiredFabric;
 use super::plan::memory::Memory;
 use super::plan::plugins::NamedBy;
 use super::supervise::family::Family;
@@ -89,6 +90,9 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     if is_alone && smoke.plugin.is_some() {
         smoke.duration_ms = milliseconds(begin.elapsed());
     }
+    let folders = libraries.searched_first();
+    smoke.findings = rdma::findings(&smoke, plan, &supervisor.complaints(), &FabricDevices::look(), folders);
+    rdma::explain(&mut smoke);
     let refused = smoke.plugin.iter().filter(|plugin| !plugin.loads).map(|plugin| plugin.message.clone());
     smoke.warnings.extend(refused);
     family.end_orphans(spared);
@@ -120,6 +124,10 @@ fn conclude(
     let statement = supervisor.statement(plan);
     smoke.fabric = statement.fabric;
     smoke.transports = statement.transports;
+    // The peer has looked at its own machine's devices.
+    if !supervisor.awaits_verdict() {
+        rdma::doubt(smoke, &FabricDevices::look());
+    }
     smoke.gpu = supervisor.gpu.take().map(|gpu| Gpu { name: gpu.name, cuda: gpu.cuda, driver: gpu.driver });
     match result {
         Ok(Outcome::Measured { initiator, target }) => {
@@ -154,6 +162,9 @@ fn worker_command(plan: &Plan, libraries: &Libraries) -> WorkerCommand {
     let mut variables = WorkerVariables::new(Arc::clone(&plan.variables), TOKEN_VARIABLE, named);
     for backend in Backend::ALL.into_iter().filter(|backend| plan.pair.has(*backend)) {
         variables.add_backend(backend);
+    }
+    if plan.principal && plan.require_fabric != RequiredFabric::Any {
+        variables.keep_from_shared_memory(plan.pair.has(Backend::Ucx), plan.memory != Memory::Dram);
     }
     variables.add_variables(libraries.variables(&plan.variables));
     WorkerCommand { program: plan.program.clone(), variables, mark: None }

@@ -38,6 +38,11 @@ impl Loader {
         Loader { library_path, cache: fs::read(CACHE).map(|bytes| parse_cache(&bytes)).unwrap_or_default() }
     }
 
+    /// The folders of `LD_LIBRARY_PATH`.
+    pub(crate) fn library_path(&self) -> &[PathBuf] {
+        &self.library_path
+    }
+
     /// Finds `name` for the library at `wanted_by`; `inherited` are the RPATH folders of the libraries that loaded it.
     pub(crate) fn find(
         &self,

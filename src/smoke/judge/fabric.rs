@@ -50,7 +50,35 @@ fn refusal(smoke: &Smoke, required: RequiredFabric, backend: Backend, devices: &
         observed(smoke),
         devices.describe(),
     );
-    Failure { stage: Stage::Fabric, message, advice: advice(backend, devices, smoke.peer.is_some()) }
+    let advice = no_efa(required, devices)
+        .or_else(|| split(smoke))
+        .unwrap_or_else(|| advice(backend, devices, smoke.peer.is_some()));
+    Failure { stage: Stage::Fabric, message, advice }
+}
+
+/// For a machine whose devices are of another kind than the required one.
+fn no_efa(required: RequiredFabric, devices: &FabricDevices) -> Option<String> {
+    let others = devices.others();
+    let lacks = required == RequiredFabric::Efa && devices.efa().is_empty() && !others.is_empty();
+    lacks.then(|| {
+        format!(
+            "use `--require-fabric rdma` with `--backend UCX` on this machine: it has no EFA, `{}` is InfiniBand or RoCE, \
+             which LIBFABRIC has no use for. On AWS, use an instance type with EFA.",
+            others.join("`, `")
+        )
+    })
+}
+
+/// For a payload of which only a part went over RDMA.
+fn split(smoke: &Smoke) -> Option<String> {
+    let fabrics = smoke.fabric.as_ref().filter(|fabric| fabric.only().is_none())?;
+    let (rdma, others): (Vec<&Fabric>, Vec<&Fabric>) = fabrics.iter().partition(|fabric| fabric.is_rdma());
+    let [only] = others.as_slice() else { return None };
+    (!rdma.is_empty() && **only == Fabric::Tcp).then(|| {
+        "set `UCX_TLS=^tcp` for this test and for the workload: UCX splits large messages between RDMA and TCP, which it \
+         takes to be as fast (add `,shm` to keep this test from shared memory)"
+            .into()
+    })
 }
 
 fn advice(backend: Backend, devices: &FabricDevices, two_machines: bool) -> String {
@@ -96,14 +124,16 @@ fn advice(backend: Backend, devices: &FabricDevices, two_machines: bool) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::fabric_devices::RdmaDevice;
 
     #[test]
     fn a_refusal_says_what_was_used_and_fits_the_machine() {
         let mut smoke = Smoke::skipped("LIBFABRIC", String::new());
         smoke.fabric = Fabrics::of([Fabric::Tcp]);
         smoke.transports = vec!["tcp/eth0".into()];
-        let refused = |efa| refusal(&smoke, RequiredFabric::Efa, Backend::Libfabric, &FabricDevices::with_efa(efa));
-        let without = refused(None);
+        let refused =
+            |smoke: &Smoke, efa| refusal(smoke, RequiredFabric::Efa, Backend::Libfabric, &FabricDevices::with_efa(efa));
+        let without = refused(&smoke, None);
         assert_eq!(without.stage, Stage::Fabric);
         assert!(
             without.message.contains("tcp (tcp/eth0)") && without.message.contains("0x1d0f"),
@@ -111,14 +141,21 @@ mod tests {
             without.message
         );
         assert!(without.advice.contains("no RDMA device"), "{}", without.advice);
-        assert!(refused(Some(false)).advice.contains("may not open"));
-        let usable = refused(Some(true));
+        assert!(refused(&smoke, Some(false)).advice.contains("may not open"));
+        let usable = refused(&smoke, Some(true));
         assert!(usable.message.contains("infiniband`: rdmap0s6;"), "{}", usable.message);
         assert!(
             usable.advice.contains("EFA installer's") && usable.advice.contains("locked memory"),
             "{}",
             usable.advice
         );
+        smoke.fabric = Fabrics::of([Fabric::Tcp, Fabric::Ib]);
+        assert!(refused(&smoke, Some(true)).advice.contains("UCX_TLS=^tcp"));
+        let mlx5 = RdmaDevice { name: "mlx5_0".into(), vendor: Some(0x15b3), active: None };
+        let other = FabricDevices { devices: vec![mlx5], ..FabricDevices::with_efa(Some(true)) };
+        let advice_for_efa = no_efa(RequiredFabric::Efa, &other).unwrap();
+        assert!(advice_for_efa.contains("no EFA, `mlx5_0`"), "{advice_for_efa}");
+        assert_eq!(no_efa(RequiredFabric::Rdma, &other), None);
         let mut hidden = FabricDevices::with_efa(Some(true));
         hidden.usable.clear();
         assert!(advice(Backend::Libfabric, &hidden, false).contains("device files"));

@@ -10,4 +10,5 @@ pub(crate) mod gpu;
 pub(crate) mod last_words;
 pub(crate) mod mixture;
 pub(crate) mod quantity;
+pub(crate) mod rdma;
 pub(crate) mod verdict;

@@ -75,6 +75,11 @@ impl Libraries {
         Needs::of(path, contents, &self.loader(), &[])
     }
 
+    /// The folders that the workers search before those of `LD_LIBRARY_PATH`.
+    pub(crate) fn searched_first(&self) -> &[PathBuf] {
+        &self.first
+    }
+
     /// The same without a replacement for the driver, for transfers that need the real one or none.
     pub(crate) fn without_stand_in(self) -> Libraries {
         Libraries { preload: None, _stand_in: None, stand_ins: Vec::new(), ..self }

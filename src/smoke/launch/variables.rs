@@ -71,6 +71,14 @@ impl WorkerVariables {
         }
     }
 
+    /// Keeps UCX from the memory of one machine: two workers there would use it, whatever fabric is between machines. With
+    /// `of_gpu`, from that of its GPUs too. The user's own `UCX_TLS` stays.
+    pub(crate) fn keep_from_shared_memory(&mut self, uses_ucx: bool, of_gpu: bool) {
+        let name = "UCX_TLS";
+        let is_given = self.present.non_empty(name).is_some();
+        self.set_unless(is_given || !uses_ucx, name, if of_gpu { "^shm,cuda_ipc" } else { "^shm" });
+    }
+
     /// Adds variables for the dynamic loader.
     pub(crate) fn add_variables(&mut self, variables: Vec<(&'static str, OsString)>) {
         self.changes.extend(variables.into_iter().map(|(name, value)| Change::Set(name.into(), value)));
@@ -196,6 +204,20 @@ mod tests {
         assert_eq!(added(Backend::Libfabric, Some("1")), ["FI_EFA_ENABLE_SHM_TRANSFER=0"]);
         assert_eq!(added(Backend::Libfabric, Some("0")), Vec::<String>::new());
         assert_eq!(added(Backend::Ucx, None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_required_fabric_keeps_ucx_from_shared_memory() {
+        let added = |given: Option<&str>, uses_ucx, of_gpu| {
+            let present = given.map(|value| ("UCX_TLS", value)).into_iter().collect::<Variables>();
+            let mut variables = WorkerVariables { present: present.into(), ..WorkerVariables::default() };
+            variables.keep_from_shared_memory(uses_ucx, of_gpu);
+            variables.describe()
+        };
+        assert_eq!(added(None, true, false), ["UCX_TLS=^shm"]);
+        assert_eq!(added(None, true, true), ["UCX_TLS=^shm,cuda_ipc"]);
+        assert_eq!(added(Some("rc,sm"), true, false), Vec::<String>::new());
+        assert_eq!(added(None, false, false), Vec::<String>::new());
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Peer {
     pub host: String,
     /// Its NIXL's version.
     pub nixl_version: Option<String>,
+    /// Its kernel's boot ID.
+    pub kernel: Option<String>,
 }
 
 /// The control connection of one pair.
@@ -41,7 +43,8 @@ impl Connection {
     /// If the connection is closed already.
     pub(crate) fn new(stream: TcpStream, role: Role, program: String) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
-        let peer = Peer { address: stream.peer_addr()?, program, host: String::new(), nixl_version: None };
+        let peer =
+            Peer { address: stream.peer_addr()?, program, host: String::new(), nixl_version: None, kernel: None };
         Ok(Connection { stream, role, peer, lost: false })
     }
 
@@ -88,6 +91,13 @@ impl Connection {
 /// This machine's name, as `hostname` prints it.
 pub(crate) fn own_host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The ID that the kernel gave itself when it booted (random(4)): the same in all containers and network namespaces of one
+/// machine.
+pub(crate) fn own_kernel() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_string()).filter(|id| !id.is_empty())
 }
 
 /// A name that the peer sent: its printable characters, 64 at most.

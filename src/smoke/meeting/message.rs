@@ -38,6 +38,9 @@ pub(crate) struct Offer {
     pub host: String,
     /// The version of its NIXL.
     pub nixl_version: Option<String>,
+    /// Its kernel's boot ID; None from a version before it was sent, and where it cannot be read.
+    #[serde(default)]
+    pub kernel: Option<String>,
     /// The transfers, in this order.
     pub transfers: Vec<Offered>,
     /// Payload in each direction, in bytes.
@@ -93,6 +96,9 @@ pub(crate) struct Terms {
     pub host: String,
     /// The version of its NIXL.
     pub nixl_version: Option<String>,
+    /// Its kernel's boot ID; None from a version before it was sent, and where it cannot be read.
+    #[serde(default)]
+    pub kernel: Option<String>,
     /// The shorter one of both sides' deadlines, in milliseconds.
     pub timeout_ms: u64,
     /// The stricter one of both sides' requirements.

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, own_host, printable};
+use super::connection::{Connection, own_host, own_kernel, printable};
 use super::failure::failure;
 use super::message::{self, Answer, Message, Offer, Offered, Rejection, Terms};
 use crate::choice::backend::Backend;
@@ -51,6 +51,7 @@ pub(crate) fn offer(connection: &mut Connection, plans: Vec<Plan>) -> Result<Vec
     let offer = Message::Offer(Offer {
         host: own_host(),
         nixl_version: first.nixl.version.clone(),
+        kernel: own_kernel(),
         transfers: plans.iter().map(offered).collect(),
         size: first.size,
         iterations: first.iterations,
@@ -62,7 +63,7 @@ pub(crate) fn offer(connection: &mut Connection, plans: Vec<Plan>) -> Result<Vec
     let answered = connection.send(&offer, until).and_then(|()| connection.receive(MAX_FRAME, until));
     match answered {
         Ok(Message::Answer(Answer::Agreed(terms))) => {
-            name_peer(connection, &terms.host, terms.nixl_version);
+            name_peer(connection, &terms.host, terms.nixl_version, terms.kernel);
             let timeout = Duration::from_millis(terms.timeout_ms).min(first.timeout);
             let require_fabric = first.require_fabric.stricter(terms.require_fabric);
             let seed = first.seed;
@@ -87,7 +88,7 @@ pub(crate) fn accept(connection: &mut Connection, template: &Plan, given: &Given
         Ok(_) => return Err(failed(connection, &out_of_turn())),
         Err(error) => return Err(failed(connection, &error)),
     };
-    name_peer(connection, &offer.host, offer.nixl_version.clone());
+    name_peer(connection, &offer.host, offer.nixl_version.clone(), offer.kernel.clone());
     let agreed = agree(&offer, template, given);
     let (answer, result) = match agreed {
         Ok(plans) => (Answer::Agreed(terms(template, plans.first())), Ok(plans)),
@@ -101,9 +102,10 @@ pub(crate) fn accept(connection: &mut Connection, template: &Plan, given: &Given
     result
 }
 
-fn name_peer(connection: &mut Connection, host: &str, nixl_version: Option<String>) {
+fn name_peer(connection: &mut Connection, host: &str, nixl_version: Option<String>, kernel: Option<String>) {
     connection.peer.host = printable(host);
     connection.peer.nixl_version = nixl_version.as_deref().map(printable);
+    connection.peer.kernel = kernel;
 }
 
 fn offered(plan: &Plan) -> Offered {
@@ -120,6 +122,7 @@ fn terms(template: &Plan, agreed: Option<&Plan>) -> Terms {
     Terms {
         host: own_host(),
         nixl_version: plan.nixl.version.clone(),
+        kernel: own_kernel(),
         timeout_ms: milliseconds(plan.timeout),
         require_fabric: plan.require_fabric,
     }
@@ -280,6 +283,7 @@ mod tests {
         Offer {
             host: "a".into(),
             nixl_version: None,
+            kernel: None,
             transfers: transfers.collect(),
             size,
             iterations: 4,

@@ -1,11 +1,13 @@
-//! A worker's output, bounded: the beginning, the end, and the lines about transports.
+//! A worker's output, bounded: the beginning, the end, and its own lines about transports, of which the last are kept.
 
 use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{libfabric, ucx};
+use super::complaint::{self, Complaint};
+use super::origin::Origin;
+use super::{libfabric, printable, ucx};
 
 /// Bytes kept of the beginning, and as many of the end.
 const KEPT: usize = 64 << 10;
@@ -13,6 +15,8 @@ const KEPT: usize = 64 << 10;
 const STATEMENTS: usize = 512 << 10;
 /// Bytes of a line that are searched for such a statement.
 const LINE: usize = 4096;
+/// Distinct complaints that are kept.
+const COMPLAINTS: usize = 16;
 
 /// One output of a process, read to its end by a thread.
 #[derive(Clone)]
@@ -20,22 +24,25 @@ pub(crate) struct Capture {
     shared: Arc<(Mutex<Kept>, Condvar)>,
 }
 
-#[derive(Default)]
 struct Kept {
+    origin: Origin,
     head: Vec<u8>,
     tail: VecDeque<u8>,
-    statements: Vec<u8>,
+    statements: VecDeque<Vec<u8>>,
+    /// Bytes in `statements`.
+    stated: usize,
+    complaints: Vec<Complaint>,
     line: Vec<u8>,
     ended: bool,
 }
 
 impl Capture {
-    /// Starts to read.
+    /// Starts to read; of the lines about transports, only those of `origin` count.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub(crate) fn start(mut stream: impl Read + Send + 'static) -> std::io::Result<Capture> {
-        let capture = Capture { shared: Arc::default() };
+    pub(crate) fn start(mut stream: impl Read + Send + 'static, origin: Origin) -> std::io::Result<Capture> {
+        let capture = Capture { shared: Arc::new((Mutex::new(Kept::new(origin)), Condvar::new())) };
         let ours = capture.clone();
         std::thread::Builder::new().name("smoke-output".into()).spawn(move || {
             let mut buffer = [0; 16 << 10];
@@ -73,9 +80,14 @@ impl Capture {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The lines that state something about transports.
+    /// The last lines that state something about transports.
     pub(crate) fn statements(&self) -> String {
-        String::from_utf8_lossy(&self.kept().statements).into_owned()
+        self.kept().statements.iter().map(|line| String::from_utf8_lossy(line)).collect()
+    }
+
+    /// What UCX was asked for and does not have.
+    pub(crate) fn complaints(&self) -> Vec<Complaint> {
+        self.kept().complaints.clone()
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -84,6 +96,19 @@ impl Capture {
 }
 
 impl Kept {
+    fn new(origin: Origin) -> Kept {
+        Kept {
+            origin,
+            head: Vec::new(),
+            tail: VecDeque::new(),
+            statements: VecDeque::new(),
+            stated: 0,
+            complaints: Vec::new(),
+            line: Vec::new(),
+            ended: false,
+        }
+    }
+
     fn add(&mut self, bytes: &[u8]) {
         self.look_for_statements(bytes);
         let (front, rest) = bytes.split_at(bytes.len().min(KEPT - self.head.len()));
@@ -100,11 +125,29 @@ impl Kept {
             if piece.last() != Some(&b'\n') {
                 continue;
             }
-            let fits = self.statements.len() + self.line.len() <= STATEMENTS;
-            if fits && (ucx::is_statement(&self.line) || libfabric::is_statement(&self.line)) {
-                self.statements.extend_from_slice(&self.line);
-            }
-            self.line.clear();
+            let line = std::mem::take(&mut self.line);
+            self.keep_statement(line);
+        }
+    }
+
+    fn keep_statement(&mut self, line: Vec<u8>) {
+        let complaint = complaint::read(&line);
+        let is_statement = ucx::is_statement(&line) || libfabric::is_statement(&line);
+        if !is_statement && complaint.is_none() || !self.origin.wrote(&line) {
+            return;
+        }
+        let known = |complaint: &Complaint| self.complaints.contains(complaint);
+        if self.complaints.len() < COMPLAINTS
+            && let Some(new) = complaint.filter(|complaint| !known(complaint))
+        {
+            self.complaints.push(new);
+        }
+        if is_statement {
+            self.stated += line.len();
+            self.statements.push_back(line);
+        }
+        while self.stated > STATEMENTS {
+            self.stated -= self.statements.pop_front().map_or(self.stated, |oldest| oldest.len());
         }
     }
 }
@@ -116,8 +159,7 @@ pub(crate) fn last_words(text: &str, most: usize) -> Vec<String> {
     let chosen = if errors.is_empty() { lines } else { errors };
     let mut words: Vec<String> = Vec::new();
     for line in chosen.iter().skip(chosen.len().saturating_sub(most)) {
-        // Control characters could drive the reader's terminal.
-        let cut: String = line.chars().filter(|character| !character.is_control()).take(500).collect();
+        let cut = printable(line, 500);
         if words.last() != Some(&cut) {
             words.push(cut);
         }
@@ -147,6 +189,7 @@ fn is_error(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::origin::tests::origin;
     use super::*;
 
     #[test]
@@ -156,15 +199,41 @@ mod tests {
             flood.extend(format!("line {number} of many\n").into_bytes());
             if number == 100_000 {
                 flood.extend(b"[1.5] [vm:1:0] ucp_worker.c:1 UCX INFO a intra-node cfg#1 rma(tcp/lo)\n");
+                flood.extend(b"[1.5] [vm:2:0] ucp_worker.c:1 UCX INFO a intra-node cfg#2 rma(srd/rdmap0s6:1)\n");
             }
         }
         flood.extend(b"the last line\n");
-        let capture = Capture::start(std::io::Cursor::new(flood)).unwrap();
+        let capture = Capture::start(std::io::Cursor::new(flood), origin(1)).unwrap();
         capture.wait(Duration::from_secs(10));
         let text = capture.text();
         assert!(text.len() <= 2 * KEPT);
         assert!(text.starts_with("the first line\n") && text.ends_with("the last line\n"));
-        assert!(capture.statements().contains("cfg#1"));
+        let statements = capture.statements();
+        assert!(statements.contains("cfg#1") && !statements.contains("cfg#2"), "{statements}");
+    }
+
+    #[test]
+    fn the_last_statements_are_kept() {
+        let line =
+            |number: u32| format!("[1.5] [vm:1:0] ucp_worker.c:1 UCX INFO a intra-node cfg#{number} rma(tcp/lo)\n");
+        let output: String = (0..20_000).map(line).collect();
+        let capture = Capture::start(std::io::Cursor::new(output.into_bytes()), origin(1)).unwrap();
+        capture.wait(Duration::from_secs(10));
+        let statements = capture.statements();
+        assert!(statements.len() <= STATEMENTS && statements.ends_with(&line(19_999)), "{}", statements.len());
+        assert!(!statements.contains(&line(0)));
+    }
+
+    #[test]
+    fn complaints_of_the_own_process_are_kept_once() {
+        let complaint = |process: u32, name: &str| {
+            format!("[1.5] [vm:{process} :0] ucp_context.c:1508 UCX  WARN  transport '{name}' is not available\n")
+        };
+        let output = complaint(1, "rc") + &complaint(2, "ud") + &complaint(1, "rc");
+        let capture = Capture::start(std::io::Cursor::new(output.into_bytes()), origin(1)).unwrap();
+        capture.wait(Duration::from_secs(10));
+        let [one] = capture.complaints().try_into().unwrap();
+        assert!(matches!(one, Complaint::Unavailable { names, .. } if names == ["rc"]));
     }
 
     #[test]

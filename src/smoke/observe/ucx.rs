@@ -24,6 +24,9 @@ use std::collections::BTreeSet;
 use super::statement::Statement;
 use crate::report::fabric::{Fabric, Fabrics};
 
+/// Longest name of a transport with its device, in bytes.
+const LONGEST: usize = 128;
+
 /// Whether [`read`] uses this line of output.
 pub(crate) fn is_statement(line: &[u8]) -> bool {
     contains(line, b" cfg#") || contains(line, b"]   | ")
@@ -187,7 +190,8 @@ fn transports(text: &str) -> Vec<String> {
 
 fn is_transport(word: &str) -> bool {
     let Some((name, device)) = word.split_once('/') else { return false };
-    name.starts_with(|c: char| c.is_ascii_lowercase()) && !device.is_empty()
+    let is_printable = word.len() <= LONGEST && word.bytes().all(|byte| byte.is_ascii_graphic());
+    name.starts_with(|c: char| c.is_ascii_lowercase()) && !device.is_empty() && is_printable
 }
 
 fn extend(list: &mut Vec<String>, more: &[String]) {
@@ -214,7 +218,7 @@ fn is_staging(transport: &str) -> bool {
 }
 
 /// The fabric of a UCX transport; an unknown one keeps its name, which UCX stated.
-fn fabric(transport: &str) -> Fabric {
+pub(crate) fn fabric(transport: &str) -> Fabric {
     let (name, device) = transport.split_once('/').unwrap_or((transport, ""));
     let is_verbs =
         |prefix: &&str| name.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));

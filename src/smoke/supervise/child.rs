@@ -11,6 +11,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::event::{Event, EventSender};
 use crate::smoke::launch::worker_command::WorkerCommand;
+use crate::smoke::observe::complaint::Complaint;
+use crate::smoke::observe::origin::Origin;
 use crate::smoke::observe::output::{self, Capture};
 use crate::smoke::plan::role::Role;
 use crate::smoke::plan::seed;
@@ -112,6 +114,13 @@ impl Child {
         self.stdout.statements() + &self.stderr.statements()
     }
 
+    /// What UCX was asked for there and does not have.
+    pub(crate) fn complaints(&self) -> Vec<Complaint> {
+        let mut complaints = self.stdout.complaints();
+        complaints.extend(self.stderr.complaints());
+        complaints
+    }
+
     /// The last lines it printed that are worth quoting.
     pub(crate) fn last_words(&self) -> Vec<String> {
         let mut words = output::last_words(&self.stdout.text(), MAX_QUOTED / 2);
@@ -150,9 +159,10 @@ fn wait(process: &mut std::process::Child, limit: Duration) -> Option<ExitStatus
 }
 
 fn capture(process: &mut std::process::Child) -> io::Result<(Capture, Capture)> {
+    let origin = Origin::of(process.id());
     let stdout = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let stderr = process.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
-    Ok((Capture::start(stdout)?, Capture::start(stderr)?))
+    Ok((Capture::start(stdout, origin.clone())?, Capture::start(stderr, origin)?))
 }
 
 /// A worker's end of the control channel, which ends with the worker's process: a process that a library has forked may keep

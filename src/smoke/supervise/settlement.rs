@@ -9,7 +9,7 @@ use super::supervisor::Supervisor;
 use crate::report::smoke::{Failure, PeerReport, Smoke, SmokeStatus};
 use crate::report::stage::Stage;
 use crate::smoke::ending::Ending;
-use crate::smoke::meeting::connection::{Connection, own_host};
+use crate::smoke::meeting::connection::{Connection, own_host, own_kernel};
 use crate::smoke::meeting::message::{Message, TargetFailure};
 use crate::smoke::meeting::verdict::Verdict;
 use crate::smoke::plan::Plan;
@@ -24,6 +24,14 @@ pub(crate) fn add_peer(smoke: &mut Smoke, connection: &Connection) {
         host: peer.host.clone(),
         nixl_version: peer.nixl_version.clone(),
     });
+    if peer.kernel.is_some() && peer.kernel == own_kernel() {
+        smoke.warnings.push(format!(
+            "both ends are one machine: {} has the same kernel as this end (boot ID), so nothing is shown of the network \
+             between two machines\nhelp: run each end on a machine of its own, not in two containers or network namespaces of \
+             one",
+            connection.describe()
+        ));
+    }
     if let (Some(ours), Some(theirs)) = (&smoke.nixl_version, &peer.nixl_version)
         && ours != theirs
     {

@@ -9,6 +9,7 @@ use super::remote::Remote;
 use super::turn::Turn;
 use crate::report::stage::Stage;
 use crate::smoke::meeting::message::Message;
+use crate::smoke::observe::complaint::Complaint;
 use crate::smoke::plan::role::Role;
 use crate::smoke::wire::worker::{FromWorker, Measurements, PeerMessage};
 
@@ -113,6 +114,14 @@ impl Side {
         match &self.worker {
             Worker::Local(child) => child.statements(),
             Worker::Remote(_) => String::new(),
+        }
+    }
+
+    /// What UCX was asked for there and does not have, if its worker is on this machine.
+    pub(crate) fn complaints(&self) -> Vec<Complaint> {
+        match &self.worker {
+            Worker::Local(child) => child.complaints(),
+            Worker::Remote(_) => Vec::new(),
         }
     }
 

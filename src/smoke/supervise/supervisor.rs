@@ -15,6 +15,7 @@ use crate::smoke::ending::{Ending, UncleanEnd};
 use crate::smoke::launch::worker_command::WorkerCommand;
 use crate::smoke::meeting::connection::Connection;
 use crate::smoke::meeting::verdict::Verdict;
+use crate::smoke::observe::complaint::Complaint;
 use crate::smoke::observe::statement::Statement;
 use crate::smoke::observe::{libfabric, ucx};
 use crate::smoke::plan::Plan;
@@ -135,8 +136,14 @@ impl Supervisor {
         unclean
     }
 
-    /// What the library stated about what carries the bytes.
+    /// What the library stated about what carries the bytes. No fabric before the connection is made: until then, a lane or a
+    /// rail is only an intention.
     pub(crate) fn statement(&self, plan: &Plan) -> Statement {
+        let stated = self.stated_transports(plan);
+        Statement { fabric: stated.fabric.filter(|_| self.connected.is_some()), ..stated }
+    }
+
+    fn stated_transports(&self, plan: &Plan) -> Statement {
         if self.awaits_verdict() {
             return Statement::default();
         }
@@ -145,8 +152,7 @@ impl Supervisor {
         }
         let statements = self.statements();
         if self.chosen(plan) == Backend::Libfabric {
-            // Before the connection is made, a rail is only an intention.
-            return self.connected.map(|_| libfabric::read(&statements)).unwrap_or_default();
+            return libfabric::read(&statements);
         }
         let longest = Messages::divide(plan.size as usize, plan.iterations as usize).longest();
         ucx::read(&statements, longest as u64)
@@ -162,6 +168,17 @@ impl Supervisor {
     pub(crate) fn statements(&self) -> String {
         let initiator = self.workers.iter().find(|worker| worker.role == Role::Initiator);
         initiator.map(Side::statements).unwrap_or_default()
+    }
+
+    /// What UCX was asked for on this machine and does not have, each once.
+    pub(crate) fn complaints(&self) -> Vec<Complaint> {
+        let mut distinct: Vec<Complaint> = Vec::new();
+        for complaint in self.workers.iter().flat_map(Side::complaints) {
+            if !distinct.contains(&complaint) {
+                distinct.push(complaint);
+            }
+        }
+        distinct
     }
 
     /// The last lines that a side printed.

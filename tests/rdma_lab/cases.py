@@ -1,0 +1,84 @@
+"""What the program says on a machine with a real RDMA device. tests/rdma_lab.sh boots the machines that run this."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+LAB = "/tmp/lab"
+PROGRAM = LAB + "/nixl-retrofit"
+NIXL, FABRIC = open(LAB + "/places").read().split()
+PORT = "7000"
+ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/tmp", "NIXL_RETROFIT_TOKEN": "a token of this laboratory"}
+VERBS = "/dev/infiniband/uverbs0"
+DRIVERS = "/usr/lib/x86_64-linux-gnu/libibverbs"
+results = []
+
+
+def site_packages():
+    root, folders, _ = next(os.walk(NIXL + "/lib"))
+    return f"{root}/{folders[0]}/site-packages"
+
+
+def cure():
+    """The wheel's libibverbs under the system's name, as the warning about two copies says."""
+    for folder, _, files in os.walk(site_packages()):
+        for name in files:
+            if name.startswith("libibverbs-"):
+                os.makedirs("/tmp/verbs", exist_ok=True)
+                os.symlink(os.path.join(folder, name), "/tmp/verbs/libibverbs.so.1")
+                return {"LD_LIBRARY_PATH": f"/tmp/verbs:{DRIVERS}"}
+    sys.exit("the wheel has no libibverbs")
+
+
+def smoke(*arguments, before=(), timeout=60, **variables):
+    command = [*before, PROGRAM, "smoke", "--size", "256k", "--timeout", str(timeout), "--output-format", "json"]
+    command += [*arguments, site_packages()]
+    done = subprocess.run(command, env={**ENVIRONMENT, **variables}, capture_output=True, text=True, check=False)
+    document = json.loads(done.stdout) if done.stdout else {"error": done.stderr, "smoke": None, "findings": []}
+    return done.returncode, document
+
+
+def case(name, result, status, fabric, *words):
+    """Words are regular expressions for the document as text."""
+    code, document = result
+    text = json.dumps(document)
+    made = document["smoke"] or {}
+    wrong = [f"status {code}, expected {status}"] if code != status else []
+    if made.get("fabric") != fabric:
+        wrong.append(f"fabric {made.get('fabric')}, expected {fabric}")
+    wrong += [f"no {word!r}" for word in words if not re.search(word, text)]
+    results.append(not wrong)
+    print(f"{'ok' if not wrong else 'WRONG'}: {name}", *wrong, sep="; " if wrong else "", flush=True)
+    if wrong:
+        shown = {key: made.get(key) for key in ("status", "transports", "warnings", "failure")}
+        print(json.dumps([shown, document["findings"], document.get("error")], indent=1), flush=True)
+
+
+def first():
+    cured = cure()
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all")
+    case("unmodified wheel", smoke(), 0, "shm", "rdma-device-unused", "two copies of libibverbs", "rxe0")
+    case("unmodified wheel, rc asked for", smoke(UCX_TLS="rc,ud"), 1, None, "ucx-asked-unavailable", "two copies of libibverbs")
+    case("rc", smoke("--require-fabric", "rdma", UCX_TLS="rc", **cured), 0, "ib", "rc_verbs/rxe0:1")
+    case("ud", smoke("--require-fabric", "rdma", UCX_TLS="ud", **cured), 0, "ib", "ud_verbs/rxe0:1")
+    case("rc, native", smoke("--engine", "native", UCX_TLS="rc,ud", **cured), 0, "ib", "rc_verbs/rxe0:1")
+    case("EFA required", smoke("--require-fabric", "efa", UCX_TLS="rc,ud", **cured), 1, "ib", "has no EFA, `rxe0`")
+    beside = smoke("--backend", "LIBFABRIC", "--library-path", FABRIC)
+    case("LIBFABRIC beside the device", beside, 0, "tcp", "LIBFABRIC has no use for `rxe0`")
+    locked = smoke(before=(*nobody, "prlimit", "--memlock=65536"), UCX_TLS="rc,ud", **cured)
+    case("memory-lock limit", locked, 1, None, "memlock|locked memory|memory lock")
+    os.chmod(VERBS, 0o600)
+    case("permission", smoke(before=nobody, **cured), 0, "shm", f"may not open `{VERBS}`")
+    os.chmod(VERBS, 0o666)
+    between = smoke("--connect", f"10.78.0.2:{PORT}", "--require-fabric", "rdma", UCX_TLS="rc,ud", **cured)
+    case("two machines", between, 0, "ib", "lab2")
+    print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
+
+
+def second():
+    print(smoke("--listen", f"10.78.0.2:{PORT}", timeout=600, UCX_TLS="rc,ud", **cure()), flush=True)
+
+
+first() if os.environ["NUMBER"] == "1" else second()
