@@ -220,6 +220,9 @@ pub struct PatchArgs {
     /// Read this environment variable when an agent is created
     #[arg(long, default_value_t = EnvVar::default(), value_name = "NAME")]
     pub env_var: EnvVar,
+    /// Refuse to rewrite a source that no release of Dynamo known to this version has, with exit status 2
+    #[arg(long)]
+    pub known_only: bool,
 }
 
 /// Which files are patched.
@@ -246,7 +249,8 @@ pub enum Only {
 impl FileArgs {
     /// The files that these options select.
     pub(crate) fn selection(&self) -> Selection<'_> {
-        Selection { only_nixl_connect: self.only == Some(Only::NixlConnect), also: &self.also }
+        let only_nixl_connect = self.only == Some(Only::NixlConnect);
+        Selection { only_nixl_connect, also: &self.also, known_only: false }
     }
 }
 

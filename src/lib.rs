@@ -15,6 +15,7 @@ mod exit_status;
 pub mod fuzzing;
 mod patching;
 mod python;
+mod releases;
 mod report;
 mod rewriting;
 mod rust;

@@ -30,6 +30,7 @@ use crate::environment::python::target::{self, Environment, Execution};
 use crate::python::helper_check;
 use crate::python::nixl_default::{self, NixlDefault};
 use crate::python::patch::{self, PatchError};
+use crate::releases;
 use crate::report::file::{FileReport, FileStatus};
 use crate::source::lock::{self, Lock};
 use crate::source::{regular, replace};
@@ -209,6 +210,9 @@ pub(crate) fn plan(targets: Targets, rule: &Rule, purpose: Purpose, failures: &m
                 file.report.notes.extend(replaced_defaults(environment, rule));
                 file.report.details.extend(check_helper(environment, rule)?);
             }
+            if targets.selection.known_only {
+                require_released(&path, &file.report)?;
+            }
             Ok(file)
         };
         let file = plan().inspect_err(|error| failures.push(failed(&path, error)))?;
@@ -219,7 +223,12 @@ pub(crate) fn plan(targets: Targets, rule: &Rule, purpose: Purpose, failures: &m
     for source in sources {
         let path = source.path.clone();
         let name = DiffName::of(&path, None, targets.directory);
-        let planned = rust::plan(&source, &name.path, rule, purpose);
+        let planned = rust::plan(&source, &name.path, rule, purpose).and_then(|planned| {
+            if let Some(planned) = planned.as_ref().filter(|_| targets.selection.known_only) {
+                require_released(&path, &planned.report)?;
+            }
+            Ok(planned)
+        });
         let planned = planned.inspect_err(|error| failures.push(failed(&path, error)))?;
         files.extend(planned.map(|planned| Planned::of_source(source, planned, name.folder)));
     }
@@ -238,6 +247,7 @@ fn plan_rewrite(
     let name = DiffName::of(path, found.module.root(&found.owners), directory);
     let plan = patch::plan(&name.path, &content, rule).map_err(|error| located(path, &error))?;
     let mut report = file_report(&found, environment, plan.status);
+    add_release(&mut report, plan.original_sha256.as_deref());
     report.diff_folder = Some(name.folder);
     report.sites = plan.sites;
     report.notes = plan.notes;
@@ -453,12 +463,16 @@ pub(crate) fn read_standard_input() -> Result<Vec<u8>> {
 /// Plans the rewrite of a source that is not a file. Returns the report, and the new bytes where it changes.
 ///
 /// # Errors
-/// When it is not understood.
-pub(crate) fn plan_text(content: &[u8], rule: &Rule) -> Result<(FileReport, Option<Vec<u8>>)> {
+/// When it is not understood, or with `known_only` where no release has it.
+pub(crate) fn plan_text(content: &[u8], rule: &Rule, known_only: bool) -> Result<(FileReport, Option<Vec<u8>>)> {
     let path = Path::new(STANDARD_INPUT_NAME);
     let plan = patch::plan(path, content, rule).map_err(|error| located(path, &error))?;
-    let report =
+    let mut report =
         FileReport { sites: plan.sites, notes: plan.notes, diff: plan.diff, ..FileReport::new(path, plan.status) };
+    add_release(&mut report, plan.original_sha256.as_deref());
+    if known_only {
+        require_released(path, &report)?;
+    }
     Ok((report, plan.patched))
 }
 
@@ -494,6 +508,30 @@ fn file_report(found: &Found, environment: &Environment, status: FileStatus) -> 
 
 fn failed(path: &Path, error: &anyhow::Error) -> FileReport {
     FileReport { notes: vec![format!("{error:#}")], ..FileReport::new(path, FileStatus::Failed) }
+}
+
+/// Says which releases have the original.
+fn add_release(report: &mut FileReport, original_sha256: Option<&str>) {
+    report.release = original_sha256.and_then(releases::with);
+    let words = report.release.clone();
+    report.details.push(words.unwrap_or_else(|| "not a released source".into()));
+}
+
+/// Checks that a file which is rewritten, now or before, was released like that.
+///
+/// # Errors
+/// Where no release has its original.
+fn require_released(path: &Path, report: &FileReport) -> Result<()> {
+    let is_rewritten =
+        matches!(report.status, FileStatus::WouldPatch | FileStatus::AlreadyPatched | FileStatus::Unfinished);
+    if !is_rewritten || report.release.is_some() {
+        return Ok(());
+    }
+    bail!(
+        "{}: not a released source, and `--known-only` was given; nothing was changed\n\
+         help: read the diff of `check`, then drop `--known-only`, or install a nixl-retrofit that knows the release",
+        path.display()
+    )
 }
 
 /// How a diff names a file, and the folder that the name is relative to: `patch -d FOLDER -p1` finds the file.

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::choice::rule::Rule;
 use crate::report::file::{Action, FileStatus, SiteReport, SiteShape};
 use crate::source::edit::{Inserted, InsertedSpan};
-use crate::source::marker::{Marker, Own};
+use crate::source::marker::{self, Marker, Own};
 use crate::source::offset::ByteOffset;
 use crate::source::{diff, lines};
 
@@ -30,19 +30,20 @@ pub(crate) struct Plan {
     pub notes: Vec<String>,
     /// Whether the file is patched already and as this tool wrote it.
     pub intact: bool,
+    /// The SHA-256 of the original; None where that is lost, because the patched file was edited.
+    pub original_sha256: Option<String>,
 }
 
 impl Plan {
     /// For a file that stays as it is.
     pub(crate) fn unchanged(sites: Vec<SiteReport>) -> Self {
         let status = untouched(&sites);
-        Plan { status, sites, patched: None, diff: Vec::new(), notes: Vec::new(), intact: false }
+        Plan { status, sites, patched: None, diff: Vec::new(), notes: Vec::new(), intact: false, original_sha256: None }
     }
 
     /// For a file that would change.
     pub(crate) fn rewritten(sites: Vec<SiteReport>, patched: Vec<u8>, diff: Vec<u8>) -> Self {
-        let (status, patched) = (FileStatus::WouldPatch, Some(patched));
-        Plan { status, sites, patched, diff, notes: Vec::new(), intact: false }
+        Plan { status: FileStatus::WouldPatch, patched: Some(patched), diff, ..Plan::unchanged(sites) }
     }
 }
 
@@ -93,8 +94,14 @@ impl Present<'_> {
         plan_original: impl Fn(&[u8], &str) -> Result<Plan, E>,
     ) -> Result<Plan, E> {
         match own {
-            None => plan_original(self.bytes, VERSION),
-            Some(Own { marker, original: Some(original) }) => self.replan(&original, &marker, plan_original),
+            None => {
+                let original_sha256 = Some(marker::sha256(self.bytes));
+                Ok(Plan { original_sha256, ..plan_original(self.bytes, VERSION)? })
+            }
+            Some(Own { marker, original: Some(original) }) => {
+                let plan = self.replan(&original, &marker, plan_original)?;
+                Ok(Plan { original_sha256: Some(marker.sha256), ..plan })
+            }
             Some(Own { marker, original: None }) => {
                 edited(plan_original(self.bytes, VERSION)?, &marker, rule).map_err(E::from)
             }

@@ -277,3 +277,29 @@ fn already_patched_names_the_present_line() {
     let present = text.lines().nth(line as usize - 1).unwrap();
     assert!(line > 23 && present.contains("_nixl_retrofit_backends()"), "{line}: {present}");
 }
+
+/// The miniature is written for the tests: no release has it.
+#[test]
+fn known_only_refuses_a_source_that_no_release_has() {
+    let site = site_packages();
+    let before = snapshot(site.path());
+    let target = site.path().to_str().unwrap();
+    for command in [&["check"][..], &["apply", "--smoke", "off"]] {
+        let (status, document) = run_json(command.iter().chain(&["--known-only", target]));
+        assert_eq!(status, 2, "{document}");
+        let error = document["error"].as_str().unwrap();
+        assert!(error.contains("not a released source") && error.contains("\nhelp: read the diff"), "{error}");
+    }
+    assert_eq!(snapshot(site.path()), before);
+    let (status, document) = run_json(["check", target]);
+    assert_eq!((status, &document["files"][0]["release"]), (1, &serde_json::Value::Null));
+    let text = stdout(&run(["check", "-v", target]));
+    assert!(text.contains("  not a released source\n"), "{text}");
+
+    let output = program()
+        .args(["apply", "-", "--smoke", "off", "--known-only"])
+        .stdin(fs::File::open(site.path().join(SOURCE)).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), stdout(&output)), (Some(2), String::new()), "{}", stderr(&output));
+}

@@ -7,6 +7,8 @@ usage: tests/releases.py test [--all] [--jobs N] PROGRAM   one release of each d
        tests/releases.py nightly                           the newest pre-release's version
        tests/releases.py table                             fixtures/releases.tsv, made from the package index
        tests/releases.py embedding-table                   fixtures/embedding_transfer.tsv, made from the package index
+       tests/releases.py new                               the releases with a source that the tables lack; 1 where there
+                                                           is one
 
 Of ai-dynamo, whose embedding_transfer creates agents since 1.0.0, one release of each distinct source is tested too
 (all with --all), beside the ai-dynamo-runtime of the same version.
@@ -349,6 +351,25 @@ def write_table() -> None:
         out.writerow((row | {"ci": "yes" if release.ci else "no"}).values())
 
 
+def unknown_releases() -> int:
+    """Prints the stable releases whose source the tables lack; 1 where there is one."""
+    tables = (
+        (TABLE, DISTRIBUTION, MODULE, stable_versions),
+        (EMBEDDING_TABLE, EMBEDDING_DISTRIBUTION, EMBEDDING_MODULE, embedding_versions),
+    )
+    status = 0
+    for table, distribution, module, versions in tables:
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        versions_listed, sources = {row["version"] for row in rows}, {row["sha256"] for row in rows}
+        for version in [version for version in versions() if version not in versions_listed]:
+            digest = sha256((miniature(version, distribution, module) / module).read_bytes())
+            if digest not in sources:
+                print(f"{distribution} {version}: a new source, SHA-256 {digest}")
+                status = 1
+    return status
+
+
 def read_table() -> list[Release]:
     with TABLE.open(newline="") as file:
         return [
@@ -474,6 +495,14 @@ def check_record(tree: pathlib.Path, original: bytes) -> None:
     expect("RECORD's other lines are as they were", others == before, "a difference")
 
 
+def check_known(file: dict, release: Release) -> None:
+    """The report names the release among those with its source."""
+    words = file["release"] or ""
+    ends = {row.version for row in read_table() if row.sha256 == release.sha256}
+    named = set(re.findall(r"[\w.]+", words.removeprefix("released source,"))) - {"to"}
+    expect("the releases with this source", bool(named) and named <= ends, words)
+
+
 def check_tree(program: str, release: Release, tree: pathlib.Path, python: str, pythons: dict[str, str]) -> None:
     module, record = tree / MODULE, record_file(tree)
     source, record_bytes = module.read_bytes(), record.read_bytes()
@@ -486,11 +515,13 @@ def check_tree(program: str, release: Release, tree: pathlib.Path, python: str, 
     diff = run_program(program, "check", "--color", "never", str(tree), status=1)
     expect("check writes nothing", module.read_bytes() == source and record.read_bytes() == record_bytes, "a change")
     expect("check shows a diff", "\n@@" in diff and "\n+" in diff, diff[:500])
+    known = json.loads(run_program(program, "check", "--known-only", "--output-format", "json", str(tree), status=1))
+    check_known(known["files"][0], release)
     run_program(program, "apply", "--smoke", "off", str(tree), status=0)
     patched = module.read_bytes()
     expect("apply changes the file", patched != source, "no change")
     check_record(tree, record_bytes)
-    run_program(program, "check", str(tree), status=0)
+    run_program(program, "check", "--known-only", str(tree), status=0)
     run_program(program, "apply", "--smoke", "off", str(tree), status=0)
     expect("a second apply changes nothing", module.read_bytes() == patched, "a change")
 
@@ -698,11 +729,14 @@ def main() -> int:
     commands.add_parser("nightly")
     commands.add_parser("table")
     commands.add_parser("embedding-table")
+    commands.add_parser("new")
     arguments = parser.parse_args()
     if arguments.command == "test":
         return test(arguments.program, arguments.all, arguments.jobs)
     if arguments.command == "fetch":
         return fetch(arguments.version, arguments.folder)
+    if arguments.command == "new":
+        return unknown_releases()
     if arguments.command == "nightly":
         print(nightly_version())
     elif arguments.command == "embedding-table":

@@ -11,7 +11,7 @@ use crate::cli::{ApplyArgs, SmokeWhen};
 use crate::environment::media_loader as compiled;
 use crate::environment::python::target::Environment;
 use crate::exit_status::ExitStatus;
-use crate::patching::{self, Purpose};
+use crate::patching::{self, Purpose, Selection};
 use crate::report::Report;
 use crate::report::file::FileStatus;
 use crate::smoke::series::{self, Series};
@@ -35,7 +35,7 @@ fn standard_input(args: &ApplyArgs, console: &Console, report: &mut Report) -> R
     }
     let rule = args.patch.rule()?;
     let content = patching::read_standard_input()?;
-    let (mut file, patched) = patching::plan_text(&content, &rule)?;
+    let (mut file, patched) = patching::plan_text(&content, &rule, args.patch.known_only)?;
     if patched.is_some() {
         file.status = FileStatus::Patched;
     }
@@ -56,12 +56,8 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
         bail!("Rust sources alone are no environment to make a transfer in\nhelp: drop `--smoke require`");
     }
     let rule = args.patch.rule()?;
-    let planned = patching::plan(
-        process.targets(&args.targets, args.files.selection()),
-        &rule,
-        Purpose::Change,
-        &mut report.files,
-    )?;
+    let selection = Selection { known_only: args.patch.known_only, ..args.files.selection() };
+    let planned = patching::plan(process.targets(&args.targets, selection), &rule, Purpose::Change, &mut report.files)?;
     let options = args.transfer.options()?;
     let environments = patching::commit(planned, &mut report.files)?;
     let required = args.smoke == SmokeWhen::Require;

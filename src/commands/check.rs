@@ -6,7 +6,7 @@ use super::console::Console;
 use super::process::Process;
 use crate::cli::CheckArgs;
 use crate::exit_status::ExitStatus;
-use crate::patching::{self, Purpose};
+use crate::patching::{self, Purpose, Selection};
 use crate::report::Report;
 
 /// Shows the diff and writes nothing.
@@ -19,14 +19,12 @@ pub(super) fn run(args: &CheckArgs, process: &Process) -> Result<ExitStatus> {
 fn check(args: &CheckArgs, process: &Process, report: &mut Report) -> Result<ExitStatus> {
     let rule = args.patch.rule()?;
     if patching::is_standard_input(&args.targets, args.files.selection())? {
-        report.files.push(patching::plan_text(&patching::read_standard_input()?, &rule)?.0);
+        let content = patching::read_standard_input()?;
+        report.files.push(patching::plan_text(&content, &rule, args.patch.known_only)?.0);
     } else {
-        let planned = patching::plan(
-            process.targets(&args.targets, args.files.selection()),
-            &rule,
-            Purpose::Look,
-            &mut report.files,
-        )?;
+        let selection = Selection { known_only: args.patch.known_only, ..args.files.selection() };
+        let planned =
+            patching::plan(process.targets(&args.targets, selection), &rule, Purpose::Look, &mut report.files)?;
         report.files.extend(planned.reports());
     }
     Ok(if args.expect.is_met(report) { ExitStatus::Success } else { ExitStatus::Findings })

@@ -87,7 +87,7 @@ fn dynamo(folders: &[PathBuf], process: &Process) -> Vec<FileReport> {
     if targets.is_empty() {
         return Vec::new();
     }
-    let selection = Selection { only_nixl_connect: false, also: &[] };
+    let selection = Selection { only_nixl_connect: false, also: &[], known_only: false };
     let mut files = Vec::new();
     let planned = patching::plan(process.targets(&targets, selection), &Rule::default(), Purpose::Look, &mut files);
     files.extend(planned.map(Work::reports).unwrap_or_default());

@@ -222,6 +222,7 @@ pub(super) fn plan(source: &Source, shown: &Path, rule: &Rule, purpose: Purpose)
         return Ok(Some(Planned { content, changed: None, report }));
     }
     let mut report = source.report(plan.status);
+    super::add_release(&mut report, plan.original_sha256.as_deref());
     report.sites = plan.sites;
     report.notes = plan.notes;
     report.diff = plan.diff;

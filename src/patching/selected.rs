@@ -37,6 +37,8 @@ pub(crate) struct Selection<'a> {
     pub only_nixl_connect: bool,
     /// Packages, distributions, folders and files besides Dynamo's.
     pub also: &'a [String],
+    /// Whether a source that no release of Dynamo has is refused.
+    pub known_only: bool,
 }
 
 /// All modules of the run, each with the place of its environment: Dynamo's of each environment, what `--also` names, and with

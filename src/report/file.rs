@@ -16,6 +16,9 @@ pub(crate) struct FileReport {
     pub distribution: Option<String>,
     /// Its version.
     pub distribution_version: Option<String>,
+    /// The releases of Dynamo that have its original: `released source, 1.2.1 to 1.6.1`. Null where none has it, or it is not
+    /// known.
+    pub release: Option<String>,
     /// What the file is now.
     pub status: FileStatus,
     /// The calls in it that create an agent.
@@ -44,6 +47,7 @@ impl FileReport {
             path: path.to_path_buf(),
             distribution: None,
             distribution_version: None,
+            release: None,
             status,
             sites: Vec::new(),
             diff: Vec::new(),

@@ -48,8 +48,8 @@ pub(crate) const ROOMS: &[Row] = &[
     // Fuzz targets and benches reach the rooms through the library.
     row(
         "lib",
-        "cli commands fuzzing patching audit doctor advice smoke python rust rewriting environment source choice report exit_status \
-         threads",
+        "cli commands fuzzing patching audit doctor advice smoke python rust rewriting environment source choice report releases \
+         exit_status threads",
     ),
     row(
         "commands",
@@ -59,7 +59,7 @@ pub(crate) const ROOMS: &[Row] = &[
     row("cli", "patching audit doctor advice smoke python rust environment source choice report exit_status"),
     // One function a fuzz target, which no room imports.
     row("fuzzing", "python rust rewriting environment source choice report threads"),
-    row("patching", "python rust rewriting environment source choice report threads"),
+    row("patching", "python rust rewriting environment source choice report releases threads"),
     // `advice`: audit's findings have the identifiers that `doctor --explain` explains.
     row("audit", "advice python rust environment source choice report threads"),
     // `python`, `rust`: which backend the target's own file would choose.
@@ -124,6 +124,8 @@ pub(crate) const ROOMS: &[Row] = &[
     row("report::stage", ""),
     row("report::fabric", ""),
     row("choice", ""),
+    // Pure: the tables of released sources.
+    row("releases", ""),
     row("exit_status", ""),
     row("threads", ""),
 ];
