@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<(), NoSupervisor> {
     let was_asked = matches!(frame::receive(&mut channel), Ok(Some(ToJanitor::Finish)));
     watch.look(&mark);
     let processes = processes::end_all(&mark, EXIT_TIMEOUT);
-    let files = watch.remove();
+    let files = watch.remove(&mark);
     if was_asked {
         // The supervisor may have ended in the meantime.
         let _ = frame::send(&mut channel, &Leavings { files, processes });

@@ -12,15 +12,18 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// The living processes that carry the mark, newest first.
 pub(super) fn marked(mark: &str) -> Vec<i32> {
-    let wanted = format!("{RUN_VARIABLE}={mark}");
     let mut numbers = numbers();
     // A number wraps around rarely, so the run's processes are mostly the first ones.
     numbers.reverse();
-    numbers.retain(|number| {
-        let variables = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
-        variables.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
-    });
+    numbers.retain(|number| is_marked(*number, mark));
     numbers
+}
+
+/// Whether a process carries the mark.
+pub(super) fn is_marked(number: i32, mark: &str) -> bool {
+    let wanted = format!("{RUN_VARIABLE}={mark}");
+    let variables = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
+    variables.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
 }
 
 /// The numbers of all processes, in order.

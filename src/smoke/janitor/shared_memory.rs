@@ -64,18 +64,18 @@ impl Watch {
             std::mem::take(&mut self.unsure).into_iter().partition(|(file, _)| own.contains(file));
         self.unsure = unsure;
         self.own.extend(found.into_keys());
-        self.forget_what_others_use();
+        self.forget_what_others_use(mark);
     }
 
     /// Removes the run's files; returns those that stay, with the reason.
-    pub(super) fn remove(&mut self) -> Vec<(String, String)> {
+    pub(super) fn remove(&mut self, mark: &str) -> Vec<(String, String)> {
         let mut left = Vec::new();
         for file in std::mem::take(&mut self.own).into_iter().filter(|file| file.exists()) {
             if let Err(error) = fs::remove_file(&file) {
                 left.push((file.display().to_string(), error.to_string()));
             }
         }
-        self.forget_what_others_use();
+        self.forget_what_others_use(mark);
         let user = rustix::process::geteuid().as_raw();
         let is_ours = |file: &PathBuf| fs::metadata(file).is_ok_and(|metadata| metadata.uid() == user);
         let unused = std::mem::take(&mut self.unsure).into_keys().filter(is_ours);
@@ -97,11 +97,16 @@ impl Watch {
         files
     }
 
-    fn forget_what_others_use(&mut self) {
+    /// A process of the run may have opened a file since it was looked for: its files are not another's.
+    fn forget_what_others_use(&mut self, mark: &str) {
         if self.unsure.is_empty() {
             return;
         }
-        let used: BTreeSet<PathBuf> = processes::numbers().into_iter().flat_map(used_by).collect();
+        let used: BTreeSet<PathBuf> = processes::numbers()
+            .into_iter()
+            .filter(|process| !processes::is_marked(*process, mark))
+            .flat_map(used_by)
+            .collect();
         self.unsure.retain(|file, _| !used.contains(file));
     }
 }
