@@ -11,6 +11,7 @@
 
 mod expectation;
 mod purpose;
+mod release;
 mod rust;
 mod selected;
 
@@ -30,7 +31,6 @@ use crate::environment::python::target::{self, Environment, Execution};
 use crate::python::helper_check;
 use crate::python::nixl_default::{self, NixlDefault};
 use crate::python::patch::{self, PatchError};
-use crate::releases;
 use crate::report::file::{FileReport, FileStatus};
 use crate::source::lock::{self, Lock};
 use crate::source::{regular, replace};
@@ -211,7 +211,7 @@ pub(crate) fn plan(targets: Targets, rule: &Rule, purpose: Purpose, failures: &m
                 file.report.details.extend(check_helper(environment, rule)?);
             }
             if targets.selection.known_only {
-                require_released(&path, &file.report)?;
+                release::require(&path, &file.report)?;
             }
             Ok(file)
         };
@@ -225,7 +225,7 @@ pub(crate) fn plan(targets: Targets, rule: &Rule, purpose: Purpose, failures: &m
         let name = DiffName::of(&path, None, targets.directory);
         let planned = rust::plan(&source, &name.path, rule, purpose).and_then(|planned| {
             if let Some(planned) = planned.as_ref().filter(|_| targets.selection.known_only) {
-                require_released(&path, &planned.report)?;
+                release::require(&path, &planned.report)?;
             }
             Ok(planned)
         });
@@ -247,7 +247,7 @@ fn plan_rewrite(
     let name = DiffName::of(path, found.module.root(&found.owners), directory);
     let plan = patch::plan(&name.path, &content, rule).map_err(|error| located(path, &error))?;
     let mut report = file_report(&found, environment, plan.status);
-    add_release(&mut report, plan.original_sha256.as_deref());
+    release::add(&mut report, plan.original_sha256.as_deref());
     report.diff_folder = Some(name.folder);
     report.sites = plan.sites;
     report.notes = plan.notes;
@@ -469,9 +469,9 @@ pub(crate) fn plan_text(content: &[u8], rule: &Rule, known_only: bool) -> Result
     let plan = patch::plan(path, content, rule).map_err(|error| located(path, &error))?;
     let mut report =
         FileReport { sites: plan.sites, notes: plan.notes, diff: plan.diff, ..FileReport::new(path, plan.status) };
-    add_release(&mut report, plan.original_sha256.as_deref());
+    release::add(&mut report, plan.original_sha256.as_deref());
     if known_only {
-        require_released(path, &report)?;
+        release::require(path, &report)?;
     }
     Ok((report, plan.patched))
 }
@@ -508,30 +508,6 @@ fn file_report(found: &Found, environment: &Environment, status: FileStatus) -> 
 
 fn failed(path: &Path, error: &anyhow::Error) -> FileReport {
     FileReport { notes: vec![format!("{error:#}")], ..FileReport::new(path, FileStatus::Failed) }
-}
-
-/// Says which releases have the original.
-fn add_release(report: &mut FileReport, original_sha256: Option<&str>) {
-    report.release = original_sha256.and_then(releases::with);
-    let words = report.release.clone();
-    report.details.push(words.unwrap_or_else(|| "not a released source".into()));
-}
-
-/// Checks that a file which is rewritten, now or before, was released like that.
-///
-/// # Errors
-/// Where no release has its original.
-fn require_released(path: &Path, report: &FileReport) -> Result<()> {
-    let is_rewritten =
-        matches!(report.status, FileStatus::WouldPatch | FileStatus::AlreadyPatched | FileStatus::Unfinished);
-    if !is_rewritten || report.release.is_some() {
-        return Ok(());
-    }
-    bail!(
-        "{}: not a released source, and `--known-only` was given; nothing was changed\n\
-         help: read the diff of `check`, then drop `--known-only`, or install a nixl-retrofit that knows the release",
-        path.display()
-    )
 }
 
 /// How a diff names a file, and the folder that the name is relative to: `patch -d FOLDER -p1` finds the file.

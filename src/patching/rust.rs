@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 
 use super::purpose::Purpose;
+use super::release;
 use super::selected::{Selection, Targets};
 use crate::choice::rule::Rule;
 use crate::environment::python::install::Transaction;
@@ -222,7 +223,7 @@ pub(super) fn plan(source: &Source, shown: &Path, rule: &Rule, purpose: Purpose)
         return Ok(Some(Planned { content, changed: None, report }));
     }
     let mut report = source.report(plan.status);
-    super::add_release(&mut report, plan.original_sha256.as_deref());
+    release::add(&mut report, plan.original_sha256.as_deref());
     report.sites = plan.sites;
     report.notes = plan.notes;
     report.diff = plan.diff;
