@@ -50,6 +50,7 @@ impl Miniature {
     /// All of it, with one libibverbs: the one outside is a link to the wheel's.
     fn whole() -> Miniature {
         let it = Miniature { root: tempfile::tempdir().unwrap() };
+        it.write("site/nixl/__init__.py", "");
         for file in ["nixl_cu12/__init__.py", "nixl_cu12-1.5.0.dist-info/METADATA"] {
             it.write(&format!("site/{file}"), "Metadata-Version: 2.1\nName: nixl-cu12\nVersion: 1.5.0\n");
         }
@@ -370,6 +371,60 @@ fn every_finding_has_a_page() {
             assert!(Path::new("docs/findings").join(format!("{id}.md")).exists(), "{}: {id}", path.display());
         }
     }
+}
+
+/// The miniature with Dynamo, whose compiled side finds NIXL.
+fn with_dynamo() -> Miniature {
+    let it = Miniature::whole();
+    copy_tree(&fixture("site-packages"), &it.path("site"));
+    symlink(it.path("site/.nixl_cu12.mesonpy.libs/libnixl_capi.so"), it.path("outside/libnixl_capi.so")).unwrap();
+    it
+}
+
+#[test]
+fn a_dynamo_that_ignores_the_variable_is_found_until_it_is_patched() {
+    let it = with_dynamo();
+    let document = assert_found(it.doctor(&[]), &[]);
+    assert_eq!(document["files"][0]["status"], "would-patch");
+    let variables = [("NIXL_BACKEND", "LIBFABRIC,UCX")];
+    assert_found(it.doctor_with(&[], &variables), &["variable-not-read"]);
+    let site = it.path("site").display().to_string();
+    let applied = run(["apply", "--smoke", "off", &site]);
+    assert_eq!(status(&applied), 0, "{}", stderr(&applied));
+    let document = assert_found(it.doctor_with(&[], &variables), &[]);
+    assert_eq!(document["files"][0]["status"], "already-patched");
+    assert_found(
+        it.doctor_with(&[], &[("NIXL_BACKEND", "LIBFABRIC;UCX")]),
+        &["backend-names-ignored", "setting-names-no-plugin"],
+    );
+}
+
+#[test]
+fn a_compiled_side_that_does_not_find_nixl_is_told() {
+    let it = with_dynamo();
+    fs::remove_file(it.path("outside/libnixl_capi.so")).unwrap();
+    assert_found(it.doctor(&[]), &["capi-not-on-loader-path"]);
+    assert_found(it.doctor(&["--backend", "UCX"]), &[]);
+}
+
+#[test]
+fn a_variable_that_demands_hardware_is_a_note_in_a_build_and_an_error_on_a_node() {
+    let it = Miniature::whole();
+    let variables = [("FI_PROVIDER", "efa"), ("UCX_NET_DEVICES", "mlx5_9:1")];
+    let (status, document) = it.doctor_with(&[], &variables);
+    assert_eq!((status, identifiers(&document)), (0, ["variable-demands-hardware".to_string()].into()), "{document}");
+    let (status, document) = it.doctor_with(&["--expect-node", "--fabric", "efa"], &variables);
+    assert_eq!(status, 1);
+    assert!(identifiers(&document).contains("variable-demands-hardware"), "{document}");
+}
+
+#[test]
+fn a_configuration_that_nixl_cannot_read_is_found() {
+    let it = Miniature::whole();
+    it.write("nixl.cfg", "no = toml = here\n");
+    let file = it.path("nixl.cfg").display().to_string();
+    let found = it.doctor_with(&[], &[("NIXL_CONFIG_FILE", &file)]);
+    assert_found(found, &["nixl-configuration-unreadable"]);
 }
 
 /// The miniature with a second libibverbs, whose wheel has a RECORD.

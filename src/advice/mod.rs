@@ -5,6 +5,7 @@ pub(crate) mod backend_choice;
 pub(crate) mod efa_settings;
 pub(crate) mod ends;
 pub(crate) mod explain;
+pub(crate) mod installed;
 pub(crate) mod knobs;
 pub(crate) mod libraries;
 pub(crate) mod loading;

@@ -37,6 +37,40 @@ pub(crate) fn bad_configuration(bad: &BadConfiguration) -> String {
     format!("{cure}: NIXL's configuration file `{path}`{named} {}, and NIXL creates no agent then", bad.fault)
 }
 
+/// The finding for a configuration file for which NIXL creates no agent.
+pub(crate) fn configuration(bad: &BadConfiguration) -> Finding {
+    let path = bad.path.display();
+    let cure = if bad.is_named {
+        format!("correct `{path}`, or unset `{}`", nixl_config::VARIABLE)
+    } else {
+        format!("make `{path}` a readable TOML file, or set `HOME` to a folder that this user may read")
+    };
+    Finding {
+        id: "nixl-configuration-unreadable",
+        severity: Severity::Error,
+        message: format!("NIXL's configuration file `{path}` {}", bad.fault),
+        consequence: "NIXL creates no agent, and its C API says no more than -2".into(),
+        cure: vec![cure],
+        path: Some(bad.path.clone()),
+        line: None,
+    }
+}
+
+/// The finding for a variable that demands hardware which is not here: right on the instance, and a failure of every check in
+/// a build.
+pub(crate) fn demand(demand: &Demand, severity: Severity) -> Finding {
+    let Demand { variable, value, hardware } = demand;
+    Finding {
+        id: "variable-demands-hardware",
+        severity,
+        message: format!("`{variable}={value}` demands {hardware}, which this machine does not show"),
+        consequence: "every transfer fails here; no container build has this hardware".into(),
+        cure: vec![format!("env -u {variable} nixl-retrofit ...    # in a build; with the variable on the instance")],
+        path: None,
+        line: None,
+    }
+}
+
 /// A variable that is probably meant to be another one.
 pub(crate) fn misspelt(name: &str, meant: &str) -> Finding {
     Finding {

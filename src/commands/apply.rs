@@ -65,7 +65,7 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
     let options = args.transfer.options()?;
     let environments = patching::commit(planned, &mut report.files)?;
     let required = args.smoke == SmokeWhen::Require;
-    let subject = |environment| Subject::of(environment, &options, &process.variables, required);
+    let subject = |environment| Subject::of(environment, &options.backends, &process.variables, required);
     let subjects: Vec<Subject> = environments.iter().map(subject).collect();
     for (environment, subject) in environments.iter().zip(&subjects) {
         transfer::add_findings(environment, subject, process, report);

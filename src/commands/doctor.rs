@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 
 use super::console::Console;
 use super::process::Process;
-use crate::advice::explain;
+use crate::advice::{explain, media_loader};
 use crate::choice::rule::Rule;
 use crate::cli::DoctorArgs;
 use crate::doctor::question::Subject;
@@ -16,7 +16,8 @@ use crate::exit_status::ExitStatus;
 use crate::patching::{self, Purpose, Selection, Work};
 use crate::report::Report;
 use crate::report::file::FileReport;
-use crate::report::finding::Severity;
+use crate::report::finding::{Finding, Severity};
+use crate::smoke;
 
 /// Examines the environment.
 pub(super) fn run(args: &DoctorArgs, process: &Process) -> Result<ExitStatus> {
@@ -47,7 +48,7 @@ fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut
     let look = |environment: &Environment| {
         console.progress("doctor: looks");
         let folders = environment.folders();
-        doctor::examine(&subject(&folders, process), &question)
+        doctor::examine(&subject(environment, &folders, process), &question)
     };
     let (environment, mut examined) = match &args.target {
         Some(target) => {
@@ -59,9 +60,9 @@ fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut
     };
     let folders = environment.folders();
     let repairs = match (args.undo, args.fix.as_slice()) {
-        (true, _) => repair::undo(&subject(&folders, process))?,
+        (true, _) => repair::undo(&subject(&environment, &folders, process))?,
         (false, []) => Vec::new(),
-        (false, ids) => repair::fix(&subject(&folders, process), ids)?,
+        (false, ids) => repair::fix(&subject(&environment, &folders, process), ids)?,
     };
     if !repairs.is_empty() {
         examined = look(&environment).ok_or_else(|| no_nixl(&environment))?;
@@ -73,7 +74,10 @@ fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut
         doctor.comparison = Some(comparison);
         findings.extend(differences);
     }
-    report.files = dynamo(&folders, process);
+    if question.is_about_everything() {
+        report.files = dynamo(&folders, process);
+        findings.extend(of_dynamo(&environment, process));
+    }
     report.doctor = Some(doctor);
     findings.into_iter().for_each(|finding| report.add_finding(finding));
     let is_wrong = report.findings.iter().any(|finding| finding.severity != Severity::Note);
@@ -95,8 +99,16 @@ fn dynamo(folders: &[PathBuf], process: &Process) -> Vec<FileReport> {
     files
 }
 
-fn subject<'a>(folders: &'a [PathBuf], process: &'a Process) -> Subject<'a> {
-    Subject { import_path: folders, variables: &process.variables, program: &process.program }
+fn subject<'a>(environment: &Environment, folders: &'a [PathBuf], process: &'a Process) -> Subject<'a> {
+    let has_dynamo = environment.has_module();
+    Subject { import_path: folders, has_dynamo, variables: &process.variables, program: &process.program }
+}
+
+/// What Dynamo's own module makes of the variables, and whether its Python can import NIXL.
+fn of_dynamo(environment: &Environment, process: &Process) -> Vec<Finding> {
+    let chosen = smoke::subject::Subject::of(environment, &[], &process.variables, true);
+    let compiled = media_loader::finding(&environment.folders(), &chosen.rule, &process.variables);
+    chosen.all_findings().cloned().chain(compiled).collect()
 }
 
 fn no_nixl(environment: &Environment) -> anyhow::Error {

@@ -29,7 +29,7 @@ const VERBS_DRIVERS: [&str; 4] = [
 ];
 
 /// NIXL's own search path for plugins.
-const PLUGIN_DIR: &str = "NIXL_PLUGIN_DIR";
+pub(super) const PLUGIN_DIR: &str = "NIXL_PLUGIN_DIR";
 
 /// All of it.
 #[derive(Debug)]

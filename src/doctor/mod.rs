@@ -28,17 +28,21 @@ pub(crate) mod question;
 pub(crate) mod repair;
 mod verdict;
 
+use crate::advice::installed::Installed;
 use crate::advice::knobs::{self, Chosen};
-use crate::advice::{efa_settings, media_loader};
+use crate::advice::{efa_settings, variables as of_variables};
 use crate::choice::backend::Backend;
 use crate::choice::rule::Rule;
+use crate::environment::demands;
 use crate::environment::elf::loader::{self, Loader};
+use crate::environment::nixl_config;
 use crate::report::audit::Knob;
 use crate::report::doctor::Doctor;
-use crate::report::finding::Finding;
+use crate::report::finding::{Finding, Severity};
 use inventory::Inventory;
 use libraries::Libraries;
 use question::{Question, Subject};
+use verdict::Judged;
 
 /// Examines an environment. None when it has no NIXL.
 pub(crate) fn examine(subject: &Subject, question: &Question) -> Option<(Doctor, Vec<Finding>)> {
@@ -56,7 +60,9 @@ pub(crate) fn examine(subject: &Subject, question: &Question) -> Option<(Doctor,
     if question.is_about_everything() {
         findings.extend(settings(subject, &inventory, &knobs));
         findings.extend(pins::unsatisfied(subject.import_path));
+        findings.extend(installed(subject, &inventory));
     }
+    findings.extend(of_the_environment(subject, question, &judged));
     let doctor = Doctor {
         verdicts: judged.iter().map(verdict::Judged::report).collect(),
         components: components::list(&inventory, &libraries),
@@ -79,6 +85,38 @@ fn choice(subject: &Subject) -> Vec<Backend> {
     rule.choose(value.as_deref()).backends
 }
 
+/// What else is to be said of the NIXL that Python imports.
+fn installed(subject: &Subject, inventory: &Inventory) -> Vec<Finding> {
+    let rule = Rule::default();
+    let named = subject.variables.non_empty(inventory::PLUGIN_DIR).map(|_| inventory.plugin_dir.as_path());
+    let installed = Installed {
+        nixl: inventory.nixl(),
+        import_path: subject.import_path,
+        plugins: named.map(|folder| (folder, "`NIXL_PLUGIN_DIR`")),
+        variables: subject.variables,
+        variable: rule.variable.as_str(),
+        has_dynamo: subject.has_dynamo,
+        has_ucx: true,
+    };
+    installed.findings()
+}
+
+/// NIXL's configuration file, and the variables that demand hardware.
+fn of_the_environment(subject: &Subject, question: &Question, judged: &[Judged]) -> Vec<Finding> {
+    let is_asked = |backend: Backend| judged.iter().any(|judged| judged.backend == backend);
+    let severity = if question.expect_node { Severity::Error } else { Severity::Note };
+    let mut demands = Vec::new();
+    if is_asked(Backend::Ucx) {
+        demands.extend(demands::of_ucx(subject.variables));
+    }
+    if is_asked(Backend::Libfabric) {
+        demands.extend(demands::of_libfabric(subject.variables));
+    }
+    let bad = nixl_config::fault(subject.variables);
+    let configuration = bad.iter().map(of_variables::configuration);
+    configuration.chain(demands.iter().map(|demand| of_variables::demand(demand, severity))).collect()
+}
+
 /// Settings that contradict each other, or that nobody reads.
 fn settings(subject: &Subject, inventory: &Inventory, installed: &[Knob]) -> Vec<Finding> {
     let mut chosen = knobs::chosen(installed);
@@ -88,7 +126,6 @@ fn settings(subject: &Subject, inventory: &Inventory, installed: &[Knob]) -> Vec
     let mut findings = knobs::disagreements(&chosen);
     findings.extend(knobs::without_plugin(&chosen, &inventory.nixl().title(), &inventory.plugins));
     findings.extend(knobs::unread(installed, subject.variables));
-    findings.extend(media_loader::finding(subject.import_path, &own, subject.variables));
     findings
 }
 

@@ -10,6 +10,8 @@ use crate::environment::variables::Variables;
 pub(crate) struct Subject<'a> {
     /// The folders that the environment's Python imports from.
     pub import_path: &'a [PathBuf],
+    /// Whether Dynamo is there.
+    pub has_dynamo: bool,
     /// The variables of a process there.
     pub variables: &'a Variables,
     /// This program, which loads libraries in processes of their own.
@@ -56,7 +58,7 @@ impl Fabric {
 
 impl Question {
     /// Whether it is not limited.
-    pub(super) fn is_about_everything(&self) -> bool {
+    pub(crate) fn is_about_everything(&self) -> bool {
         self.backends.is_empty() && self.fabric.is_none()
     }
 

@@ -7,16 +7,13 @@ use super::plan::Plan;
 use super::plan::options::TransferOptions;
 use super::plan::plugins::NamedBy;
 use crate::advice::backend_choice::Chooser;
-use crate::advice::machine::{SHARED_MEMORY, small_shared_memory};
-use crate::advice::{nixl_import, nixl_mix, variables};
+use crate::advice::installed::Installed;
+use crate::advice::nixl_import;
 use crate::choice::backend::{self, Backend};
 use crate::choice::rule::Rule;
 use crate::environment::elf::loader;
-use crate::environment::machine;
-use crate::environment::misspelt;
-use crate::environment::nixl::{self, NixlInstallation};
+use crate::environment::nixl;
 use crate::environment::nixl_import::{ImportFailure, Importer};
-use crate::environment::nixl_mix as mix;
 use crate::environment::python::module;
 use crate::environment::python::target::{self, Environment};
 use crate::environment::variables::Variables;
@@ -47,14 +44,9 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Reads what Dynamo's module in this environment chooses under these variables; the options may name backends instead.
+    /// Reads what Dynamo's module in this environment chooses under these variables; `asked`, unless empty, takes its place.
     /// What keeps Dynamo from the backends fails the transfer if that is `required`, and is a warning otherwise.
-    pub(crate) fn of(
-        environment: &Environment,
-        options: &TransferOptions,
-        variables: &Variables,
-        required: bool,
-    ) -> Subject {
+    pub(crate) fn of(environment: &Environment, asked: &[Backend], variables: &Variables, required: bool) -> Subject {
         let mut subject = Subject {
             backends: Vec::new(),
             rule: Rule::default(),
@@ -70,8 +62,8 @@ impl Subject {
             let default = || nixl_default(environment);
             subject.judge(&File { path, variables, default: &default }, choice);
         }
-        if !options.backends.is_empty() {
-            subject.replace(backend::distinct(&options.backends), file);
+        if !asked.is_empty() {
+            subject.replace(backend::distinct(asked), file);
         }
         let import = import_failure(environment, variables).map(|failure| nixl_import::finding(&failure));
         match import {
@@ -201,18 +193,24 @@ impl Subject {
 
     /// What is to be said of the NIXL that a plan uses, and of others beside it.
     pub(crate) fn installation(&self, plan: &Plan) -> Vec<Finding> {
-        let all = nixl::find(&plan.import_path);
-        let mut findings: Vec<Finding> = nixl_mix::several(&plan.nixl, &all).into_iter().collect();
-        findings.extend(nixl_mix::preloaded(&mix::preloaded(&plan.variables)));
-        findings.extend(foreign_plugins(plan, &all));
-        let space = machine::space(SHARED_MEMORY).filter(|_| plan.pair.has(Backend::Ucx));
-        findings.extend(small_shared_memory(space));
-        let near = misspelt::near_misses(&plan.variables, self.rule.variable.as_str());
-        findings.extend(near.iter().map(|(name, meant)| variables::misspelt(name, meant)));
-        if self.has_dynamo {
-            findings.extend(plan.nixl.capi.as_deref().and_then(|capi| compiled_side(capi, plan)));
-        }
-        findings
+        let named = plan.plugins.as_ref().and_then(|folder| {
+            let by = match folder.named_by {
+                NamedBy::Installation => return None,
+                NamedBy::Option => "`--plugin-dir`",
+                NamedBy::Variable => "`NIXL_PLUGIN_DIR`",
+            };
+            Some((folder.path.as_path(), by))
+        });
+        let installed = Installed {
+            nixl: &plan.nixl,
+            import_path: &plan.import_path,
+            plugins: named,
+            variables: &plan.variables,
+            variable: self.rule.variable.as_str(),
+            has_dynamo: self.has_dynamo,
+            has_ucx: plan.pair.has(Backend::Ucx),
+        };
+        installed.findings()
     }
 
     /// All that was found.
@@ -250,30 +248,6 @@ fn failure(finding: &Finding) -> Failure {
         message: format!("{}\n{}", finding.message, finding.consequence),
         advice: finding.cure.join("; "),
     }
-}
-
-/// Plugins of another NIXL than the tested one.
-fn foreign_plugins(plan: &Plan, all: &[NixlInstallation]) -> Option<Finding> {
-    let folder = plan.plugins.as_ref()?;
-    let named_by = match folder.named_by {
-        NamedBy::Installation => return None,
-        NamedBy::Option => "`--plugin-dir`",
-        NamedBy::Variable => "`NIXL_PLUGIN_DIR`",
-    };
-    if mix::belongs_to(&folder.path, &plan.nixl) {
-        return None;
-    }
-    let owner = all.iter().find(|other| mix::belongs_to(&folder.path, other));
-    Some(nixl_mix::foreign_plugins(&folder.path, named_by, &plan.nixl, owner))
-}
-
-/// Whether Dynamo's compiled side, which looks for NIXL by name alone, finds this one.
-fn compiled_side(capi: &Path, plan: &Plan) -> Option<Finding> {
-    let found = mix::found_by_loader(&plan.variables);
-    if found.as_deref().is_some_and(|found| mix::is_same(found, capi)) {
-        return None;
-    }
-    Some(nixl_mix::not_on_loader_path(capi, found.as_deref()))
 }
 
 /// Why this environment's Python cannot import the NIXL that is there.
