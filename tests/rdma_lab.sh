@@ -65,7 +65,8 @@ boot() {
 make_machine
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp tests/rdma_lab/cases.py "$program" "$work/"
+cp tests/rdma_lab/cases.py "$work/"
+cp "$program" "$work/nixl-retrofit"
 printf '%s\n' "$nixl" "$fabric" >"$work/places"
 port=$((20000 + $$ % 20000))
 boot 2 "listen=127.0.0.1:$port" &

@@ -298,6 +298,10 @@ fn passes(backend: &str, engine: &str, fabric: &str) {
     for log in [&connected.log, &listened.log] {
         assert!(log.contains("warning: the token has only 6 bytes"), "{log}");
     }
+    // Two network namespaces of one kernel are no two machines.
+    for report in [initiator, target] {
+        assert!(report["warnings"].to_string().contains("both ends are one machine"), "{report:#}");
+    }
     agree(initiator, target);
     assert_eq!((&initiator["fabric"], &initiator["backend"]), (&fabric.into(), &backend.into()));
     assert_eq!((&initiator["engine"], &initiator["bytes"]), (&engine.into(), &(8 << 20).into()));

@@ -118,3 +118,35 @@ fn find_ucx(plan: &Plan, folders: &[std::path::PathBuf]) -> Option<Ucx> {
     let plugin = plan.plugins.as_ref().map(|plugins| plugins.file(Backend::Ucx.name()));
     Ucx::find(&plan.nixl, plugin.as_deref(), &loader, &plan.variables)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stating(fabric: Fabric) -> Smoke {
+        let transports = vec!["rc_verbs/rxe0:1".into()];
+        Smoke { fabric: Fabrics::of([fabric]), transports, ..Smoke::skipped("UCX", String::new()) }
+    }
+
+    #[test]
+    fn rdma_without_a_device_is_no_fabric() {
+        for fabric in [Fabric::Ib, Fabric::Efa] {
+            let mut smoke = stating(fabric);
+            doubt(&mut smoke, &FabricDevices::default());
+            assert_eq!(smoke.fabric, None);
+            let [warning] = smoke.warnings.as_slice() else { panic!("{:?}", smoke.warnings) };
+            assert!(warning.contains("rc_verbs/rxe0:1") && warning.contains("the fabric is unknown"), "{warning}");
+        }
+    }
+
+    #[test]
+    fn a_fabric_with_its_device_is_believed() {
+        for (fabric, devices) in
+            [(Fabric::Efa, FabricDevices::with_efa(Some(true))), (Fabric::Tcp, FabricDevices::default())]
+        {
+            let mut smoke = stating(fabric.clone());
+            doubt(&mut smoke, &devices);
+            assert_eq!((smoke.fabric, smoke.warnings), (Fabrics::of([fabric]), Vec::new()));
+        }
+    }
+}
