@@ -247,6 +247,10 @@ fn findings(name: &str, value: Option<&str>, options: &[&str]) -> Vec<Value> {
     document["findings"].as_array().unwrap().clone()
 }
 
+fn is_of_the_loader(finding: &Value) -> bool {
+    finding["id"] == "media-loader-no-common-backend"
+}
+
 #[test]
 fn libfabric_alone_beside_the_compiled_media_loader_is_a_finding() {
     let loader = "\0media-loader-\0";
@@ -257,14 +261,14 @@ fn libfabric_alone_beside_the_compiled_media_loader_is_a_finding() {
         (None, &["--default-backend=LIBFABRIC"]),
         (Some("LIBFABRIC"), &["--env-var=OTHER"]),
     ] {
-        let found = findings(loader, value, options);
+        let mut found = findings(loader, value, options);
+        found.retain(is_of_the_loader);
         assert_eq!(found.len(), 1, "{value:?} {options:?}");
-        assert_eq!(found[0]["id"], "media-loader-no-common-backend");
         assert!(found[0]["cure"][0].as_str().unwrap().contains("=LIBFABRIC,UCX`"), "{found:?}");
     }
     assert!(findings("without it", Some("LIBFABRIC"), &[]).is_empty());
     for value in [None, Some("LIBFABRIC,UCX"), Some("UCX"), Some("BOGUS")] {
-        assert!(findings(loader, value, &[]).is_empty(), "{value:?}");
+        assert!(!findings(loader, value, &[]).iter().any(is_of_the_loader), "{value:?}");
     }
 }
 

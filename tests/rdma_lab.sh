@@ -21,7 +21,7 @@ nixl=$(tests/lab.sh env 1.5.0 none)
 fabric=$(tests/lab.sh libfabric)
 
 # Seconds for both machines; a quiet two-core machine takes half of it.
-limit=${RDMA_LAB_SECONDS:-170}
+limit=${RDMA_LAB_SECONDS:-600}
 machine=$lab/rdma
 # rdma_rxe needs crc32_generic, which its module does not name (Linux 6.1).
 modules='crc32_generic virtio_pci virtio_net 9p 9pnet_virtio overlay rdma_rxe ib_uverbs rdma_ucm'

@@ -16,7 +16,8 @@ for argument in "$@"; do
     esac
     if [ "$argument" = --all-releases ]; then releases=(--all); else chosen+=("$argument"); fi
 done
-[ ${#chosen[@]} != 0 ] || read -ra chosen <<<"$stages"
+# The laboratory takes five minutes in an emulated machine, so it runs only where it is named.
+[ ${#chosen[@]} != 0 ] || read -ra chosen <<<"${stages/ rdma/}"
 
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT

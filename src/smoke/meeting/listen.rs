@@ -272,25 +272,25 @@ mod tests {
     fn other_programs_and_silent_peers_do_not_keep_the_right_one_out() {
         let listener = listener(Some("secret"));
         let address = listener.address();
-        // More than there are handshakes at a time.
-        let silent: Vec<TcpStream> = (0..600).map(|_| TcpStream::connect(address).unwrap()).collect();
-        let mut stranger = TcpStream::connect(address).unwrap();
-        stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         let peer = std::thread::spawn(move || {
+            // More than there are handshakes at a time. They need somebody who accepts them: the kernel holds 128.
+            let silent: Vec<TcpStream> = (0..600).map(|_| TcpStream::connect(address).unwrap()).collect();
+            let mut stranger = TcpStream::connect(address).unwrap();
+            stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
             // Until it is refused: peers that come after the right one are not named.
             let _ = stranger.read_to_end(&mut Vec::new());
             assert!(matches!(connect(address, "other"), Err(Refusal::WrongToken)));
             // The handshake's thread reports the refusal a moment after it has closed the connection.
             std::thread::sleep(Duration::from_secs(1));
             connect(address, "secret").unwrap();
+            silent
         });
         let mut refused: Vec<String> = Vec::new();
         let begin = Instant::now();
         let met =
             listener.wait(token("secret").as_ref(), Duration::from_secs(20), &mut |line| refused.push(line.into()));
         assert!(met.is_ok() && begin.elapsed() < HANDSHAKE_TIMEOUT, "{met:?} {:?}", begin.elapsed());
-        peer.join().unwrap();
-        drop(silent);
+        drop(peer.join().unwrap());
         let refused: String = refused.concat();
         assert!(refused.contains("not nixl-retrofit") && refused.contains("wrong token"), "{refused}");
     }
