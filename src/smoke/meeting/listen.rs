@@ -273,8 +273,6 @@ mod tests {
         let listener = listener(Some("secret"));
         let address = listener.address();
         let peer = std::thread::spawn(move || {
-            // More than there are handshakes at a time. They need somebody who accepts them: the kernel holds 128.
-            let silent: Vec<TcpStream> = (0..600).map(|_| TcpStream::connect(address).unwrap()).collect();
             let mut stranger = TcpStream::connect(address).unwrap();
             stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
             // Until it is refused: peers that come after the right one are not named.
@@ -282,6 +280,8 @@ mod tests {
             assert!(matches!(connect(address, "other"), Err(Refusal::WrongToken)));
             // The handshake's thread reports the refusal a moment after it has closed the connection.
             std::thread::sleep(Duration::from_secs(1));
+            // More than there are handshakes at a time. They need somebody who accepts them: the kernel holds 128.
+            let silent: Vec<TcpStream> = (0..600).map(|_| TcpStream::connect(address).unwrap()).collect();
             connect(address, "secret").unwrap();
             silent
         });
@@ -289,7 +289,8 @@ mod tests {
         let begin = Instant::now();
         let met =
             listener.wait(token("secret").as_ref(), Duration::from_secs(20), &mut |line| refused.push(line.into()));
-        assert!(met.is_ok() && begin.elapsed() < HANDSHAKE_TIMEOUT, "{met:?} {:?}", begin.elapsed());
+        // 600 handshakes one after the other would take 50 s.
+        assert!(met.is_ok() && begin.elapsed() < Duration::from_secs(15), "{met:?} {:?}", begin.elapsed());
         drop(peer.join().unwrap());
         let refused: String = refused.concat();
         assert!(refused.contains("not nixl-retrofit") && refused.contains("wrong token"), "{refused}");
