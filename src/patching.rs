@@ -493,7 +493,21 @@ pub(crate) fn revert_text(content: &[u8]) -> Result<Vec<u8>> {
 fn located(path: &Path, error: &patch::PatchError) -> anyhow::Error {
     // A syntax error begins with its line and column, for PATH:LINE:COLUMN.
     let separator = if matches!(error, patch::PatchError::Syntax(_)) { ":" } else { ": " };
-    anyhow!("{}{separator}{error}", path.display())
+    let words = format!("{}{separator}{error}", path.display());
+    if has_python_name(path) {
+        return anyhow!(words);
+    }
+    let fact = words.split("\nhelp: ").next().unwrap_or_default();
+    anyhow!(
+        "{fact}\nhelp: pass a Python source (`*.py`), a package or site-packages folder, or an environment; install a wheel, and \
+         pass the environment that it is in"
+    )
+}
+
+/// Whether a user takes the file for Python's. Any file may hold a Python source, so the others are read too.
+fn has_python_name(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    path == Path::new(STANDARD_INPUT_NAME) || matches!(extension, Some("py" | "pyi" | "pyw" | "pyx"))
 }
 
 /// A module's report before its content is known.

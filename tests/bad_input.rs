@@ -63,9 +63,23 @@ fn a_file_that_record_lists_and_that_does_not_exist() {
 
 #[test]
 fn files_that_are_not_python() {
-    refused_source(b"\x7fELF\x02\x01\x01\x00\x00", &["not Python source", "m.py"]);
+    refused_source(b"\x7fELF\x02\x01\x01\x00\x00", &["not Python source", "m.py", "\nhelp: pass a Python source"]);
     refused_source(b"x = '\xff'\n", &["line 1", "0xff", "UTF-8", "coding"]);
     refused_source(b"# coding: klingon\nx = 1\n", &["klingon", "unknown encoding"]);
+}
+
+#[test]
+fn a_target_that_python_never_reads_is_no_fault_of_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in
+        [("Dockerfile", &b"FROM debian:13\nRUN true\n"[..]), ("nixl-1.5.1.whl", b"PK\x03\x04\x14\x00")]
+    {
+        let file = folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        refused(folder.path(), &file, &[name, "\nhelp: pass a Python source (`*.py`)", "install a wheel"]);
+        assert!(!stderr(&run(["apply".as_ref(), file.as_os_str()])).contains("report"), "nothing to report to anybody");
+        fs::remove_file(&file).unwrap();
+    }
 }
 
 #[test]

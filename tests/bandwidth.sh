@@ -19,7 +19,8 @@ trap 'rm -rf "$scratch"' EXIT
 
 # A NIXL without UCX: the native engine then loads the same UCX as ucx_perftest.
 site=$scratch/site-packages
-mkdir -p "$site/nixl_cu13" "$site/.nixl_cu13.mesonpy.libs" "$site/nixl_cu13-1.5.0.dist-info"
+mkdir -p "$site/nixl" "$site/nixl_cu13" "$site/.nixl_cu13.mesonpy.libs" "$site/nixl_cu13-1.5.0.dist-info"
+touch "$site/nixl/__init__.py"
 printf 'Metadata-Version: 2.1\nName: nixl-cu13\nVersion: 1.5.0\n' >"$site/nixl_cu13-1.5.0.dist-info/METADATA"
 
 # Prints our WRITE bandwidth in Gbit/s: SMOKE_ARGUMENT...

@@ -92,6 +92,7 @@ const CHECKS: [Check; 9] = [
         let rules = fs::read_to_string(Path::new(REPOSITORY).join(".dockerignore")).unwrap();
         for name in rules.lines().filter_map(|rule| rule.strip_prefix('!')).filter(|name| *name != BINARY) {
             let (from, to) = (Path::new(REPOSITORY).join(name), context.path().join(name));
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
             if from.is_dir() {
                 common::copy_tree(&from, &to);
             } else {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use common::{MARK, new_mark, nixl, processes, wait_for};
+use common::{MARK, link_tree, new_mark, nixl, processes, wait_for};
 
 fn site_packages(environment: &Path) -> PathBuf {
     let lib = fs::read_dir(environment.join("lib")).unwrap().flatten().map(|entry| entry.path().join("site-packages"));
@@ -247,18 +247,6 @@ fn damaged(version: &str, library: &str, keep: impl Fn(usize) -> usize) -> (Temp
     fs::write(&path, &bytes[..keep(bytes.len())]).unwrap();
     let site = folder.path().to_path_buf();
     (folder, site)
-}
-
-fn link_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            link_tree(&entry.path(), &target);
-        } else {
-            fs::hard_link(entry.path(), &target).unwrap();
-        }
-    }
 }
 
 const LIBRARIES: &str = ".nixl_cu13.mesonpy.libs";

@@ -12,24 +12,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use common::{MARK, fixture, new_mark, nixl, processes, wait_for};
+use common::{MARK, fixture, link_tree, new_mark, nixl, processes, wait_for};
 
 fn site_packages(version: &str) -> PathBuf {
     let lib =
         fs::read_dir(nixl(version).join("lib")).unwrap().flatten().map(|entry| entry.path().join("site-packages"));
     lib.into_iter().find(|path| path.is_dir()).expect("a site-packages folder")
-}
-
-fn link_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            link_tree(&entry.path(), &target);
-        } else {
-            fs::hard_link(entry.path(), &target).unwrap();
-        }
-    }
 }
 
 /// A copy of an installed NIXL, by hard links.
@@ -145,8 +133,11 @@ fn what_a_library_writes_on_any_descriptor_is_not_believed() {
 fn a_closed_channel_is_no_kill() {
     let site = shimmed();
     let run = Run::of(site.path(), "20s", &[("SHIM", "close"), ("SHIM_SIDE", "target")]);
-    run.failed(&["target", "control channel"]);
-    assert!(!run.text().contains("SIGKILL"), "{}", run.text());
+    run.failed(&["target"]);
+    // UCX may miss its own descriptors first, and abort.
+    let text = run.text();
+    assert!(text.contains("control channel") || text.contains("signal 6"), "{text}");
+    assert!(!text.contains("SIGKILL"), "{text}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{nixl_mix, variables};
 use crate::environment::machine;
 use crate::environment::misspelt;
 use crate::environment::nixl::{self, NixlInstallation};
-use crate::environment::nixl_mix as mix;
+use crate::environment::nixl_mix::{self as mix, BareCapi};
 use crate::environment::variables::Variables;
 use crate::report::finding::Finding;
 
@@ -57,10 +57,11 @@ impl Installed<'_> {
 
     /// Whether Dynamo's compiled side, which looks for NIXL by name alone, finds this one.
     fn compiled_side(&self, capi: &Path) -> Option<Finding> {
-        let found = mix::found_by_loader(self.variables);
-        if found.as_deref().is_some_and(|found| mix::is_same(found, capi)) {
-            return None;
-        }
-        Some(nixl_mix::not_on_loader_path(capi, found.as_deref()))
+        let other = match mix::bare_capi(capi, self.variables) {
+            BareCapi::This => return None,
+            BareCapi::Other(found) => Some(found),
+            BareCapi::Nothing => None,
+        };
+        Some(nixl_mix::not_on_loader_path(capi, other.as_deref()))
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use super::packages;
 use crate::environment::elf::needs::{Missing, Needs, TooOld};
 use crate::environment::nixl::NixlInstallation;
 
@@ -85,7 +86,6 @@ fn advise_missing(name: &str) -> Cow<'static, str> {
             "install the CUDA runtime for the major version of this NIXL wheel (`pip install nvidia-cuda-runtime` for CUDA \
              13, `nvidia-cuda-runtime-cu12` for CUDA 12), or name its directory with `--library-path`",
         ),
-        ("libhwloc.so", "install hwloc (on Debian and Ubuntu: `apt-get install libhwloc15`)"),
         (
             "libcuda.so",
             "run this on a machine with NVIDIA's driver, which provides `libcuda.so.1`: this system refuses the stand-in \
@@ -100,7 +100,7 @@ fn advise_missing(name: &str) -> Cow<'static, str> {
         return format!("reinstall this NIXL, or add the folder of its other libraries to `LD_LIBRARY_PATH`: `{name}` is one of them")
             .into();
     }
-    format!("install the package that has `{name}`, or name its directory with `--library-path`").into()
+    format!("{}; or name its directory with `--library-path`", packages::cure(name).join(", or ")).into()
 }
 
 #[cfg(test)]

@@ -27,8 +27,7 @@ fn missing(name: &str, elsewhere: Option<&Path>) -> Vec<String> {
     if let Some(folder) = elsewhere {
         return vec![format!("ENV LD_LIBRARY_PATH={}:$LD_LIBRARY_PATH    # `{name}` is there", folder.display())];
     }
-    packages::install(name)
-        .unwrap_or_else(|| vec![format!("install the package with `{name}`, or add its folder to `LD_LIBRARY_PATH`")])
+    packages::cure(name)
 }
 
 /// The symbol versions are those of libfabric's release tags (libfabric.map.in).
@@ -67,12 +66,21 @@ pub(crate) fn no_plugin(nixl: &str, backend: &str, folder: &Path) -> Finding {
     }
 }
 
+/// Lines for a Dockerfile that make the drivers in that folder use UCX's own libibverbs: it gets the name that they ask for,
+/// first in the loader's search. Seen to work with SoftRoCE.
+pub(super) fn one_libibverbs(own: &Path, drivers: &Path) -> [String; 2] {
+    let folder = "/opt/nixl-libibverbs";
+    [
+        format!("RUN mkdir -p {folder} && ln -s {} {folder}/libibverbs.so.1", own.display()),
+        format!("ENV LD_LIBRARY_PATH={folder}:{}", drivers.display()),
+    ]
+}
+
 /// The finding for two copies of libibverbs in one process.
 ///
 /// Measured with SoftRoCE: a driver registers itself with the copy that it is linked against, and the other copy has no
-/// device. Both cures were seen to work.
+/// device.
 pub(crate) fn two_libibverbs(own: &Path, system: &Path) -> Finding {
-    let folder = "/opt/nixl-libibverbs";
     let drivers = system.parent().map(|folder| folder.join("libibverbs")).unwrap_or_default();
     Finding {
         id: "two-libibverbs",
@@ -84,10 +92,7 @@ pub(crate) fn two_libibverbs(own: &Path, system: &Path) -> Finding {
         ),
         consequence: "UCX sees no device whose driver is the system's (EFA, SoftRoCE, all but mlx5), and goes over TCP"
             .into(),
-        cure: vec![
-            format!("RUN mkdir -p {folder} && ln -s {} {folder}/libibverbs.so.1", own.display()),
-            format!("ENV LD_LIBRARY_PATH={folder}:{}", drivers.display()),
-        ],
+        cure: one_libibverbs(own, &drivers).into(),
         path: Some(own.to_path_buf()),
         line: None,
     }

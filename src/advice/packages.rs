@@ -51,8 +51,15 @@ const PACKAGES: &[Package] = &[
     package("libgomp.so.1", Some("libgomp1"), Some("libgomp"), None),
 ];
 
+/// What to do about a library that is not found.
+pub(super) fn cure(library: &str) -> Vec<String> {
+    install(library).unwrap_or_else(|| {
+        vec![format!("install the package with `{library}`, or add its folder to `LD_LIBRARY_PATH`")]
+    })
+}
+
 /// Lines that install the library with that name; None where no package is known.
-pub(super) fn install(library: &str) -> Option<Vec<String>> {
+fn install(library: &str) -> Option<Vec<String>> {
     let known = PACKAGES.iter().find(|package| library.starts_with(package.library))?;
     let mut lines = Vec::new();
     lines.extend(known.debian.map(|name| format!("apt-get install -y {name}    # Debian, Ubuntu")));

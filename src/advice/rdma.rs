@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::loading;
 use crate::environment::fabric_devices::{FabricDevices, RdmaDevice};
 use crate::environment::ucx_modules::Ucx;
 use crate::report::finding::{Finding, Severity};
@@ -175,19 +176,7 @@ fn two_copies(ucx: &Ucx, devices: &FabricDevices) -> Option<Cause> {
             device.name,
             second.display()
         ),
-        cure: vec![
-            format!(
-                "let the drivers load UCX's copy: `mkdir -p /opt/verbs && ln -sf {} /opt/verbs/libibverbs.so.1`, and start \
-                 every process with `LD_LIBRARY_PATH=/opt/verbs:{}` before the rest",
-                first.display(),
-                drivers.display()
-            ),
-            format!(
-                "or replace UCX's copy by a link to the system's: `ln -sf {} {}`",
-                second.display(),
-                first.display()
-            ),
-        ],
+        cure: loading::one_libibverbs(first, drivers).into(),
         path: Some(first.clone()),
     })
 }
@@ -281,7 +270,7 @@ mod tests {
             "{one:?}"
         );
         assert!(one.consequence.contains("two copies of libibverbs: UCX asks `/site"), "{one:?}");
-        assert!(one.cure[0].contains("LD_LIBRARY_PATH=/opt/verbs:/usr/lib/x86_64-linux-gnu/libibverbs"), "{one:?}");
+        assert!(one.cure[0].contains("mkdir -p /opt/nixl-libibverbs && ln -s /site"), "{one:?}");
         let mut cured = ucx();
         cured.verbs.second = None;
         assert!(unused(&machine(&[device("rxe0", None)]), &cured, None, None).consequence.contains("not found"));

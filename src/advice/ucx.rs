@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::packages;
 use crate::environment::ucx_modules::{RefusedModule, Ucx};
 use crate::report::finding::{Finding, Severity};
 
@@ -74,7 +75,7 @@ fn refused(ucx: &Ucx, title: &str, has_efa: bool) -> Option<Finding> {
             if modules.len() == 1 { "it" } else { "them" },
             lost(&refused)
         ),
-        cure: libraries.iter().map(|library| install(library)).collect(),
+        cure: libraries.iter().flat_map(|library| install(library)).collect(),
         path: Some(first.path.clone()),
         line: None,
     })
@@ -92,20 +93,14 @@ fn lost(refused: &[&RefusedModule]) -> &'static str {
 }
 
 /// How to get a library that one of UCX's modules needs.
-fn install(library: &str) -> String {
-    let package = match library.split(".so").next().unwrap_or_default() {
-        "libibverbs" => "libibverbs1",
-        "libefa" | "libmlx5" => "ibverbs-providers",
-        "librdmacm" => "librdmacm1",
-        // auditwheel's names: the library belongs into the wheel.
-        bundled if bundled.contains('-') => {
-            return format!(
-                "reinstall this NIXL (`pip install --force-reinstall --no-deps`), which comes with `{library}`"
-            );
-        }
-        _ => return format!("install `{library}`, or add its folder to `LD_LIBRARY_PATH`"),
-    };
-    format!("install `{library}` (on Debian and Ubuntu: `apt-get install {package}`)")
+fn install(library: &str) -> Vec<String> {
+    // auditwheel's names have a hash: the library belongs into the wheel.
+    if library.split(".so").next().is_some_and(|stem| stem.contains('-')) {
+        return vec![format!(
+            "reinstall this NIXL (`pip install --force-reinstall --no-deps`), which comes with `{library}`"
+        )];
+    }
+    packages::cure(library)
 }
 
 fn name(path: &Path) -> String {

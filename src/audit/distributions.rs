@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::environment::python::distribution;
 use crate::report::audit::{Audit, Creates, Group, Place, PlaceChoice, Summary};
+use crate::source::regular::is_same_file;
 
 /// A file with places.
 pub(super) struct Found {
@@ -26,7 +27,7 @@ struct Owner {
 /// Adds the places to the report, by distribution, path and line.
 pub(super) fn group(mut found: Vec<Found>, audit: &mut Audit) {
     found.sort_by(|one, other| one.path.cmp(&other.path));
-    found.dedup_by(|one, other| same_file(&one.path, &other.path));
+    found.dedup_by(|one, other| is_same_file(&one.path, &other.path));
     let owners = owners(&found);
     let mut order: Vec<(Owner, Found)> = owners.into_iter().zip(found).collect();
     order.sort_by(|(one, a), (other, b)| (one, &a.path).cmp(&(other, &b.path)));
@@ -54,11 +55,6 @@ pub(super) fn group(mut found: Vec<Found>, audit: &mut Audit) {
             });
         }
     }
-}
-
-fn same_file(one: &Path, other: &Path) -> bool {
-    let (one, other) = (std::fs::canonicalize(one), std::fs::canonicalize(other));
-    one.ok().zip(other.ok()).is_some_and(|(one, other)| one == other)
 }
 
 /// Whose each file is: that of the distribution whose RECORD lists it, or the folder below the root.

@@ -1,5 +1,7 @@
 //! `apply`: rewrite, show the diff, write, then run the smoke transfer.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 
 use super::console::Console;
@@ -13,7 +15,7 @@ use crate::environment::python::target::Environment;
 use crate::exit_status::ExitStatus;
 use crate::patching::{self, Purpose, Selection};
 use crate::report::Report;
-use crate::report::file::FileStatus;
+use crate::report::file::{FileReport, FileStatus};
 use crate::smoke::series::{self, Series};
 use crate::smoke::subject::Subject;
 
@@ -61,7 +63,12 @@ fn apply(args: &ApplyArgs, process: &Process, console: &Console, report: &mut Re
     let options = args.transfer.options()?;
     let environments = patching::commit(planned, &mut report.files)?;
     let required = args.smoke == SmokeWhen::Require;
-    let subject = |environment| Subject::of(environment, &options.backends, &process.variables, required);
+    let has_the_rule = |file: &&FileReport| matches!(file.status, FileStatus::Patched | FileStatus::AlreadyPatched);
+    let patched = |path: &Path| {
+        let mut files = report.files.iter().filter(has_the_rule);
+        files.find(|file| file.path == path).map(|_| rule.clone())
+    };
+    let subject = |environment| Subject::of(environment, &options.backends, &process.variables, required, &patched);
     let subjects: Vec<Subject> = environments.iter().map(subject).collect();
     for (environment, subject) in environments.iter().zip(&subjects) {
         transfer::add_findings(environment, subject, process, report);

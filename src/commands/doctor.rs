@@ -106,7 +106,7 @@ fn subject<'a>(environment: &Environment, folders: &'a [PathBuf], process: &'a P
 
 /// What Dynamo's own module makes of the variables, and whether its Python can import NIXL.
 fn of_dynamo(environment: &Environment, process: &Process) -> Vec<Finding> {
-    let chosen = smoke::subject::Subject::of(environment, &[], &process.variables, true);
+    let chosen = smoke::subject::Subject::of(environment, &[], &process.variables, true, &|_| None);
     let compiled = media_loader::finding(&environment.folders(), &chosen.rule, &process.variables);
     chosen.all_findings().cloned().chain(compiled).collect()
 }

@@ -27,7 +27,7 @@ pub(super) fn run(args: &SmokeArgs, process: &Process) -> Result<ExitStatus> {
 fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Report) -> Result<ExitStatus> {
     let options = args.transfer.options()?;
     let plan = |environment: &Environment| {
-        let subject = Subject::of(environment, &options.backends, &process.variables, true);
+        let subject = Subject::of(environment, &options.backends, &process.variables, true, &|_| None);
         let series = Series::plan(&transfer::place(environment, process), &options, &subject.backends)?;
         Ok::<_, Impossible>((subject, series))
     };

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::inventory::{Inventory, is_same};
+use super::inventory::Inventory;
 use super::libraries::Libraries;
 use crate::environment::nixl::{self, NixlInstallation};
 use crate::report::doctor::{Component, ComponentKind};
+use crate::source::regular::is_same_file;
 
 /// Every component, by kind.
 pub(super) fn list(inventory: &Inventory, libraries: &Libraries) -> Vec<Component> {
@@ -13,7 +14,7 @@ pub(super) fn list(inventory: &Inventory, libraries: &Libraries) -> Vec<Componen
         inventory.nixls.iter().enumerate().map(|(number, nixl)| nixl_component(inventory, number == 0, nixl)).collect();
     components.extend(used(libraries));
     for (kind, path) in &inventory.looked_up {
-        if !components.iter().any(|known| is_same(&known.path, path)) {
+        if !components.iter().any(|known| is_same_file(&known.path, path)) {
             components.push(component(*kind, path, Vec::new()));
         }
     }
@@ -31,7 +32,7 @@ fn nixl_component(inventory: &Inventory, is_first: bool, nixl: &NixlInstallation
     }
     let bare = inventory.bare_capi.as_deref();
     match &nixl.capi {
-        Some(capi) if bare.is_some_and(|bare| is_same(bare, capi)) => {
+        Some(capi) if bare.is_some_and(|bare| is_same_file(bare, capi)) => {
             remarks.push("a bare dlopen finds its C API".into());
         }
         Some(_) => {}

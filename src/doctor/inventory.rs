@@ -1,6 +1,6 @@
 //! What is installed that a transfer may use, and which of it a process gets.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::question::Subject;
 use crate::environment::elf::closure::Gap;
@@ -8,6 +8,7 @@ use crate::environment::elf::loader::{self, Loader};
 use crate::environment::nixl::{self, NixlInstallation};
 use crate::environment::python::distribution;
 use crate::environment::ucx;
+use crate::environment::ucx_modules;
 use crate::report::doctor::{Component, ComponentKind};
 
 /// Libraries that are looked up as any program would get them.
@@ -18,14 +19,6 @@ const LOOKED_UP: [(ComponentKind, &str); 6] = [
     (ComponentKind::CudaDriver, "libcuda.so.1"),
     (ComponentKind::CudaRuntime, "libcudart.so.13"),
     (ComponentKind::CudaRuntime, "libcudart.so.12"),
-];
-
-/// The folders where distributions keep the drivers of libibverbs (rdma-core's `VERBS_PROVIDER_DIR`).
-const VERBS_DRIVERS: [&str; 4] = [
-    "/usr/lib/x86_64-linux-gnu/libibverbs",
-    "/usr/lib/aarch64-linux-gnu/libibverbs",
-    "/usr/lib64/libibverbs",
-    "/usr/lib/libibverbs",
 ];
 
 /// NIXL's own search path for plugins.
@@ -81,7 +74,7 @@ impl Inventory {
             plugin_dir,
             bare_capi: loader.find_bare("libnixl_capi.so"),
             bare_libibverbs: loader.find_bare("libibverbs.so.1"),
-            verbs_drivers: VERBS_DRIVERS.iter().flat_map(|folder| drivers(Path::new(folder))).collect(),
+            verbs_drivers: ucx_modules::installed_drivers(),
             usual_places,
             looked_up,
             dynamo: dynamo(subject.import_path),
@@ -102,14 +95,6 @@ impl Inventory {
     }
 }
 
-fn drivers(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_driver = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("-rdmav"));
-    let mut found: Vec<PathBuf> = entries.filter(is_driver).collect();
-    found.sort();
-    found
-}
-
 /// Dynamo's distributions.
 fn dynamo(import_path: &[PathBuf]) -> Vec<Component> {
     let mut found = Vec::new();
@@ -122,9 +107,4 @@ fn dynamo(import_path: &[PathBuf]) -> Vec<Component> {
         }
     }
     found
-}
-
-/// Whether two paths lead to one file.
-pub(super) fn is_same(one: &Path, other: &Path) -> bool {
-    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }

@@ -91,29 +91,23 @@ impl Libraries {
     /// Judges the plugins of the NIXL that Python imports, and the modules of the UCX that its plugin gets.
     pub(super) fn judge(inventory: &Inventory, subject: &Subject, loader: &Loader) -> Libraries {
         let judge = Judge::new(loader);
+        let check = |role: Role, path: PathBuf| Checked { closure: judge.judge(&path), role, path, answer: None };
         let mut libraries = Libraries::default();
-        let mut add = |role: Role, path: PathBuf| {
-            let closure = judge.judge(&path);
-            libraries.checked.push(Checked { role, path, closure, answer: None });
-        };
-        inventory.nixl().capi.iter().for_each(|path| add(Role::CApi, path.clone()));
-        for name in &inventory.plugins {
-            add(Role::Plugin(name.clone()), plugin_file(&inventory.plugin_dir, name));
-        }
+        libraries.checked.extend(inventory.nixl().capi.iter().map(|path| check(Role::CApi, path.clone())));
+        let plugins = inventory.plugins.iter();
+        libraries
+            .checked
+            .extend(plugins.map(|name| check(Role::Plugin(name.clone()), plugin_file(&inventory.plugin_dir, name))));
         let plugin = libraries.plugin("UCX");
         let [libucp, libucs] =
             ["libucp", "libucs"].map(|stem| plugin.and_then(|it| it.library(stem)).map(Path::to_path_buf));
         let module_dir = subject.variables.non_empty("UCX_MODULE_DIR").map(Path::new);
         let modules = libucs.map(|libucs| ucx::modules(&libucs, module_dir)).unwrap_or_default();
-        let mut add = |role: Role, path: PathBuf| {
-            let closure = judge.judge(&path);
-            libraries.checked.push(Checked { role, path, closure, answer: None });
-        };
-        libucp.into_iter().for_each(|path| add(Role::Ucp, path));
-        for path in modules {
+        libraries.checked.extend(libucp.map(|path| check(Role::Ucp, path)));
+        libraries.checked.extend(modules.into_iter().map(|path| {
             let name = ucx::module_name(&path).unwrap_or_default().to_string();
-            add(Role::Module(name), path);
-        }
+            check(Role::Module(name), path)
+        }));
         libraries
     }
 

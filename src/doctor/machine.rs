@@ -1,7 +1,10 @@
 //! What a process sees of the machine.
 
+use std::path::{Path, PathBuf};
+
 use crate::environment::fabric_devices::{self, FabricDevices};
 use crate::environment::machine;
+use crate::environment::nixl_config;
 use crate::environment::variables::Variables;
 use crate::report::doctor::{self, Device, Setting};
 
@@ -19,15 +22,17 @@ pub(super) struct Machine {
     /// The variables that are set and that libraries read.
     pub variables: Vec<Setting>,
     interfaces: Vec<String>,
+    nixl_configuration: Option<PathBuf>,
 }
 
 /// Looks.
 pub(super) fn look(variables: &Variables) -> Machine {
     Machine {
         fabric: FabricDevices::look(),
-        has_gpu: std::path::Path::new("/dev/nvidiactl").exists(),
+        has_gpu: Path::new("/dev/nvidiactl").exists(),
         variables: settings(variables),
         interfaces: fabric_devices::interfaces(),
+        nixl_configuration: nixl_config::file(variables),
     }
 }
 
@@ -35,7 +40,7 @@ fn settings(variables: &Variables) -> Vec<Setting> {
     let reader = |name: &str| PREFIXES.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, reader)| *reader);
     let all = variables.iter().map(|(name, value)| (name.to_string_lossy(), value.to_string_lossy()));
     all.filter_map(|(name, value)| {
-        let read_by = Some(reader(&name)?);
+        let read_by = reader(&name)?;
         Some(Setting { name: name.into_owned(), value: value.into_owned(), read_by })
     })
     .collect()
@@ -73,7 +78,7 @@ impl Machine {
             huge_pages: machine::free_huge_pages(),
             seccomp: machine::has_seccomp_filter(),
             capabilities: machine::capabilities(),
-            nixl_configuration: Vec::new(),
+            nixl_configuration: self.nixl_configuration.as_ref().map(|path| path.display().to_string()),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::inventory::{Inventory, is_same};
+use super::inventory::Inventory;
 use super::libraries::Libraries;
 use super::question::Subject;
 use super::verdict;
@@ -21,6 +21,7 @@ use crate::environment::elf::loader::{self, Loader};
 use crate::environment::python::distribution;
 use crate::report::doctor::Repair;
 use crate::source::lock;
+use crate::source::regular::is_same_file;
 use crate::source::replace::{self, Change};
 
 /// The findings with a repair.
@@ -170,7 +171,7 @@ fn known_capi(subject: &Subject) -> Result<Vec<String>> {
     let (inventory, _) = look(subject)?;
     let nixl = inventory.nixl();
     let Some(capi) = &nixl.capi else { bail!("{} has no C API\nhelp: install NIXL 0.10.1 or newer", nixl.title()) };
-    if inventory.bare_capi.as_deref().is_some_and(|bare| is_same(bare, capi)) {
+    if inventory.bare_capi.as_deref().is_some_and(|bare| is_same_file(bare, capi)) {
         return Ok(vec!["nothing to do: a bare dlopen finds it".into()]);
     }
     let folder = replace::real_folder(capi)?;

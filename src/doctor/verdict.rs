@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use super::inventory::{self, Inventory};
+use super::inventory::Inventory;
 use super::libraries::{Checked, Libraries};
 use super::machine::Machine;
 use super::question::{Fabric, Question};
 use crate::choice::backend::Backend;
 use crate::report::doctor::{Outcome, Verdict};
+use crate::source::regular::is_same_file;
 
 /// One verdict, with what leads to it.
 #[derive(Debug)]
@@ -125,7 +126,7 @@ fn one(backend: Backend, fabric: Fabric, inventory: &Inventory, libraries: &Libr
 pub(super) fn two_libibverbs<'a>(inventory: &'a Inventory, libraries: &'a Libraries) -> Option<(&'a Path, &'a Path)> {
     let own = libraries.module("libuct_ib")?.library("libibverbs")?;
     let system = inventory.bare_libibverbs.as_deref()?;
-    (!inventory::is_same(own, system)).then_some((own, system))
+    (!is_same_file(own, system)).then_some((own, system))
 }
 
 fn has_device(judged: &mut Judged, wanted: &str, found: &[&str], machine: &Machine) {

@@ -41,8 +41,7 @@ pub(crate) fn fault(variables: &Variables) -> Option<BadConfiguration> {
     if let Some(path) = variables.non_empty(VARIABLE).map(PathBuf::from) {
         return fault_of(&path).map(|fault| BadConfiguration { path, is_named: true, fault });
     }
-    let own = variables.non_empty("HOME").map(|home| Path::new(home).join(".nixl.cfg"));
-    for path in own.into_iter().chain([PathBuf::from(OF_ALL)]) {
+    for path in usual(variables) {
         match path.try_exists() {
             Ok(false) => {}
             Ok(true) => return fault_of(&path).map(|fault| BadConfiguration { path, is_named: false, fault }),
@@ -52,6 +51,18 @@ pub(crate) fn fault(variables: &Variables) -> Option<BadConfiguration> {
         }
     }
     None
+}
+
+/// The file that NIXL reads under these variables.
+pub(crate) fn file(variables: &Variables) -> Option<PathBuf> {
+    let named = variables.non_empty(VARIABLE).map(PathBuf::from);
+    named.or_else(|| usual(variables).find(|path| path.exists()))
+}
+
+/// Where it is looked for without the variable, in order.
+fn usual(variables: &Variables) -> impl Iterator<Item = PathBuf> {
+    let own = variables.non_empty("HOME").map(|home| Path::new(home).join(".nixl.cfg"));
+    own.into_iter().chain([PathBuf::from(OF_ALL)])
 }
 
 fn fault_of(path: &Path) -> Option<Fault> {

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::elf::loader::{self, Loader};
-use super::elf::shared_library::SharedLibrary;
 use super::nixl::NixlInstallation;
 use super::variables::Variables;
+use crate::source::regular::is_same_file;
 
 /// The library that Dynamo's compiled side looks for (`dlopen` in the crate nixl-sys).
 pub(crate) const CAPI: &str = "libnixl_capi.so";
@@ -14,17 +14,29 @@ pub(crate) const CAPI: &str = "libnixl_capi.so";
 const DECISIVE: [&str; 9] =
     ["libnixl", "libplugin_", "libucp", "libucs", "libuct", "libucm", "libfabric", "libibverbs", "libcuda"];
 
-/// What a bare `dlopen("libnixl_capi.so")` finds in a process with these variables.
-pub(crate) fn found_by_loader(variables: &Variables) -> Option<PathBuf> {
-    let folders = variables.get("LD_LIBRARY_PATH").map(loader::split_path).unwrap_or_default();
-    let found = Loader::new(folders).find(CAPI, Path::new("/"), &SharedLibrary::default(), &[])?;
-    Some(found.0)
+/// What a bare `dlopen("libnixl_capi.so")` gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BareCapi {
+    /// The file that was asked about.
+    This,
+    /// Another one.
+    Other(PathBuf),
+    /// Nothing.
+    Nothing,
 }
 
-/// Whether two paths are the same file.
-pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
-    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    real(one) == real(other)
+/// What it gets in a process with these variables: that file, or something else.
+pub(crate) fn bare_capi(capi: &Path, variables: &Variables) -> BareCapi {
+    match found_by_loader(variables) {
+        Some(found) if is_same_file(&found, capi) => BareCapi::This,
+        Some(found) => BareCapi::Other(found),
+        None => BareCapi::Nothing,
+    }
+}
+
+fn found_by_loader(variables: &Variables) -> Option<PathBuf> {
+    let folders = variables.get("LD_LIBRARY_PATH").map(loader::split_path).unwrap_or_default();
+    Loader::new(folders).find_bare(CAPI)
 }
 
 /// Whether a file or folder belongs to an installation.

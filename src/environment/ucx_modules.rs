@@ -12,6 +12,7 @@ use super::elf::shared_library::SharedLibrary;
 use super::nixl::NixlInstallation;
 use super::ucx;
 use super::variables::Variables;
+use crate::source::regular::is_same_file;
 
 /// Where distributions have the libraries of libibverbs's drivers; the last is also where that of NIXL's wheels looks.
 const DRIVER_FOLDERS: [&str; 4] = [
@@ -75,10 +76,13 @@ impl Ucx {
     }
 
     fn of(folder: PathBuf, files: &[PathBuf], loader: &Loader, driver_folders: &[PathBuf]) -> Ucx {
-        let verbs = files.iter().find(|file| stem(file) == "libuct_ib").map(|file| verbs(file, loader, driver_folders));
+        let verbs = files
+            .iter()
+            .find(|file| ucx::module_name(file) == Some("libuct_ib"))
+            .map(|file| verbs(file, loader, driver_folders));
         Ucx {
             folder,
-            present: files.iter().map(|file| stem(file)).collect(),
+            present: files.iter().filter_map(|file| ucx::module_name(file)).map(String::from).collect(),
             refused: files.iter().filter_map(|file| refusal(file, loader)).collect(),
             verbs: verbs.unwrap_or_default(),
         }
@@ -91,7 +95,7 @@ impl Ucx {
 
     /// The refusal of this module.
     pub(crate) fn refusal(&self, module: &str) -> Option<&RefusedModule> {
-        self.refused.iter().find(|refused| stem(&refused.path) == module)
+        self.refused.iter().find(|refused| ucx::module_name(&refused.path) == Some(module))
     }
 }
 
@@ -117,16 +121,11 @@ fn verbs(module: &Path, loader: &Loader, driver_folders: &[PathBuf]) -> Verbs {
     let found = name.and_then(|name| loader.find(name, module, &contents, &[])).map(|(path, _)| path);
     // `ucx/../libibverbs.so.1` becomes a path to read.
     let library = found.map(|path| fs::canonicalize(&path).unwrap_or(path));
-    let listed = loader.library_path().iter().chain(driver_folders);
-    let drivers = listed.flat_map(|folder| entries(folder)).filter(|path| file_name(path).contains("-rdmav")).collect();
-    let usual = loader.find(VERBS, module, &SharedLibrary::default(), &[]).map(|(path, _)| path);
+    let drivers = loader.library_path().iter().chain(driver_folders).flat_map(|folder| drivers_in(folder)).collect();
+    let usual = loader.find_bare(VERBS);
     // The loader knows a library by its file: a link to the first copy is no second one.
-    let is_first = |path: &PathBuf| library.as_ref().is_some_and(|library| same_file(library, path));
+    let is_first = |path: &PathBuf| library.as_ref().is_some_and(|library| is_same_file(library, path));
     Verbs { second: usual.filter(|path| library.is_some() && !is_first(path)), library, drivers }
-}
-
-fn same_file(one: &Path, other: &Path) -> bool {
-    fs::canonicalize(one).is_ok_and(|one| fs::canonicalize(other).is_ok_and(|other| one == other))
 }
 
 /// The path of a library that `plugin` needs, as the loader finds it.
@@ -136,18 +135,18 @@ fn linked(plugin: &Path, name: &str, loader: &Loader) -> Option<PathBuf> {
     loader.find(name, plugin, &contents, &inherited).map(|(path, _)| path)
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    paths.sort();
-    paths
+/// The drivers of libibverbs that distributions install.
+pub(crate) fn installed_drivers() -> Vec<PathBuf> {
+    DRIVER_FOLDERS.iter().flat_map(|folder| drivers_in(Path::new(folder))).collect()
+}
+
+fn drivers_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut drivers: Vec<PathBuf> = entries.filter(|path| file_name(path).contains("-rdmav")).collect();
+    drivers.sort();
+    drivers
 }
 
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// `libuct_ib` of `libuct_ib.so.0.0.0`.
-fn stem(path: &Path) -> String {
-    file_name(path).split(".so").next().unwrap_or_default().to_string()
 }

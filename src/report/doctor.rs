@@ -145,8 +145,8 @@ pub(crate) struct Machine {
     pub seccomp: bool,
     /// `CAP_IPC_LOCK`, `CAP_SYS_PTRACE`, … that this process has, of those that matter here.
     pub capabilities: Vec<&'static str>,
-    /// Configuration files of NIXL's that exist.
-    pub nixl_configuration: Vec<String>,
+    /// The configuration file that NIXL reads, or null.
+    pub nixl_configuration: Option<String>,
 }
 
 /// One RDMA device.
@@ -169,8 +169,8 @@ pub(crate) struct Setting {
     pub name: String,
     /// Its value.
     pub value: String,
-    /// Who reads it; null when nobody here does.
-    pub read_by: Option<&'static str>,
+    /// Who reads it.
+    pub read_by: &'static str,
 }
 
 /// A repair that was made or undone.

@@ -187,10 +187,12 @@ fn usable(place: &Place, options: &TransferOptions) -> Result<NixlInstallation, 
     let found = place.nixl.clone().or_else(|| nixl::find(&place.import_path).into_iter().next());
     let Some(nixl) = found else {
         let searched: Vec<String> = place.import_path.iter().map(|folder| folder.display().to_string()).collect();
-        return Err(Impossible {
-            fact: format!("no NIXL is installed for {}; searched: {}", place.label, searched.join(", ")),
-            help: "install NIXL in this environment",
-        });
+        let fact = if searched.is_empty() {
+            format!("{} belongs to no environment with a NIXL", place.label)
+        } else {
+            format!("no NIXL is installed for {}; searched: {}", place.label, searched.join(", "))
+        };
+        return Err(Impossible { fact, help: "install NIXL in this environment, or pass another TARGET" });
     };
     if nixl.capi.is_some() || options.engine != EngineChoice::Nixl && options.peer_backends.is_empty() {
         return Ok(nixl);

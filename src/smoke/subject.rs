@@ -45,8 +45,15 @@ pub(crate) struct Subject {
 
 impl Subject {
     /// Reads what Dynamo's module in this environment chooses under these variables; `asked`, unless empty, takes its place.
-    /// What keeps Dynamo from the backends fails the transfer if that is `required`, and is a warning otherwise.
-    pub(crate) fn of(environment: &Environment, asked: &[Backend], variables: &Variables, required: bool) -> Subject {
+    /// What keeps Dynamo from the backends fails the transfer if that is `required`, and is a warning otherwise. `patched` is
+    /// the rule of a file that was just patched by it, which then need not be read again.
+    pub(crate) fn of(
+        environment: &Environment,
+        asked: &[Backend],
+        variables: &Variables,
+        required: bool,
+        patched: &dyn Fn(&Path) -> Option<Rule>,
+    ) -> Subject {
         let mut subject = Subject {
             backends: Vec::new(),
             rule: Rule::default(),
@@ -58,7 +65,9 @@ impl Subject {
         let modules = target::require_modules(environment).unwrap_or_default();
         let file = modules.first().map(|module| module.path.as_path());
         subject.backends = subject.rule.choose(value(variables, subject.rule.variable.as_str())).backends;
-        if let Some((path, choice)) = file.and_then(|path| Some((path, choice(path)?))) {
+        if let Some((path, choice)) =
+            file.and_then(|path| Some((path, patched(path).map(OwnChoice::Patched).or_else(|| choice(path))?)))
+        {
             let default = || nixl_default(environment);
             subject.judge(&File { path, variables, default: &default }, choice);
         }

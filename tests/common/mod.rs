@@ -103,6 +103,19 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
+/// A copy of a tree by hard links.
+pub(crate) fn link_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            link_tree(&entry.path(), &target);
+        } else {
+            fs::hard_link(entry.path(), &target).unwrap();
+        }
+    }
+}
+
 /// A virtual environment without pip, with the miniature in it; returns its site-packages folder too.
 pub(crate) fn virtual_environment() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");

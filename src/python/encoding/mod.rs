@@ -35,7 +35,9 @@ pub(crate) struct SourceText<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum DecodeError {
     /// A zero byte, which no Python source contains.
-    #[error("not Python source: contains a zero byte")]
+    #[error(
+        "not Python source: contains a zero byte\nhelp: pass a Python source, a package or site-packages folder, or an environment"
+    )]
     NotText,
     /// A byte that is not valid in the declared encoding, or in UTF-8 where none is declared.
     #[error(

@@ -207,7 +207,7 @@ mod tests {
                 shared_memory_free_bytes: Some(60 << 20),
                 ..Machine::default()
             },
-            variables: vec![Setting { name: "UCX_TLS".into(), value: "rc".into(), read_by: Some("UCX") }],
+            variables: vec![Setting { name: "UCX_TLS".into(), value: "rc".into(), read_by: "UCX" }],
             efa_settings: vec![EfaSetting {
                 name: "FI_PROVIDER",
                 recommended: Some("efa"),

@@ -1,12 +1,9 @@
 //! Loading one library without using it, in a process that ends afterwards.
-#![allow(unsafe_code, reason = "calls of a foreign library")]
 
-use std::ffi::{CStr, c_char};
 use std::path::Path;
 
-use libloading::os::unix::Library;
-
 use super::library::{self, LoadError, Scope};
+use super::loaded;
 
 /// What a library said of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,23 +18,10 @@ pub(crate) struct Loaded {
 /// The words of dlerror(3), when the loader refuses it.
 pub(crate) fn load(path: &Path) -> Result<Loaded, String> {
     let library = library::load(path, Scope::Local).map_err(|LoadError(words)| words)?;
-    let version = ucp_version(&library);
+    let version = loaded::ucx_version(&library);
     // Its destructors may hang; the process ends without them.
     std::mem::forget(library);
     Ok(Loaded { version })
-}
-
-/// `ucp_get_version_string` (ucp/api/ucp.h), where the library is libucp.
-fn ucp_version(library: &Library) -> Option<String> {
-    // SAFETY: the header declares this signature for the name.
-    let function = unsafe { library.get::<unsafe extern "C" fn() -> *const c_char>(b"ucp_get_version_string") }.ok()?;
-    // SAFETY: the function takes nothing and can be called at any time.
-    let text = unsafe { function() };
-    if text.is_null() {
-        return None;
-    }
-    // SAFETY: it is a constant string of the library, which stays loaded.
-    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

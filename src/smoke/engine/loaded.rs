@@ -49,7 +49,8 @@ fn loaded(path: &Path) -> Option<Library> {
     unsafe { Library::open(Some(path), RTLD_NOW | ONLY_LOADED) }.ok()
 }
 
-fn ucx_version(library: &Library) -> Option<String> {
+/// UCX's version in its own words, where the library is libucp.
+pub(super) fn ucx_version(library: &Library) -> Option<String> {
     // SAFETY: ucp.h declares this signature for the name.
     let get = unsafe { library.get::<unsafe extern "C" fn() -> *const c_char>("ucp_get_version_string") }.ok()?;
     // SAFETY: the function has no arguments.
