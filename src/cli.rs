@@ -15,6 +15,7 @@ use crate::choice::backend::{self, Backend};
 use crate::choice::rule::{EnvVar, OnUnknown, Rule};
 use crate::doctor::question::{Fabric, Question};
 use crate::patching::{Expectation, Selection};
+use crate::shown::Shown;
 use crate::smoke::janitor::JANITOR_COMMAND;
 use crate::smoke::launch::load_command::LOAD_COMMAND;
 use crate::smoke::launch::worker_command::WORKER_COMMAND;
@@ -335,7 +336,7 @@ impl TransferArgs {
         let named = self.plugin_dir.iter().map(|folder| ("--plugin-dir", folder));
         for (option, folder) in named.chain(self.library_path.iter().map(|folder| ("--library-path", folder))) {
             if !folder.is_dir() {
-                bail!("`{option} {}`: no such directory", folder.display());
+                bail!("`{option} {}`: no such directory", folder.shown());
             }
         }
         Ok(TransferOptions {

@@ -19,6 +19,7 @@ mod releases;
 mod report;
 mod rewriting;
 mod rust;
+mod shown;
 mod smoke;
 mod source;
 mod threads;

@@ -32,6 +32,7 @@ use crate::python::helper_check;
 use crate::python::nixl_default::{self, NixlDefault};
 use crate::python::patch::{self, PatchError};
 use crate::report::file::{FileReport, FileStatus};
+use crate::shown::Shown;
 use crate::source::lock::{self, Lock};
 use crate::source::{regular, replace};
 pub(crate) use expectation::Expectation;
@@ -303,7 +304,7 @@ fn replaced_defaults(environment: &Environment, rule: &Rule) -> Vec<String> {
 
 fn replaced_default(path: &Path, rule: &Rule) -> Option<String> {
     let text = String::from_utf8(regular::read(path).ok()?).ok()?;
-    let (path, default, variable) = (path.display(), rule.default, &rule.variable);
+    let (path, default, variable) = (path.shown(), rule.default, &rule.variable);
     let becomes = format!("the patched code uses `{default}` where `{variable}` is unset");
     match nixl_default::of(&text)? {
         NixlDefault::Names(names) if names == [NIXL_DEFAULT] || names == [default.name()] => None,
@@ -323,11 +324,11 @@ fn replaced_default(path: &Path, rule: &Rule) -> Option<String> {
 /// Checks what the inserted helper returned in the environment's own interpreter. Returns a message for `-v`.
 fn check_helper(environment: &mut Environment, rule: &Rule) -> Result<Option<String>> {
     if let Some(python) = &environment.not_started {
-        return Ok(Some(format!("did not check the inserted helper: `--no-exec` forbids {}", python.display())));
+        return Ok(Some(format!("did not check the inserted helper: `--no-exec` forbids {}", python.shown())));
     }
     let Some(interpreter) = &mut environment.interpreter else { return Ok(None) };
     let output = interpreter.output()?;
-    let python = format!("{} (Python {})", interpreter.executable.display(), interpreter.version);
+    let python = format!("{} (Python {})", interpreter.executable.shown(), interpreter.version);
     helper_check::compare(&output, rule).map_err(|wrong| anyhow!("{python}: {wrong}; nothing was changed"))?;
     let values = helper_check::count();
     Ok(Some(format!("checked the inserted helper with {values} values of the variable, isolated, in {python}")))
@@ -493,7 +494,7 @@ pub(crate) fn revert_text(content: &[u8]) -> Result<Vec<u8>> {
 fn located(path: &Path, error: &patch::PatchError) -> anyhow::Error {
     // A syntax error begins with its line and column, for PATH:LINE:COLUMN.
     let separator = if matches!(error, patch::PatchError::Syntax(_)) { ":" } else { ": " };
-    let words = format!("{}{separator}{error}", path.display());
+    let words = format!("{}{separator}{error}", path.shown());
     if has_python_name(path) {
         return anyhow!(words);
     }
@@ -516,7 +517,7 @@ fn file_report(found: &Found, environment: &Environment, status: FileStatus) -> 
     let (distribution, distribution_version) = module.distribution(owners).unzip();
     let mut details = vec![format!("found: {}", module.found_by(owners))];
     let shadowed = module::shadowed(&environment.import_path, module);
-    details.extend(shadowed.iter().map(|path| format!("shadowed copy, left unchanged: {}", path.display())));
+    details.extend(shadowed.iter().map(|path| format!("shadowed copy, left unchanged: {}", path.shown())));
     FileReport { distribution, distribution_version, details, ..FileReport::new(&module.path, status) }
 }
 

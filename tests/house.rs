@@ -383,6 +383,28 @@ fn a_typed_value_compared_with_text_is_named() {
     nothing_found(&[("smoke/judge/fabric.rs", "fn f(x: F) -> bool { x.stage == Stage::Load || x.name == \"load\" }")]);
 }
 
+/// `Path::display` in a message lets a name with a line break write lines of its own. Macros' arguments are no syntax, so
+/// this reads text.
+#[test]
+fn names_are_shown_as_one_line() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let uses = |text: &str| text.split("#[cfg(test)]").next().unwrap_or_default().contains(".display()");
+    let mut found = BTreeSet::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            let name = path.strip_prefix(&root).expect("below src/").to_string_lossy().into_owned();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !name.starts_with("fuzzing/") && uses(&fs::read_to_string(&path).unwrap_or_default()) {
+                found.insert(name);
+            }
+        }
+    }
+    let expected: BTreeSet<String> = rules::DISPLAYED.iter().map(|(file, _)| file.to_string()).collect();
+    assert_eq!(found, expected, "`use crate::shown::Shown` and `.shown()`, or a row in tests/house/rules.rs");
+}
+
 #[test]
 fn a_file_without_a_place_is_named() {
     found(

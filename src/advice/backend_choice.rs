@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::choice::backend::{self, Backend};
 use crate::choice::rule::{Choice, Rule};
 use crate::report::finding::{Finding, Severity};
+use crate::shown::Shown;
 
 /// Names that people give for a backend's.
 const FABRICS_AND_LIBRARIES: [(&str, Backend); 6] = [
@@ -49,8 +50,8 @@ impl Chooser<'_> {
 
     fn name(self) -> String {
         match self.line {
-            Some(line) => format!("`{}`, line {line},", self.path.display()),
-            None => format!("`{}`", self.path.display()),
+            Some(line) => format!("`{}`, line {line},", self.path.shown()),
+            None => format!("`{}`", self.path.shown()),
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::packages;
 use crate::environment::elf::needs::{Missing, Needs, TooOld};
 use crate::environment::nixl::NixlInstallation;
+use crate::shown::Shown;
 
 /// One line for each library that is missing or too old; empty when nothing is wrong.
 ///
@@ -32,7 +33,7 @@ fn describe_too_old(nixl: &NixlInstallation, old: &TooOld) -> String {
         title(nixl, &old.wanted_by),
         old.name,
         lacks.join(", "),
-        old.path.display()
+        old.path.shown()
     )
 }
 
@@ -41,7 +42,7 @@ fn title(nixl: &NixlInstallation, library: &Path) -> String {
     let name = library.file_name().unwrap_or_default().to_string_lossy();
     match &nixl.version {
         Some(version) if name.starts_with("libplugin_") => format!("`{name}` of NIXL {version}"),
-        _ => format!("`{}`", library.display()),
+        _ => format!("`{}`", library.shown()),
     }
 }
 

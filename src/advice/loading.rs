@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::packages;
 use crate::environment::elf::closure::Gap;
 use crate::report::finding::{Finding, Severity};
+use crate::shown::Shown;
 
 /// The finding for a gap in what these libraries need; `elsewhere` is a folder with the missing library that the loader
 /// does not search.
@@ -25,7 +26,7 @@ pub(crate) fn gap(gap: &Gap, needed_by: &[PathBuf], elsewhere: Option<&Path>) ->
 
 fn missing(name: &str, elsewhere: Option<&Path>) -> Vec<String> {
     if let Some(folder) = elsewhere {
-        return vec![format!("ENV LD_LIBRARY_PATH={}:$LD_LIBRARY_PATH    # `{name}` is there", folder.display())];
+        return vec![format!("ENV LD_LIBRARY_PATH={}:$LD_LIBRARY_PATH    # `{name}` is there", folder.shown())];
     }
     packages::cure(name)
 }
@@ -58,7 +59,7 @@ pub(crate) fn no_plugin(nixl: &str, backend: &str, folder: &Path) -> Finding {
     Finding {
         id: "plugin-not-shipped",
         severity: Severity::Error,
-        message: format!("{nixl} has no plugin for {backend} in `{}`", folder.display()),
+        message: format!("{nixl} has no plugin for {backend} in `{}`", folder.shown()),
         consequence: "NIXL leaves the backend out with a warning, and the agent has none".into(),
         cure: vec![format!("install a NIXL with `libplugin_{backend}.so` (LIBFABRIC: 0.6.1 or newer)")],
         path: Some(folder.to_path_buf()),
@@ -71,8 +72,8 @@ pub(crate) fn no_plugin(nixl: &str, backend: &str, folder: &Path) -> Finding {
 pub(super) fn one_libibverbs(own: &Path, drivers: &Path) -> [String; 2] {
     let folder = "/opt/nixl-libibverbs";
     [
-        format!("RUN mkdir -p {folder} && ln -s {} {folder}/libibverbs.so.1", own.display()),
-        format!("ENV LD_LIBRARY_PATH={folder}:{}", drivers.display()),
+        format!("RUN mkdir -p {folder} && ln -s {} {folder}/libibverbs.so.1", own.shown()),
+        format!("ENV LD_LIBRARY_PATH={folder}:{}", drivers.shown()),
     ]
 }
 
@@ -87,8 +88,8 @@ pub(crate) fn two_libibverbs(own: &Path, system: &Path) -> Finding {
         severity: Severity::Error,
         message: format!(
             "UCX uses its own libibverbs (`{}`), and the RDMA drivers use `{}`",
-            own.display(),
-            system.display()
+            own.shown(),
+            system.shown()
         ),
         consequence: "UCX sees no device whose driver is the system's (EFA, SoftRoCE, all but mlx5), and goes over TCP"
             .into(),
@@ -103,7 +104,7 @@ pub(crate) fn loader_refuses(path: &Path, words: &str) -> Finding {
     Finding {
         id: "loader-refuses",
         severity: Severity::Error,
-        message: format!("the loader refuses `{}`: {words}", path.display()),
+        message: format!("the loader refuses `{}`: {words}", path.shown()),
         consequence: format!("{} cannot be loaded, although nothing in the files says why", title(path)),
         cure: vec!["read the loader's words; `LD_DEBUG=libs` shows its search".into()],
         path: Some(path.to_path_buf()),
@@ -116,7 +117,7 @@ pub(crate) fn loader_accepts(path: &Path, gap: &str) -> Finding {
     Finding {
         id: "loader-accepts",
         severity: Severity::Warning,
-        message: format!("the loader loads `{}`, although {gap}", path.display()),
+        message: format!("the loader loads `{}`, although {gap}", path.shown()),
         consequence: "what this program says of libraries may be wrong here".into(),
         cure: vec!["report it with the output of `doctor --output-format json`".into()],
         path: Some(path.to_path_buf()),
@@ -129,7 +130,7 @@ pub(crate) fn loading_ended(path: &Path, how: &str) -> Finding {
     Finding {
         id: "loading-ends-the-process",
         severity: Severity::Error,
-        message: format!("loading `{}` ended the process: {how}", path.display()),
+        message: format!("loading `{}` ended the process: {how}", path.shown()),
         consequence: "a server that loads it ends the same way".into(),
         cure: vec![reinstall(path)],
         path: Some(path.to_path_buf()),

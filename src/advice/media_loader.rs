@@ -7,6 +7,7 @@ use crate::choice::rule::Rule;
 use crate::environment::media_loader;
 use crate::environment::variables::Variables;
 use crate::report::finding::{Finding, Severity};
+use crate::shown::Shown;
 
 /// The finding for an environment whose import path has these folders, where the rule chooses LIBFABRIC alone under these
 /// variables. The library is searched only then.
@@ -24,7 +25,7 @@ pub(crate) fn finding(folders: &[PathBuf], rule: &Rule, variables: &Variables) -
         severity: Severity::Warning,
         message: format!(
             "`{}` has Dynamo's media loader, which offers UCX alone; `{variable}` chooses `LIBFABRIC` alone",
-            library.display()
+            library.shown()
         ),
         consequence: "frontend media decoding finds no common backend and fails".into(),
         cure: vec![format!("set `{variable}=LIBFABRIC,UCX`, which keeps both working")],
@@ -37,7 +38,7 @@ pub(crate) fn finding(folders: &[PathBuf], rule: &Rule, variables: &Variables) -
 pub(crate) fn describe(library: &Path, rule: &Rule) -> String {
     format!(
         "compiled, left unchanged: {}; its media loader offers UCX whatever `{}` says, so keep `UCX` in the variable's list",
-        library.display(),
+        library.shown(),
         rule.variable
     )
 }

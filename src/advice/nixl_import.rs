@@ -2,6 +2,7 @@
 
 use crate::environment::nixl_import::{ImportCause, ImportFailure};
 use crate::report::finding::{Finding, Severity};
+use crate::shown::Shown;
 
 /// The finding for it.
 pub(crate) fn finding(failure: &ImportFailure) -> Finding {
@@ -40,7 +41,7 @@ fn cure(cause: &ImportCause) -> String {
         ImportCause::NoDependency(package) => format!("install `{package}` (`pip install {package}`), which NIXL imports"),
         ImportCause::NoLibrary { name, wanted_by } => format!(
             "install the library that `{}` needs, or add its folder to `LD_LIBRARY_PATH`: `{name}` was not found",
-            wanted_by.display()
+            wanted_by.shown()
         ),
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::environment::nixl::NixlInstallation;
 use crate::report::finding::{Finding, Severity};
+use crate::shown::Shown;
 
 fn finding(id: &'static str, severity: Severity, message: String, consequence: String, cure: String) -> Finding {
     Finding { id, severity, message, consequence, cure: vec![cure], path: None, line: None }
@@ -26,7 +27,7 @@ pub(crate) fn several(tested: &NixlInstallation, all: &[NixlInstallation]) -> Op
 
 /// `nixl-cu12 1.5.0 in /site/.nixl_cu12.mesonpy.libs`.
 fn located(nixl: &NixlInstallation) -> String {
-    let folder = nixl.library_dirs.first().map(|folder| folder.display().to_string()).unwrap_or_default();
+    let folder = nixl.library_dirs.first().map(|folder| folder.shown().to_string()).unwrap_or_default();
     match &nixl.version {
         Some(version) if nixl.name == folder => format!("NIXL {version} in `{folder}`"),
         Some(version) => format!("{} {version} in `{folder}`", nixl.name),
@@ -45,18 +46,18 @@ pub(crate) fn foreign_plugins(
     finding(
         "plugins-of-another-nixl",
         Severity::Warning,
-        format!("{named_by} names the plugin folder `{}`, {whose}; {} is tested", folder.display(), tested.title()),
+        format!("{named_by} names the plugin folder `{}`, {whose}; {} is tested", folder.shown(), tested.title()),
         "plugins of another version may load, and fail or misbehave later".into(),
         format!(
             "unset {named_by}{}",
-            tested.plugin_dir.as_ref().map(|own| format!(", or name `{}`", own.display())).unwrap_or_default()
+            tested.plugin_dir.as_ref().map(|own| format!(", or name `{}`", own.shown())).unwrap_or_default()
         ),
     )
 }
 
 /// Dynamo's compiled side does not find NIXL, or finds another one.
 pub(crate) fn not_on_loader_path(capi: &Path, found: Option<&Path>) -> Finding {
-    let folder = capi.parent().unwrap_or(Path::new("/")).display();
+    let folder = capi.parent().unwrap_or(Path::new("/")).shown();
     let register =
         format!("add `{folder}` to `LD_LIBRARY_PATH`, or to a file in `/etc/ld.so.conf.d` and run `ldconfig`");
     match found {
@@ -70,7 +71,7 @@ pub(crate) fn not_on_loader_path(capi: &Path, found: Option<&Path>) -> Finding {
         Some(found) => finding(
             "capi-of-another-nixl",
             Severity::Warning,
-            format!("the dynamic loader finds `libnixl_capi.so` at `{}`, not at `{}`", found.display(), capi.display()),
+            format!("the dynamic loader finds `libnixl_capi.so` at `{}`, not at `{}`", found.shown(), capi.shown()),
             "Dynamo's compiled side uses another NIXL than its Python".into(),
             register,
         ),
@@ -96,7 +97,7 @@ pub(crate) fn mixed(tested: &NixlInstallation, loaded: &[PathBuf]) -> Option<Fin
     if loaded.is_empty() {
         return None;
     }
-    let loaded: Vec<String> = loaded.iter().map(|path| format!("`{}`", path.display())).collect();
+    let loaded: Vec<String> = loaded.iter().map(|path| format!("`{}`", path.shown())).collect();
     Some(finding(
         "mixed-libraries",
         Severity::Warning,

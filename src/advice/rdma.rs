@@ -6,6 +6,7 @@ use super::loading;
 use crate::environment::fabric_devices::{FabricDevices, RdmaDevice};
 use crate::environment::ucx_modules::Ucx;
 use crate::report::finding::{Finding, Severity};
+use crate::shown::Shown;
 
 /// The identifier of the finding that UCX does not use a device.
 pub(crate) const UNUSED: &str = "rdma-device-unused";
@@ -118,7 +119,7 @@ fn excludes_rdma(tls: &str) -> bool {
 fn no_device_files(devices: &FabricDevices) -> Option<Cause> {
     if let Some(forbidden) = devices.forbidden.first() {
         return Some(Cause {
-            fact: format!("this user may not open `{}` for reading and writing", forbidden.display()),
+            fact: format!("this user may not open `{}` for reading and writing", forbidden.shown()),
             cure: vec![
                 "give the user that permission (`chmod 666`, or the group of the file), or run as root; in a container, pass \
                  the device with `docker run --device /dev/infiniband/uverbs0` for each"
@@ -143,7 +144,7 @@ fn no_module(ucx: &Ucx, devices: &FabricDevices) -> Option<Cause> {
     for module in ["libuct_ib", needed] {
         if !ucx.has(module) {
             return Some(Cause {
-                fact: format!("UCX's module `{module}` is absent from `{}`", ucx.folder.display()),
+                fact: format!("UCX's module `{module}` is absent from `{}`", ucx.folder.shown()),
                 cure: vec!["reinstall NIXL, or use a UCX that has it (`UCX_MODULE_DIR`)".into()],
                 path: Some(ucx.folder.clone()),
             });
@@ -151,7 +152,7 @@ fn no_module(ucx: &Ucx, devices: &FabricDevices) -> Option<Cause> {
         if let Some(refused) = ucx.refusal(module) {
             let missing: Vec<String> = refused.missing.iter().map(|missing| format!("`{}`", missing.name)).collect();
             return Some(Cause {
-                fact: format!("UCX cannot load `{}`: {} was not found", refused.path.display(), missing.join(", ")),
+                fact: format!("UCX cannot load `{}`: {} was not found", refused.path.shown(), missing.join(", ")),
                 cure: vec![format!("install {}, or add its folder to `LD_LIBRARY_PATH`", missing.join(", "))],
                 path: Some(refused.path.clone()),
             });
@@ -167,14 +168,14 @@ fn two_copies(ucx: &Ucx, devices: &FabricDevices) -> Option<Cause> {
     let (first, second) = (ucx.verbs.library.as_ref()?, ucx.verbs.second.as_ref()?);
     let device = devices.devices.iter().find(|device| !(device.provider() == "mlx5" && ucx.has("libuct_ib_mlx5")))?;
     let driver = ucx.verbs.driver(device.provider());
-    let of = driver.map(|driver| format!(" `{}`", driver.display())).unwrap_or_default();
+    let of = driver.map(|driver| format!(" `{}`", driver.shown())).unwrap_or_default();
     let drivers = driver.and_then(Path::parent).unwrap_or(Path::new("/usr/lib/x86_64-linux-gnu/libibverbs"));
     Some(Cause {
         fact: format!(
             "two copies of libibverbs: UCX asks `{}`, and the driver{of} of `{}` registers itself with `{}`",
-            first.display(),
+            first.shown(),
             device.name,
-            second.display()
+            second.shown()
         ),
         cure: loading::one_libibverbs(first, drivers).into(),
         path: Some(first.clone()),

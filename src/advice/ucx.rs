@@ -5,6 +5,7 @@ use std::path::Path;
 use super::packages;
 use crate::environment::ucx_modules::{RefusedModule, Ucx};
 use crate::report::finding::{Finding, Severity};
+use crate::shown::Shown;
 
 /// UCX's modules without which NIXL's work is slower or impossible, and what each is for.
 const MODULES: [(&str, &str); 3] = [
@@ -37,7 +38,7 @@ fn absent(ucx: &Ucx, title: &str) -> Option<Finding> {
         message: format!(
             "the UCX of {title} has no module {} in `{}`: absent",
             names.join(", "),
-            ucx.folder.display()
+            ucx.folder.shown()
         ),
         consequence,
         cure: vec![

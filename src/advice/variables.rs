@@ -3,6 +3,7 @@
 use crate::environment::demands::Demand;
 use crate::environment::nixl_config::{self, BadConfiguration};
 use crate::report::finding::{Finding, Severity};
+use crate::shown::Shown;
 
 /// What to do about variables that demand hardware which is not here.
 pub(crate) fn demanded_hardware(demands: &[Demand]) -> Option<String> {
@@ -24,7 +25,7 @@ pub(crate) fn demanded_hardware(demands: &[Demand]) -> Option<String> {
 
 /// What to do about a configuration file for which NIXL creates no agent.
 pub(crate) fn bad_configuration(bad: &BadConfiguration) -> String {
-    let path = bad.path.display();
+    let path = bad.path.shown();
     let variable = nixl_config::VARIABLE;
     let (named, cure) = if bad.is_named {
         (format!(", which `{variable}` names,"), format!("correct `{path}`, or unset `{variable}`"))
@@ -39,7 +40,7 @@ pub(crate) fn bad_configuration(bad: &BadConfiguration) -> String {
 
 /// The finding for a configuration file for which NIXL creates no agent.
 pub(crate) fn configuration(bad: &BadConfiguration) -> Finding {
-    let path = bad.path.display();
+    let path = bad.path.shown();
     let cure = if bad.is_named {
         format!("correct `{path}`, or unset `{}`", nixl_config::VARIABLE)
     } else {

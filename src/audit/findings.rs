@@ -2,6 +2,7 @@
 
 use crate::report::audit::{Audit, Creates, Place, PlaceClass};
 use crate::report::finding::{Finding, Severity};
+use crate::shown::Shown;
 
 /// The finding's identifier.
 const IGNORES_SETTINGS: &str = "ignores-settings";
@@ -39,7 +40,7 @@ fn finding(place: &Place) -> Finding {
 fn cure(place: &Place) -> String {
     if place.path.extension().is_some_and(|extension| extension == "rs") {
         let also = if place.path.iter().any(|part| part == "block_manager") { " --also block-manager" } else { "" };
-        return format!("run `nixl-retrofit apply{also} {}`, then compile it", place.path.display());
+        return format!("run `nixl-retrofit apply{also} {}`, then compile it", place.path.shown());
     }
     if !place.choice.backends.is_empty() {
         return "give the peers this backend too, or change the file: `apply` leaves backends that a file names".into();
@@ -47,6 +48,6 @@ fn cure(place: &Place) -> String {
     match &place.distribution {
         Some(name) if OWN.contains(&name.as_str()) => "run `nixl-retrofit apply`".into(),
         Some(name) => format!("run `nixl-retrofit apply --also {name}`"),
-        None => format!("run `nixl-retrofit apply --also {}`", place.path.display()),
+        None => format!("run `nixl-retrofit apply --also {}`", place.path.shown()),
     }
 }

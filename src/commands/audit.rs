@@ -14,6 +14,7 @@ use crate::environment::python::module;
 use crate::environment::python::target::{self, Environment, Execution};
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
+use crate::shown::Shown;
 
 /// How often the number of files is shown.
 const SHOWN: usize = 1 << 10;
@@ -31,7 +32,7 @@ fn audit(args: &AuditArgs, process: &Process, console: &Console, report: &mut Re
     let roots = roots(&args.roots, process)?;
     let mut found = audit::audit(&roots, &console.counter())?;
     if found.files == 0 {
-        let roots: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+        let roots: Vec<String> = roots.iter().map(|root| root.shown().to_string()).collect();
         bail!("no Python or Rust source in {}\nhelp: pass a folder that has some as ROOT", roots.join(", "));
     }
     found.knobs = knobs::installed(&roots, &process.variables);

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use super::message;
 use crate::report::{Report, markdown};
+use crate::shown::Shown;
 
 /// The variable that names the summary's file.
 const VARIABLE: &str = "GITHUB_STEP_SUMMARY";
@@ -17,6 +18,6 @@ pub(super) fn append(report: &Report) {
         OpenOptions::new().append(true).create(true).open(&path)?.write_all(markdown::render(report).as_bytes())
     };
     if let Err(error) = written() {
-        message::log(&format!("warning: `{}` (${VARIABLE}) cannot be written: {error}", path.display()));
+        message::log(&format!("warning: `{}` (${VARIABLE}) cannot be written: {error}", path.shown()));
     }
 }

@@ -11,6 +11,7 @@ use crate::environment::python::target::Environment;
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
 use crate::report::smoke::SmokeStatus;
+use crate::shown::Shown;
 use crate::smoke::series::{Place, Series};
 use crate::smoke::subject::Subject;
 use crate::smoke::transfer;
@@ -29,7 +30,7 @@ pub(super) fn place(environment: &Environment, process: &Process) -> Place {
 /// Where a transfer is made with a NIXL that TARGET is.
 pub(super) fn place_of(target: &Path, nixl: NixlInstallation, process: &Process) -> Place {
     Place {
-        label: target.display().to_string(),
+        label: target.shown().to_string(),
         import_path: nixl::site_packages_of(&nixl).into_iter().collect(),
         nixl: Some(nixl),
         program: process.program.clone(),

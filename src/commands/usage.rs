@@ -13,6 +13,7 @@ use crate::cli::{Cli, OutputArgs, OutputFormat};
 use crate::environment::variables::Variables;
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
+use crate::shown::Shown;
 
 /// What a command line asks for although it cannot be parsed.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,6 +63,10 @@ fn subcommand(word: &str) -> Option<&'static str> {
 /// # Errors
 /// If it cannot be printed.
 pub(super) fn conclude(error: &clap::Error, arguments: &[OsString], variables: &Variables) -> Result<ExitStatus> {
+    // clap quotes the arguments as they are.
+    let shown: Vec<OsString> = arguments.iter().map(|argument| argument.shown().to_string().into()).collect();
+    let of_shown = Cli::parsed(&shown).err();
+    let error = of_shown.as_ref().unwrap_or(error);
     let asked = Asked::of(arguments.get(1..).unwrap_or_default());
     color::set(asked.color, variables);
     if !error.use_stderr() {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::advice::ends;
 use crate::report::doctor::{Comparison, ComponentKind, Doctor, Outcome};
 use crate::report::finding::Finding;
+use crate::shown::Shown;
 
 /// What is needed of the other end's report.
 #[derive(Debug)]
@@ -24,10 +25,10 @@ pub(crate) struct OtherEnd {
 /// When it is no report of `doctor --output-format json`.
 pub(crate) fn read(path: &Path) -> Result<OtherEnd> {
     let help = "help: write it with `nixl-retrofit doctor --output-format json > REPORT.json` on the other end";
-    let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.shown()))?;
     let report: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| anyhow!("{}: is no JSON document: {error}\n{help}", path.display()))?;
-    parse(&report).ok_or_else(|| anyhow!("{}: is no report of `doctor`\n{help}", path.display()))
+        .map_err(|error| anyhow!("{}: is no JSON document: {error}\n{help}", path.shown()))?;
+    parse(&report).ok_or_else(|| anyhow!("{}: is no report of `doctor`\n{help}", path.shown()))
 }
 
 fn parse(report: &Value) -> Option<OtherEnd> {

@@ -20,6 +20,7 @@ use super::verdict;
 use crate::environment::elf::loader::{self, Loader};
 use crate::environment::python::distribution;
 use crate::report::doctor::Repair;
+use crate::shown::Shown;
 use crate::source::lock;
 use crate::source::regular::is_same_file;
 use crate::source::replace::{self, Change};
@@ -111,9 +112,9 @@ fn one_libibverbs(subject: &Subject) -> Result<Vec<String>> {
         return Err(error);
     }
     replace::sync(&folder)?;
-    let mut steps = vec![format!("{} is a link to {}", own.display(), system.display())];
-    steps.push(format!("the original is {}", kept.display()));
-    steps.extend(records.iter().map(|record| format!("updated: {}", record.path().display())));
+    let mut steps = vec![format!("{} is a link to {}", own.shown(), system.shown())];
+    steps.push(format!("the original is {}", kept.shown()));
+    steps.extend(records.iter().map(|record| format!("updated: {}", record.path().shown())));
     Ok(steps)
 }
 
@@ -128,8 +129,8 @@ fn own_libibverbs_again(subject: &Subject) -> Result<Vec<String>> {
             records.iter().try_for_each(Change::make)?;
             replace::take_back(&own, &kept)?;
             replace::sync(&folder)?;
-            steps.push(format!("{} is the wheel's own again", own.display()));
-            steps.extend(records.iter().map(|record| format!("updated: {}", record.path().display())));
+            steps.push(format!("{} is the wheel's own again", own.shown()));
+            steps.extend(records.iter().map(|record| format!("updated: {}", record.path().shown())));
         }
     }
     Ok(steps)
@@ -145,7 +146,7 @@ fn libraries_of_wheels(site: &Path) -> Vec<PathBuf> {
 fn records(subject: &Subject, file: &Path, content: &[u8]) -> Result<Vec<Change>> {
     let sites: Vec<&Path> = subject.import_path.iter().map(PathBuf::as_path).collect();
     let home = sites.iter().find(|site| is_inside(file, site)).copied().unwrap_or(Path::new("/"));
-    let home = home.canonicalize().with_context(|| format!("{}: cannot be found", home.display()))?;
+    let home = home.canonicalize().with_context(|| format!("{}: cannot be found", home.shown()))?;
     let owners = distribution::owners(&sites, &[(file, &home)])?;
     let mut changes = Vec::new();
     for owner in owners.into_iter().flatten() {
@@ -181,7 +182,7 @@ fn known_capi(subject: &Subject) -> Result<Vec<String>> {
         let _ = fs::remove_file(CONFIGURATION);
         return Err(error);
     }
-    Ok(vec![format!("written: {CONFIGURATION} with {}", folder.display()), "ran ldconfig".into()])
+    Ok(vec![format!("written: {CONFIGURATION} with {}", folder.shown()), "ran ldconfig".into()])
 }
 
 fn forget_capi() -> Result<Vec<String>> {

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::shown::Shown;
+
 /// The wheels with the libraries, in the order in which `nixl` tries them where torch names no CUDA version.
 pub(crate) const WHEELS: [&str; 3] = ["nixl_cu13", "nixl_cu12", "nixl_rocm"];
 /// Where NVIDIA's containers have NIXL.
@@ -166,7 +168,7 @@ fn plugin_dir(library_dirs: &[PathBuf]) -> Option<PathBuf> {
 
 fn system_installation(root: &Path) -> Option<NixlInstallation> {
     let mut found = SYSTEM_LIBRARIES.iter().find_map(|dir| folder(&root.join(dir)))?;
-    found.name = root.display().to_string();
+    found.name = root.shown().to_string();
     Some(found)
 }
 
@@ -178,7 +180,7 @@ fn folder(dir: &Path) -> Option<NixlInstallation> {
     let library_dirs = vec![dir.to_path_buf()];
     let capi = dir.join("libnixl_capi.so");
     Some(NixlInstallation {
-        name: dir.display().to_string(),
+        name: dir.shown().to_string(),
         version: declared_version(dir),
         capi: capi.is_file().then_some(capi),
         plugin_dir: plugin_dir(&library_dirs),

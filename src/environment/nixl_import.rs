@@ -13,6 +13,8 @@ use super::elf::shared_library::SharedLibrary;
 use super::nixl;
 use super::python::site_packages;
 
+use crate::shown::Shown;
+
 /// The compiled part of a wheel.
 const BINDINGS: &str = "_bindings";
 /// Packages outside of the standard library that `_api.py` imports.
@@ -203,7 +205,7 @@ fn without_bindings(name: &str, wheel: &Path, cause: ImportCause) -> ImportFailu
     } else {
         format!("'{name}'")
     };
-    let words = format!("ImportError: cannot import name '{BINDINGS}' from {from} ({})", init.display());
+    let words = format!("ImportError: cannot import name '{BINDINGS}' from {from} ({})", init.shown());
     ImportFailure { words, cause }
 }
 

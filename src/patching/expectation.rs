@@ -5,6 +5,7 @@ use clap::ValueEnum;
 use crate::report::Report;
 use crate::report::file::{FileReport, FileStatus};
 use crate::report::finding::{Finding, Severity};
+use crate::shown::Shown;
 
 /// What the files are expected to be. An unfinished change never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,7 +50,7 @@ fn not_original(files: &[FileReport]) -> Vec<Finding> {
     let patched = files.iter().filter(|file| file.status == FileStatus::AlreadyPatched);
     let mut all: Vec<Finding> = patched
         .map(|file| {
-            let message = format!("`{}` is patched already", file.path.display());
+            let message = format!("`{}` is patched already", file.path.shown());
             finding(Some(file), &message, "run `nixl-retrofit revert`, or check the base image")
         })
         .collect();

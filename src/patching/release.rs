@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::releases;
 use crate::report::file::{FileReport, FileStatus};
+use crate::shown::Shown;
 
 /// Says which releases have the original.
 pub(super) fn add(report: &mut FileReport, original_sha256: Option<&str>) {
@@ -27,6 +28,6 @@ pub(super) fn require(path: &Path, report: &FileReport) -> Result<()> {
     bail!(
         "{}: not a released source, and `--known-only` was given; nothing was changed\n\
          help: read the diff of `check`, then drop `--known-only`, or install a nixl-retrofit that knows the release",
-        path.display()
+        path.shown()
     )
 }

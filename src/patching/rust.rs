@@ -15,6 +15,7 @@ use crate::environment::rust::target::{self, Sources};
 use crate::report::file::{FileReport, FileStatus};
 use crate::rust::modules;
 use crate::rust::patch::{self, PatchError};
+use crate::shown::Shown;
 use crate::source::{regular, replace};
 
 /// Folders whose packages Cargo takes as unchanged: it compiles them again only where their version changes.
@@ -125,7 +126,7 @@ fn no_source(target: &Path, sources: &Sources) -> anyhow::Error {
     anyhow!(
         "{}: no source of `dynamo-llm` {version} creates a NIXL agent\nhelp: the media loader came with 0.8.0; pass a newer \
          package",
-        target.display()
+        target.shown()
     )
 }
 
@@ -271,5 +272,5 @@ pub(super) fn plan_revert(source: &Source, shown: &Path) -> Result<Option<Planne
 fn located(path: &Path, error: &PatchError) -> anyhow::Error {
     // A syntax error begins with its line and column, for PATH:LINE:COLUMN.
     let separator = if error.has_position() { ":" } else { ": " };
-    anyhow!("{}{separator}{error}", path.display())
+    anyhow!("{}{separator}{error}", path.shown())
 }

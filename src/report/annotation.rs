@@ -7,6 +7,7 @@ use super::file::{Action, FileReport, FileStatus};
 use super::finding::{Finding, Severity};
 use super::smoke::{Smoke, SmokeStatus};
 use super::text::title::title;
+use crate::shown::Shown;
 
 /// One thing to say, and the place that it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub(super) fn error(report: &Report) -> Option<Annotation<'_>> {
     let failed = report
         .files
         .iter()
-        .find(|file| file.status == FileStatus::Failed && error.starts_with(&*file.path.to_string_lossy()));
+        .find(|file| file.status == FileStatus::Failed && error.starts_with(&file.path.shown().to_string()));
     if let Some(file) = failed {
         annotation.path = Some(&file.path);
         (annotation.line, annotation.column) = position(error, &file.path);
@@ -55,7 +56,7 @@ pub(super) fn error(report: &Report) -> Option<Annotation<'_>> {
 
 /// The line and column of a message that begins with `PATH:LINE:COLUMN`.
 fn position(message: &str, path: &Path) -> (Option<usize>, Option<usize>) {
-    let rest = message.strip_prefix(&*path.to_string_lossy()).unwrap_or_default();
+    let rest = message.strip_prefix(&path.shown().to_string()).unwrap_or_default();
     let mut numbers = rest.split(':').skip(1).map(|number| number.parse().ok());
     let line = numbers.next().flatten();
     (line, line.and_then(|_| numbers.next().flatten()))

@@ -4,6 +4,7 @@ use super::Report;
 use super::annotation::{self, Annotation};
 use super::file::FileReport;
 use super::finding::Severity;
+use crate::shown::Shown;
 
 /// How much of the diffs is shown: GitHub drops a summary of more than 1 MiB.
 const MAX_DIFF_BYTES: usize = 256 << 10;
@@ -27,7 +28,7 @@ pub(crate) fn render(report: &Report) -> String {
 fn row(file: &FileReport) -> String {
     let names = [&file.distribution, &file.distribution_version].into_iter().flatten();
     let owner = names.map(String::as_str).collect::<Vec<_>>().join(" ");
-    format!("| {} | {} | {} |\n", code(&file.path.to_string_lossy()), text(&owner), file.status.name())
+    format!("| {} | {} | {} |\n", code(&file.path.shown().to_string()), text(&owner), file.status.name())
 }
 
 fn item(annotation: &Annotation) -> String {
@@ -38,7 +39,7 @@ fn item(annotation: &Annotation) -> String {
     };
     let place = annotation.path.map(|path| {
         let line = annotation.line.map(|line| format!(":{line}")).unwrap_or_default();
-        format!(" {}", code(&format!("{}{line}", path.to_string_lossy())))
+        format!(" {}", code(&format!("{}{line}", path.shown())))
     });
     let lines: Vec<String> = annotation.message.lines().map(text).collect();
     format!("- {severity}{}: {}\n", place.unwrap_or_default(), lines.join("<br>"))
@@ -65,7 +66,7 @@ fn longest_run(text: &str) -> usize {
 
 /// A code span in a table's cell.
 fn code(text: &str) -> String {
-    let text = text.replace(['\n', '\r'], " ").replace('|', "\\|");
+    let text = text.replace('|', "\\|");
     let fence = "`".repeat(longest_run(&text) + 1);
     format!("{fence} {text} {fence}")
 }

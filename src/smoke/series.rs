@@ -16,6 +16,7 @@ use crate::environment::nixl::{self, NixlInstallation};
 use crate::environment::variables::Variables;
 use crate::report::smoke::{Failure, Smoke, SmokeStatus};
 use crate::report::stage::Stage;
+use crate::shown::Shown;
 
 /// The environment in which transfers are made.
 #[derive(Clone, Debug)]
@@ -186,7 +187,7 @@ pub(crate) struct Impossible {
 fn usable(place: &Place, options: &TransferOptions) -> Result<NixlInstallation, Impossible> {
     let found = place.nixl.clone().or_else(|| nixl::find(&place.import_path).into_iter().next());
     let Some(nixl) = found else {
-        let searched: Vec<String> = place.import_path.iter().map(|folder| folder.display().to_string()).collect();
+        let searched: Vec<String> = place.import_path.iter().map(|folder| folder.shown().to_string()).collect();
         let fact = if searched.is_empty() {
             format!("{} belongs to no environment with a NIXL", place.label)
         } else {

@@ -15,6 +15,8 @@ use rustix::io::Errno;
 use rustix::process::{getegid, geteuid, getgroups};
 use xattr::FileExt;
 
+use crate::shown::Shown;
+
 /// The extended attribute that holds a file's ACL.
 const ACL: &str = "system.posix_acl_access";
 /// Extended attributes that only a privileged process may set; the kernel gives new files theirs.
@@ -46,27 +48,27 @@ impl Ownership {
 /// # Errors
 /// When something cannot be kept that would change who may do what.
 pub(crate) fn copy(path: &Path, new: &File) -> Result<Option<String>> {
-    let metadata = fs::metadata(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let metadata = fs::metadata(path).with_context(|| format!("{}: cannot be read", path.shown()))?;
     let old = Ownership::of(&metadata);
-    change_owner(new, old).with_context(|| format!("{}: its owner cannot be given to the new file", path.display()))?;
+    change_owner(new, old).with_context(|| format!("{}: its owner cannot be given to the new file", path.shown()))?;
     let has_acl = copy_attributes(path, new)?;
     // After the owner: chown(2) clears the set-user-ID and set-group-ID bits. After the ACL, which sets bits too.
     new.set_permissions(Permissions::from_mode(old.mode))
-        .with_context(|| format!("{}: its mode cannot be given to the new file", path.display()))?;
-    let now = Ownership::of(&new.metadata().with_context(|| format!("{}: cannot be replaced", path.display()))?);
+        .with_context(|| format!("{}: its mode cannot be given to the new file", path.shown()))?;
+    let now = Ownership::of(&new.metadata().with_context(|| format!("{}: cannot be replaced", path.shown()))?);
     if now == old {
         return Ok(None);
     }
     if !has_acl && changes_nobody(old, now, &Credentials::current()) {
         let (before, after) = (format!("{}:{}", old.uid, old.gid), format!("{}:{}", now.uid, now.gid));
-        let path = path.display();
+        let path = path.shown();
         return Ok(Some(format!("`{path}` now belongs to {after} instead of {before}, which changes nobody's access")));
     }
     bail!(
         "{}: its owner {}:{} and mode {:04o} cannot be given to the new file, and with owner {}:{} and mode {:04o} \
          somebody might gain or lose access; nothing was changed\n\
          help: run this as the owner; in a Dockerfile, put `USER root` before the RUN line",
-        path.display(),
+        path.shown(),
         old.uid,
         old.gid,
         old.mode,
@@ -93,14 +95,13 @@ fn change_owner(new: &File, wanted: Ownership) -> io::Result<()> {
 
 /// Gives `new` the extended attributes of the file at `path` and takes others from it. Returns whether there is an ACL.
 fn copy_attributes(path: &Path, new: &File) -> Result<bool> {
-    let failed = |what: &str, name: &OsStr| {
-        format!("{}: extended attribute `{}` cannot be {what}", path.display(), name.display())
-    };
+    let failed =
+        |what: &str, name: &OsStr| format!("{}: extended attribute `{}` cannot be {what}", path.shown(), name.shown());
     let names: Vec<OsString> = match xattr::list(path) {
         Ok(names) => names.collect(),
         Err(error) if is(&error, Errno::NOTSUP) => return Ok(false),
         Err(error) => {
-            return Err(error).with_context(|| format!("{}: its extended attributes cannot be listed", path.display()));
+            return Err(error).with_context(|| format!("{}: its extended attributes cannot be listed", path.shown()));
         }
     };
     let new_names: Vec<OsString> = new.list_xattr().map(Iterator::collect).unwrap_or_default();
@@ -167,7 +168,7 @@ fn changes_nobody(old: Ownership, new: Ownership, own: &Credentials) -> bool {
 
 /// Why a file cannot be written, and what to do.
 pub(crate) fn denied(path: &Path, error: &io::Error) -> anyhow::Error {
-    let (path, error, kind) = (path.display(), error.to_string(), error.kind());
+    let (path, error, kind) = (path.shown(), error.to_string(), error.kind());
     // The temporary file's name tells nobody anything.
     let error = error.split(" at path ").next().unwrap_or_default();
     if matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) {

@@ -1,6 +1,7 @@
 //! Unified diffs that `patch -p1` and `git apply` accept.
 
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices_deadline, group_di
 
 use super::edit::{Inserted, InsertedSpan};
 use super::offset::ByteOffset;
+use crate::shown::is_printable;
 
 /// Lines of context, as in `diff -u`.
 const CONTEXT: usize = 3;
@@ -147,7 +149,7 @@ fn written(path: &Path, old: &[&[u8]], new: &[&[u8]], ops: Vec<DiffOp>) -> Vec<u
     if hunks.is_empty() {
         return Vec::new();
     }
-    let mut output = format!("--- {}\n+++ {}\n", name("a", path), name("b", path)).into_bytes();
+    let mut output = [b"--- ", &*name("a", path), b"\n+++ ", &*name("b", path), b"\n"].concat();
     for hunk in hunks {
         output.extend_from_slice(format!("{}\n", UnifiedHunkHeader::new(&hunk)).as_bytes());
         for op in hunk {
@@ -183,16 +185,39 @@ fn lines(text: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// `a/` and the path without its leading slash. GNU diff and git end a name that has a space with a tab.
-fn name(side: &str, path: &Path) -> String {
-    let path = path.to_string_lossy();
-    let path = path.trim_start_matches('/');
-    let end = if path.contains(' ') { "\t" } else { "" };
-    format!("{side}/{path}{end}")
+/// `a/` and the path without its leading slash, as git writes it: in quotes where a character would end the name or mislead
+/// its reader, with a tab behind a name that has a space.
+fn name(side: &str, path: &Path) -> Vec<u8> {
+    let path = path.strip_prefix("/").unwrap_or(path).as_os_str().as_bytes();
+    let name = [side.as_bytes(), b"/", path].concat();
+    let plain =
+        std::str::from_utf8(&name).is_ok_and(|text| text.chars().all(|c| is_printable(c) && !"\"\\".contains(c)));
+    if !plain {
+        return quoted(&name);
+    }
+    if name.contains(&b' ') { [&name, &b"\t"[..]].concat() } else { name }
+}
+
+/// A name as C writes strings, which `patch` and git read: <https://git-scm.com/docs/git-config#Documentation/git-config.txt-corequotePath>.
+fn quoted(name: &[u8]) -> Vec<u8> {
+    let mut quoted = vec![b'"'];
+    for &byte in name {
+        match byte {
+            b'"' | b'\\' => quoted.extend([b'\\', byte]),
+            b'\n' => quoted.extend(b"\\n"),
+            b'\t' => quoted.extend(b"\\t"),
+            b' '..=b'~' => quoted.push(byte),
+            _ => quoted.extend(format!("\\{byte:03o}").into_bytes()),
+        }
+    }
+    quoted.push(b'"');
+    quoted
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     fn text(old: &str, new: &str) -> String {
@@ -203,6 +228,16 @@ mod tests {
     fn a_diff_is_in_the_standard_form() {
         assert_eq!(text("a\nb\n", "a\nc\nb\n"), "--- a/x/y.py\n+++ b/x/y.py\n@@ -1,2 +1,3 @@\n a\n+c\n b\n");
         assert_eq!(text("a\n", "a\n"), "");
+    }
+
+    #[test]
+    fn a_name_that_would_mislead_is_quoted() {
+        let named = |path: &[u8]| String::from_utf8(name("a", Path::new(OsStr::from_bytes(path)))).unwrap();
+        assert_eq!(named("/größe/x.py".as_bytes()), "a/größe/x.py");
+        assert_eq!(named(b"/x y.py"), "a/x y.py\t");
+        assert_eq!(named(b"x\n+++ b/y\t\x1b.py"), r#""a/x\n+++ b/y\t\033.py""#);
+        assert_eq!(named(b"x\"\\\xff.py"), r#""a/x\"\\\377.py""#);
+        assert_eq!(named("\u{202e}yp.x".as_bytes()), r#""a/\342\200\256yp.x""#);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
+use crate::shown::Shown;
+
 /// How long a run waits for another one. One takes some 10 ms.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it looks.
@@ -57,7 +59,7 @@ pub(crate) fn exclusive(folder: &Path, deadline: Instant) -> Result<Lock> {
         anyhow!(
             "{}: its file system supports no locks, so another run could interfere\n\
              help: run on a local file system",
-            folder.display()
+            folder.shown()
         )
     };
     Ok(Lock { _descriptor: descriptor.ok_or_else(unsupported)?, file: Some(path) })
@@ -91,7 +93,7 @@ fn hold(
     operation: FlockOperation,
 ) -> Result<Option<File>> {
     loop {
-        let file = open().with_context(|| format!("{}: cannot be opened", path.display()))?;
+        let file = open().with_context(|| format!("{}: cannot be opened", path.shown()))?;
         if !wait(&file, path, deadline, operation)? {
             abandon();
             return Ok(None);
@@ -101,7 +103,7 @@ fn hold(
             return Ok(Some(file));
         }
         if Instant::now() >= deadline {
-            bail!("{}: is replaced again and again; nothing was changed", path.display());
+            bail!("{}: is replaced again and again; nothing was changed", path.shown());
         }
     }
 }
@@ -116,10 +118,10 @@ fn wait(file: &impl AsFd, path: &Path, deadline: Instant, operation: FlockOperat
             Err(Errno::WOULDBLOCK) => bail!(
                 "{}: another nixl-retrofit works on it and does not finish; nothing was changed\n\
                  help: end that process (`fuser` names it), then run the command again",
-                path.display()
+                path.shown()
             ),
             Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(false),
-            Err(error) => return Err(error).with_context(|| format!("{}: cannot be locked", path.display())),
+            Err(error) => return Err(error).with_context(|| format!("{}: cannot be locked", path.shown())),
         }
     }
 }

@@ -8,12 +8,14 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use rustix::fs::OFlags;
 
+use crate::shown::Shown;
+
 /// All bytes of a regular file.
 ///
 /// # Errors
 /// When it cannot be opened or read, or is something else, such as a directory or a FIFO.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    let shown = path.display();
+    let shown = path.shown();
     // Opening a FIFO waits for a writer unless told not to.
     let flags = OFlags::NONBLOCK.bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path);

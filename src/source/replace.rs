@@ -16,6 +16,8 @@ use tempfile::{NamedTempFile, TempPath};
 use super::access;
 use super::regular;
 
+use crate::shown::Shown;
+
 /// A temporary file's name has random letters between these.
 const TEMPORARY_PREFIX: &str = ".nixl-retrofit-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
@@ -52,7 +54,7 @@ pub(crate) struct Staged {
 /// # Errors
 /// When the folder cannot be written to, or the access cannot be kept.
 pub(crate) fn stage(path: &Path, expected: &[u8], content: &[u8]) -> Result<Staged> {
-    let path = fs::canonicalize(path).with_context(|| format!("{}: cannot be found", path.display()))?;
+    let path = fs::canonicalize(path).with_context(|| format!("{}: cannot be found", path.shown()))?;
     let (new, note) = write_beside(&path, content)?;
     let old = other_name(&path, expected)?;
     Ok(Staged { path, expected: expected.to_vec(), new, old, note })
@@ -106,14 +108,14 @@ impl Change {
             Change::Replace(staged) => {
                 let path = &staged.path;
                 if regular::read(path)? != staged.expected {
-                    bail!("{}: changed since it was read; not replaced\nhelp: run the command again", path.display());
+                    bail!("{}: changed since it was read; not replaced\nhelp: run the command again", path.shown());
                 }
-                rename(&staged.new, path).with_context(|| format!("{}: cannot be replaced", path.display()))
+                rename(&staged.new, path).with_context(|| format!("{}: cannot be replaced", path.shown()))
             }
             Change::Remove { path, aside } => match rename(path, aside) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 outcome => outcome.with_context(|| {
-                    format!("{}: stale bytecode cannot be removed, and Python may load it", path.display())
+                    format!("{}: stale bytecode cannot be removed, and Python may load it", path.shown())
                 }),
             },
         }
@@ -130,7 +132,7 @@ impl Change {
             Change::Remove { aside, .. } if fs::metadata(aside).is_ok_and(|aside| aside.len() == 0) => return Ok(()),
             Change::Remove { path, aside } => (aside, path),
         };
-        rename(from, to).with_context(|| format!("{}: cannot be restored", to.display()))
+        rename(from, to).with_context(|| format!("{}: cannot be restored", to.shown()))
     }
 
     /// The file that changes.
@@ -152,7 +154,7 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// When that fails: then the file has its name.
 pub(crate) fn replace_by_link(path: &Path, target: &Path, kept: &Path) -> Result<()> {
-    let cannot = || format!("{}: cannot be replaced by a link", path.display());
+    let cannot = || format!("{}: cannot be replaced by a link", path.shown());
     match retry_on_intr(|| rustix::fs::link(path, kept)) {
         Err(error) if error != rustix::io::Errno::EXIST => return Err(error).with_context(cannot),
         _ => {}
@@ -168,7 +170,7 @@ pub(crate) fn replace_by_link(path: &Path, target: &Path, kept: &Path) -> Result
 /// # Errors
 /// When that fails: then the link stays.
 pub(crate) fn take_back(path: &Path, kept: &Path) -> Result<()> {
-    rename(kept, path).with_context(|| format!("{}: cannot be restored", path.display()))
+    rename(kept, path).with_context(|| format!("{}: cannot be restored", path.shown()))
 }
 
 /// Writes a new file, whole or not at all.
@@ -194,7 +196,7 @@ pub(crate) fn sync(folder: &Path) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let synced = retry_on_intr(|| rustix::fs::open(folder, flags, Mode::empty()))
         .and_then(|folder| retry_on_intr(|| rustix::fs::fsync(&folder)));
-    synced.with_context(|| format!("{}: cannot be synced to disk", folder.display()))
+    synced.with_context(|| format!("{}: cannot be synced to disk", folder.shown()))
 }
 
 /// Removes the temporary files that a run left which was killed. The caller holds the folder's lock: so no other run has
@@ -215,7 +217,7 @@ pub(crate) fn remove_left_over(folder: &Path) {
 /// # Errors
 /// When the file cannot be found.
 pub(crate) fn real_folder(path: &Path) -> Result<PathBuf> {
-    let real = fs::canonicalize(path).with_context(|| format!("{}: cannot be found", path.display()))?;
+    let real = fs::canonicalize(path).with_context(|| format!("{}: cannot be found", path.shown()))?;
     Ok(folder_of(&real).to_path_buf())
 }
 

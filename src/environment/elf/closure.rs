@@ -21,6 +21,8 @@ use super::loader::{self, Loader};
 use super::shared_library::{self, SharedLibrary};
 use super::symbols::{self, Symbols, Wanted};
 
+use crate::shown::Shown;
+
 /// Why a library cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Gap {
@@ -80,15 +82,14 @@ impl Gap {
     /// In a sentence without its end.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Gap::Damaged { path, why } => format!("`{}`: {why}", path.display()),
-            Gap::OtherMachine { path, machine } => format!("`{}` is for another processor ({machine})", path.display()),
+            Gap::Damaged { path, why } => format!("`{}`: {why}", path.shown()),
+            Gap::OtherMachine { path, machine } => format!("`{}` is for another processor ({machine})", path.shown()),
             Gap::Missing { name, wanted_by, passed_over } => {
-                let other =
-                    passed_over.first().map(|path| format!(" for this processor (`{}` is not)", path.display()));
+                let other = passed_over.first().map(|path| format!(" for this processor (`{}` is not)", path.shown()));
                 format!("{} needs `{name}`, which is not found{}", title(wanted_by), other.unwrap_or_default())
             }
             Gap::Version { path, version, wanted_by } => {
-                format!("{} needs `{version}`, which `{}` does not have", title(wanted_by), path.display())
+                format!("{} needs `{version}`, which `{}` does not have", title(wanted_by), path.shown())
             }
             Gap::Undefined { symbol, wanted_by } => {
                 format!("{} needs the symbol `{symbol}`, which no library defines", title(wanted_by))

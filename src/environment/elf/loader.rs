@@ -10,6 +10,8 @@ use object::elf::{EM_AARCH64, EM_X86_64, Machine};
 
 use super::shared_library::SharedLibrary;
 
+use crate::shown::Shown;
+
 /// Written by ldconfig(8).
 const CACHE: &str = "/etc/ld.so.cache";
 /// The folders that the loader searches last. Debian and Ubuntu have one for each architecture.
@@ -79,7 +81,7 @@ impl Loader {
 
     /// Where it searches for a library that no RPATH leads to, for a message.
     pub(crate) fn places(&self) -> Vec<String> {
-        let folders = self.library_path.iter().map(|folder| folder.display().to_string());
+        let folders = self.library_path.iter().map(|folder| folder.shown().to_string());
         folders.chain(["the folders that ldconfig knows".to_string()]).collect()
     }
 }

@@ -14,6 +14,8 @@ use object::elf::{
 use object::read::elf::{Dyn, FileHeader, SectionHeader, SectionTable};
 use object::read::{ReadCache, ReadRef, SectionIndex, StringTable};
 
+use crate::shown::Shown;
+
 /// A symbol version that a library requires of another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WantedVersion {
@@ -48,10 +50,10 @@ impl SharedLibrary {
     /// # Errors
     /// When the file cannot be read, is no such library or is damaged.
     pub(crate) fn read(path: &Path) -> Result<SharedLibrary> {
-        let file = File::open(path).with_context(|| format!("{}: cannot be opened", path.display()))?;
+        let file = File::open(path).with_context(|| format!("{}: cannot be opened", path.shown()))?;
         // Reads the dynamic section alone: a library may have hundreds of megabytes.
         let cache = ReadCache::new(file);
-        parse(&cache).with_context(|| format!("{}: is not a complete 64-bit ELF library", path.display()))
+        parse(&cache).with_context(|| format!("{}: is not a complete 64-bit ELF library", path.shown()))
     }
 
     /// The symbol versions that it requires of the library with that `DT_NEEDED` name.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::shown::Shown;
 use crate::source::regular;
 
 /// The folders of a source's bytecode: `__pycache__` beside it and one below `cache_prefix` (`PYTHONPYCACHEPREFIX`). Python
@@ -41,7 +42,7 @@ pub(crate) fn compiled(source: &Path, cache_prefix: Option<&Path>) -> Result<Vec
     let start = format!("{}.", stem.to_string_lossy());
     let mut found = Vec::new();
     for folder in folders(source, cache_prefix) {
-        found.extend(files(&folder).with_context(|| format!("{}: cannot be listed", folder.display()))?);
+        found.extend(files(&folder).with_context(|| format!("{}: cannot be listed", folder.shown()))?);
     }
     found.retain(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 
 use super::record::{Record, normal};
+use crate::shown::Shown;
 use crate::source::regular;
 
 /// An installed distribution whose RECORD lists a given file.
@@ -159,7 +160,7 @@ fn dist_infos(folder: &Path) -> Result<Vec<PathBuf>> {
     match listed() {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
         outcome => outcome.with_context(|| {
-            format!("{}: cannot be listed, and a distribution in it may own the module", folder.display())
+            format!("{}: cannot be listed, and a distribution in it may own the module", folder.shown())
         }),
     }
 }

@@ -13,6 +13,7 @@ use super::bytecode;
 use super::distribution::Distribution;
 use super::record::Record;
 use crate::environment::rust::checksum::Checksum;
+use crate::shown::Shown;
 use crate::source::replace::{self, Change};
 
 /// Which way modules change.
@@ -64,7 +65,7 @@ fn fact(error: &anyhow::Error) -> String {
 }
 
 fn list(paths: &[PathBuf]) -> String {
-    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let paths: Vec<String> = paths.iter().map(|path| path.shown().to_string()).collect();
     paths.join(", ")
 }
 
@@ -135,7 +136,7 @@ impl Transaction {
         let updated = checksum.with_content(bytes, new)?;
         let changes = updated != *bytes;
         *bytes = updated;
-        Ok(if changes { vec![format!("updated: {}", checksum.path.display())] } else { Vec::new() })
+        Ok(if changes { vec![format!("updated: {}", checksum.path.shown())] } else { Vec::new() })
     }
 
     fn add_records(&mut self, owners: &[Distribution], content: &[u8]) -> Result<Vec<String>> {
@@ -152,7 +153,7 @@ impl Transaction {
             let now = Record { path: record.path.clone(), bytes: std::mem::take(bytes) };
             *bytes = now.with_content(&owner.entry, content)?;
             if *bytes != now.bytes {
-                details.push(format!("updated: {}", owner.record.path.display()));
+                details.push(format!("updated: {}", owner.record.path.shown()));
             }
         }
         Ok(details)
@@ -162,7 +163,7 @@ impl Transaction {
         let mut details = Vec::new();
         for path in paths {
             self.bytecode.push(replace::stage_removal(&path)?);
-            details.push(format!("removed stale bytecode: {}", path.display()));
+            details.push(format!("removed stale bytecode: {}", path.shown()));
         }
         Ok(details)
     }

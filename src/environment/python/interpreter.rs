@@ -14,6 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::site_packages::{self, ImportFolder};
 use crate::environment::program::bounded::{Bounded, Limits};
 use crate::environment::variables::Variables;
+use crate::shown::Shown;
 
 /// What an interpreter may take. Starting one takes 10 to 50 ms, and its answer has some hundred bytes.
 const LIMITS: Limits = Limits { time: Duration::from_secs(30), bytes: 1 << 20 };
@@ -98,7 +99,7 @@ impl Interpreter {
     /// When the program fails or does not end in time.
     pub(crate) fn output(&mut self) -> Result<String> {
         let process = self.process.take().context("the interpreter's output was read before")?;
-        let command = self.command.display();
+        let command = self.command.shown();
         let (status, output, errors) =
             process.finish().with_context(|| format!("{command}: with the inserted helper, the interpreter"))?;
         if !status.success() {
@@ -111,7 +112,7 @@ impl Interpreter {
 fn wrong(command: &Path, fact: &str) -> anyhow::Error {
     anyhow!(
         "{}: the interpreter {fact}\nhelp: pass `--no-exec` to find the import path without starting it",
-        command.display()
+        command.shown()
     )
 }
 

@@ -12,6 +12,7 @@ use anyhow::{Result, anyhow, bail};
 
 use super::site_packages::{self, ImportFolder};
 use crate::environment::variables::Variables;
+use crate::shown::Shown;
 use crate::source::regular;
 
 /// How a program's file begins.
@@ -28,7 +29,7 @@ pub(crate) fn import_path(command: &Path, variables: &Variables) -> Result<Vec<I
         anyhow!(
             "{}: the import path is not known without starting the interpreter: {reason}\n\
              help: pass the site-packages folder as TARGET, or drop `--no-exec`",
-            command.display()
+            command.shown()
         )
     })?;
     Ok(site_packages::import_path(folders.iter().map(PathBuf::as_path).filter(|folder| folder.is_dir()), variables))
@@ -40,11 +41,11 @@ fn site_folders(command: &Path, variables: &Variables) -> Result<Vec<PathBuf>> {
     if let Some(program) = &resolved
         && !is_binary(program)
     {
-        bail!("`{}` is no binary program", program.display());
+        bail!("`{}` is no binary program", program.shown());
     }
     let name = resolved.as_deref().and_then(library_name);
     let Some(environment) = VirtualEnvironment::of(&executable) else {
-        let folder = folder_of(&executable).ok_or_else(|| anyhow!("`{}` does not exist", executable.display()))?;
+        let folder = folder_of(&executable).ok_or_else(|| anyhow!("`{}` does not exist", executable.shown()))?;
         return Ok(Installation::above(&folder, name.as_slice())?.folders(variables));
     };
     let names: Vec<String> = name.into_iter().chain(environment.library_name()).collect();
@@ -140,7 +141,7 @@ impl VirtualEnvironment {
         ];
         let mut found = starts.iter().flatten().map(|start| Installation::above(start, names));
         let Some(first) = found.next() else {
-            bail!("`{}` names no interpreter that exists", self.folder.join("pyvenv.cfg").display());
+            bail!("`{}` names no interpreter that exists", self.folder.join("pyvenv.cfg").shown());
         };
         first.or_else(|reason| found.find_map(Result::ok).ok_or(reason))
     }
@@ -170,7 +171,7 @@ impl Installation {
             }
         }
         let name = names.first().map_or("python3.*", String::as_str);
-        bail!("no folder above `{}` has its standard library (`lib/{name}/os.py`)", folder.display())
+        bail!("no folder above `{}` has its standard library (`lib/{name}/os.py`)", folder.shown())
     }
 
     /// What its `site` adds, some of it missing.
@@ -222,7 +223,7 @@ fn choose<'a>(prefix: &Path, present: &'a [String], names: &[String]) -> Result<
         [one] => Ok(Some(one)),
         several => {
             let several: Vec<String> = several.iter().map(|name| format!("`{name}`")).collect();
-            bail!("`{}` has {}", prefix.display(), several.join(", "))
+            bail!("`{}` has {}", prefix.shown(), several.join(", "))
         }
     }
 }

@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 use super::distribution::{self, Distribution};
 use super::site_packages::{self, ImportFolder};
 
+use crate::shown::Shown;
+
 /// The import name of [`DynamoModule::NixlConnect`].
 pub(crate) const MODULE: &str = "dynamo.nixl_connect";
 /// Its source, relative to a folder of the import path. `dynamo` is a namespace package of several distributions.
@@ -97,7 +99,7 @@ impl Module {
         let absolute = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
         let mut owners = owners;
         let real =
-            std::fs::canonicalize(&absolute).with_context(|| format!("{}: cannot be found", absolute.display()))?;
+            std::fs::canonicalize(&absolute).with_context(|| format!("{}: cannot be found", absolute.shown()))?;
         if real != absolute {
             owners.extend(owners_above(&real)?);
         }
@@ -126,7 +128,7 @@ impl Module {
 
     /// How it was found, for `-v`.
     pub(crate) fn found_by(&self, owners: &[Distribution]) -> String {
-        owners.first().map_or(self.found_by.clone(), |owner| format!("listed in `{}`", owner.record.path.display()))
+        owners.first().map_or(self.found_by.clone(), |owner| format!("listed in `{}`", owner.record.path.shown()))
     }
 
     /// Name and version of its distribution.
@@ -206,8 +208,8 @@ pub(crate) fn find_all(import_path: &[ImportFolder]) -> Vec<Module> {
 pub(crate) fn find(import_path: &[ImportFolder], module: DynamoModule) -> Option<Module> {
     let Located { path, folder, editable } = import_path.iter().find_map(|folder| locate(folder, module))?;
     let (installer, found_by) = match editable {
-        None => (None, format!("in `{}`", folder.path.display())),
-        Some(editable) => (installer(&editable), format!("through the editable install `{}`", editable.display())),
+        None => (None, format!("in `{}`", folder.path.shown())),
+        Some(editable) => (installer(&editable), format!("through the editable install `{}`", editable.shown())),
     };
     let home = Some((folder.path.clone(), folders(import_path)));
     let listed = if module == DynamoModule::NixlConnect { Listed::Always } else { Listed::WithCalls };

@@ -15,6 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
+use crate::shown::Shown;
 use crate::source::regular;
 
 /// U+FEFF in UTF-8, which some editors write first.
@@ -91,7 +92,7 @@ impl Record {
 
     /// A line's fields after the path, for this content, quoted as they were.
     fn updated(&self, line: &Line, content: &[u8]) -> Result<Vec<u8>> {
-        let path = self.path.display();
+        let path = self.path.shown();
         let algorithm = line.hash.split_once('=').map_or("", |(algorithm, _)| algorithm);
         let hash = hash(algorithm, content).with_context(|| {
             let (entry, hash) = (String::from_utf8_lossy(&line.path), &line.hash);

@@ -8,6 +8,7 @@ use memchr::memmem::Finder;
 
 use super::distribution;
 use super::site_packages::ImportFolder;
+use crate::shown::Shown;
 use crate::source::regular;
 
 /// What a name on the command line means in an environment.
@@ -66,7 +67,7 @@ pub(crate) fn containing(places: &[PathBuf], word: &str) -> Result<Vec<PathBuf>>
     let mut found = Vec::new();
     for place in places {
         for entry in WalkBuilder::new(place).standard_filters(false).build() {
-            let entry = entry.with_context(|| format!("{}: cannot be searched", place.display()))?;
+            let entry = entry.with_context(|| format!("{}: cannot be searched", place.shown()))?;
             let is_file = entry.file_type().is_some_and(|kind| kind.is_file()) || entry.path() == place;
             if is_file && is_source(entry.path()) && finder.find(&regular::read(entry.path())?).is_some() {
                 found.push(entry.into_path());

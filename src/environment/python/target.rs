@@ -12,6 +12,7 @@ use super::layout;
 use super::module::{self, Listed, Module, SOURCE};
 use super::site_packages::{self, ImportFolder};
 use crate::environment::variables::Variables;
+use crate::shown::Shown;
 
 /// Dynamo's virtual environment in the released images.
 const DYNAMO_ENVIRONMENT: &str = "/opt/dynamo/venv";
@@ -82,7 +83,7 @@ impl Environment {
 
     fn new(path: &Path, import_path: Vec<ImportFolder>, variables: &Variables) -> Self {
         Environment {
-            label: path.display().to_string(),
+            label: path.shown().to_string(),
             import_path,
             interpreter: None,
             not_started: None,
@@ -122,7 +123,7 @@ pub(crate) fn resolve(target: &Path, execution: Execution, variables: &Variables
         anyhow!(
             "{}: cannot be accessed: {error}\n\
              help: pass a source file, a package or site-packages folder, a virtual environment or a Python interpreter as TARGET",
-            target.display()
+            target.shown()
         )
     })?;
     if metadata.is_dir() {
@@ -144,7 +145,7 @@ pub(crate) fn audited(root: &Path, execution: Execution, variables: &Variables) 
         anyhow!(
             "{}: cannot be accessed: {error}\n\
              help: pass a virtual environment, a Python interpreter, a folder or a file as ROOT",
-            root.display()
+            root.shown()
         )
     })?;
     if metadata.is_dir() && is_site_packages(root) {
@@ -230,7 +231,7 @@ pub(crate) fn default_environment<T>(
             },
             Err(error) => without_help(&format!("{error:#}")),
         };
-        searched.push(format!("{name} ({}): {outcome}", path.display()));
+        searched.push(format!("{name} ({}): {outcome}", path.shown()));
     }
     bail!(
         "no {what} found; searched:\n  {}\nhelp: pass the environment, its interpreter or the file as TARGET",
@@ -290,7 +291,7 @@ pub(crate) fn require_modules(environment: &Environment) -> Result<Vec<Module>> 
 fn no_module(environment: &Environment) -> anyhow::Error {
     let label = &environment.label;
     if let Some(owner) = module::owner_of_missing(&environment.import_path) {
-        let record = owner.record.path.display();
+        let record = owner.record.path.shown();
         return anyhow!(
             "{label}: `{SOURCE}` does not exist, although `{record}` lists it\nhelp: reinstall `{}` {}",
             owner.name,
@@ -305,6 +306,6 @@ fn no_module(environment: &Environment) -> anyhow::Error {
 }
 
 fn list(folders: &[PathBuf], separator: &str) -> String {
-    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let folders: Vec<String> = folders.iter().map(|folder| folder.shown().to_string()).collect();
     folders.join(separator)
 }

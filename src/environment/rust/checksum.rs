@@ -10,6 +10,7 @@ use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
 
 use super::package::Package;
+use crate::shown::Shown;
 use crate::source::{marker, regular};
 
 /// The file's name.
@@ -58,21 +59,21 @@ impl Checksum {
     /// When they are not what they were, or have the old one in an unusual way.
     pub(crate) fn with_content(&self, bytes: &[u8], content: &[u8]) -> Result<Vec<u8>> {
         let Some(old) = self.listed(bytes)? else {
-            bail!("{}: no longer lists `{}`; nothing was changed", self.path.display(), self.entry);
+            bail!("{}: no longer lists `{}`; nothing was changed", self.path.shown(), self.entry);
         };
         let text = std::str::from_utf8(bytes)?;
         let key = serde_json::to_string(&self.entry)?;
         // The key, a colon with blanks, the checksum.
         let at = text.find(&key).map(|at| at + key.len()).and_then(|after| Some(after + text[after..].find(&old)?));
         let Some(at) = at.filter(|_| text.matches(&key).count() == 1) else {
-            bail!("{}: the checksum of `{}` cannot be replaced; nothing was changed", self.path.display(), self.entry);
+            bail!("{}: the checksum of `{}` cannot be replaced; nothing was changed", self.path.shown(), self.entry);
         };
         Ok([&text[..at], &marker::sha256(content), &text[at + old.len()..]].concat().into_bytes())
     }
 
     fn listed(&self, bytes: &[u8]) -> Result<Option<String>> {
         let document: Document = serde_json::from_slice(bytes)
-            .map_err(|error| anyhow!("{}: not the checksums of a package: {error}", self.path.display()))?;
+            .map_err(|error| anyhow!("{}: not the checksums of a package: {error}", self.path.shown()))?;
         Ok(document.files.get(&self.entry).cloned())
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow};
 use toml::{Table, Value};
 
+use crate::shown::Shown;
 use crate::source::regular;
 
 /// The manifest's name.
@@ -52,10 +53,10 @@ pub(crate) fn manifest(folder: &Path) -> Result<Option<Manifest>> {
 
 fn table(path: &Path) -> Result<Table> {
     let bytes = regular::read(path)?;
-    let text = String::from_utf8(bytes).map_err(|_| anyhow!("{}: not UTF-8, as manifests are", path.display()))?;
+    let text = String::from_utf8(bytes).map_err(|_| anyhow!("{}: not UTF-8, as manifests are", path.shown()))?;
     text.parse().map_err(|error: toml::de::Error| {
         let message = error.message().to_string();
-        anyhow!("{}: not a manifest: {message}", path.display())
+        anyhow!("{}: not a manifest: {message}", path.shown())
     })
 }
 

@@ -8,6 +8,8 @@ use ignore::{DirEntry, WalkBuilder};
 
 use super::package::{self, MANIFEST, Manifest, Package};
 
+use crate::shown::Shown;
+
 /// Dynamo's package with agents that name their backend.
 const PACKAGE: &str = "dynamo-llm";
 /// How deep below a workspace its packages lie: `lib/llm/Cargo.toml`, `lib/bindings/python/Cargo.toml`.
@@ -47,7 +49,7 @@ pub(crate) fn resolve(target: &Path) -> Result<Sources> {
     std::fs::metadata(target).map_err(|error| {
         anyhow!(
             "{}: cannot be accessed: {error}\nhelp: pass a Rust source, or the folder of a Cargo package or workspace",
-            target.display()
+            target.shown()
         )
     })?;
     let package = package::of_file(target);
@@ -69,7 +71,7 @@ fn of_folder(folder: &Path) -> Result<Sources> {
         bail!(
             "{}: the package is `{}`; only `{PACKAGE}` is known to create NIXL agents\n\
              help: pass the folder of `{PACKAGE}`, or a source file",
-            folder.display(),
+            folder.shown(),
             own.map_or("unnamed", |own| own.name.as_str())
         );
     }
@@ -77,12 +79,12 @@ fn of_folder(folder: &Path) -> Result<Sources> {
         let member = found.parent().unwrap_or(folder);
         let package = package::manifest(member)?.and_then(|manifest| manifest.package);
         if let Some(package) = package.filter(|package| package.name == PACKAGE) {
-            return of_package(package, format!("in the workspace `{}`", folder.display()));
+            return of_package(package, format!("in the workspace `{}`", folder.shown()));
         }
     }
     bail!(
         "{}: no package `{PACKAGE}` in this workspace\nhelp: pass the folder of `{PACKAGE}`, or a source file",
-        folder.display()
+        folder.shown()
     )
 }
 
@@ -90,7 +92,7 @@ fn of_package(package: Package, found_by: String) -> Result<Sources> {
     let root = package.root.join("src");
     let mut files = Vec::new();
     for entry in walk(&root).build() {
-        let entry = entry.with_context(|| format!("{}: cannot be listed", root.display()))?;
+        let entry = entry.with_context(|| format!("{}: cannot be listed", root.shown()))?;
         if is_file(&entry) && entry.path().extension() == Some(OsStr::new("rs")) {
             files.push(entry.into_path());
         }

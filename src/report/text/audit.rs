@@ -5,6 +5,7 @@ use anstyle::Style;
 use super::page::Page;
 use super::style::{BAD, BOLD, GOOD, WARNING};
 use crate::report::audit::{Audit, Creates, Group, Knob, KnobKind, Place, PlaceClass, Summary};
+use crate::shown::Shown;
 
 /// Shows an audit; with `verbose`, why each place has its class, and the settings that are not set.
 pub(crate) fn audit(page: &mut Page, audit: &Audit, verbose: bool) {
@@ -16,7 +17,7 @@ pub(crate) fn audit(page: &mut Page, audit: &Audit, verbose: bool) {
     }
     knobs(page, &audit.knobs);
     for problem in &audit.problems {
-        page.line(format_args!("{WARNING}warning:{WARNING:#} {}: {}", problem.path.display(), problem.message));
+        page.line(format_args!("{WARNING}warning:{WARNING:#} {}: {}", problem.path.shown(), problem.message));
     }
 }
 
@@ -35,7 +36,7 @@ fn summary(page: &mut Page, audit: &Audit) {
 
 fn heading(page: &mut Page, group: &Group) {
     let Summary { places, ignores_settings, .. } = group.summary;
-    let folder = group.folder.display();
+    let folder = group.folder.shown();
     let counts = format!("{ignores_settings} of {places}");
     match (&group.distribution, &group.distribution_version) {
         (Some(name), Some(version)) => page.line(format_args!("{BOLD}{name} {version}{BOLD:#} ({folder}): {counts}")),
@@ -50,7 +51,7 @@ fn place(page: &mut Page, place: &Place, verbose: bool) {
         Creates::Configuration => "configuration",
         Creates::Backend => "backend",
     };
-    let (path, line, column) = (place.path.display(), choice.line, choice.column);
+    let (path, line, column) = (place.path.shown(), choice.line, choice.column);
     let (style, class) = words(place);
     page.line(format_args!("  {path}:{line}:{column}: {creates}: {style}{class}{style:#}"));
     let is_wrong = matches!(choice.class, PlaceClass::IgnoresSettings | PlaceClass::Unknown);

@@ -8,6 +8,7 @@ use super::style::{BAD, BOLD, GOOD, WARNING};
 use crate::report::doctor::{
     Comparison, Component, ComponentKind, Doctor, EfaSetting, LibraryCheck, Machine, Outcome, Verdict,
 };
+use crate::shown::Shown;
 
 /// Shows an examination; with `verbose`, every library and the machine.
 pub(crate) fn doctor(page: &mut Page, doctor: &Doctor, verbose: bool) {
@@ -93,7 +94,7 @@ fn component(page: &mut Page, component: &Component) {
     let kind = kind(component.kind);
     let version = version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     page.line(format_args!("  {kind:<12} {name}{version}"));
-    page.line(format_args!("  {:<12} {}", "", path.display()));
+    page.line(format_args!("  {:<12} {}", "", path.shown()));
     remarks.iter().for_each(|remark| page.line(format_args!("  {:<12} {remark}", "")));
 }
 

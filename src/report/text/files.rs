@@ -8,6 +8,7 @@ use anstyle::Style;
 use super::page::Page;
 use super::style::{ADDED, BAD, BOLD, GOOD, HUNK, REMOVED, WARNING};
 use crate::report::file::{Action, FileReport, FileStatus, SiteReport};
+use crate::shown::Shown;
 
 /// Shows what became of the files; with `verbose`, how they were found and what was checked.
 pub(crate) fn files(page: &mut Page, files: &[FileReport], verbose: bool) {
@@ -17,7 +18,7 @@ pub(crate) fn files(page: &mut Page, files: &[FileReport], verbose: bool) {
     let mut headings = folders.iter().filter(|_| folders.len() > 1).peekable();
     for file in files.iter().filter(|file| file.status != FileStatus::Failed) {
         if let Some(heading) = headings.next_if(|heading| folder(file) == Some(heading)) {
-            page.line(format_args!("{BOLD}in {}:{BOLD:#}", heading.display()));
+            page.line(format_args!("{BOLD}in {}:{BOLD:#}", heading.shown()));
         }
         diff(page, &file.diff);
         status(page, file);
@@ -47,7 +48,7 @@ fn status(page: &mut Page, file: &FileReport) {
         FileStatus::Reverted => ("reverted:", GOOD),
         FileStatus::Failed => ("failed:", BAD),
     };
-    page.line(format_args!("{style}{word}{style:#} {}{}", file.path.display(), owner(file)));
+    page.line(format_args!("{style}{word}{style:#} {}{}", file.path.shown(), owner(file)));
     for call in &file.sites {
         page.line(format_args!("  {}", site(call, file.status)));
     }

@@ -5,6 +5,7 @@ use super::remarks;
 use super::style::{BAD, BOLD, GOOD, WARNING};
 use super::title::title;
 use crate::report::smoke::{Failure, Smoke, SmokeEngine, SmokeStatus};
+use crate::shown::Shown;
 
 /// Shows what became of the transfers; with `verbose`, what they used. Several are a table.
 pub(crate) fn smokes(page: &mut Page, smokes: &[Smoke], verbose: bool) {
@@ -131,10 +132,10 @@ fn software(smoke: &Smoke) -> Vec<String> {
 
 fn used(page: &mut Page, smoke: &Smoke) {
     if let Some(library) = &smoke.nixl_library {
-        page.line(format_args!("  library: {}", library.display()));
+        page.line(format_args!("  library: {}", library.shown()));
     }
     if let Some(folder) = &smoke.plugin_dir {
-        page.line(format_args!("  plugins: {}", folder.display()));
+        page.line(format_args!("  plugins: {}", folder.shown()));
     }
     for library in &smoke.loaded {
         let version = library.version.as_ref().map(|version| format!(", version {version}")).unwrap_or_default();

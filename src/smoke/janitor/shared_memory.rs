@@ -15,6 +15,8 @@ use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 
 use super::processes;
 
+use crate::shown::Shown;
+
 /// Where shm_open(3) creates its files.
 const FOLDER: &str = "/dev/shm";
 /// Room for some events with their names (inotify(7)).
@@ -72,16 +74,18 @@ impl Watch {
         let mut left = Vec::new();
         for file in std::mem::take(&mut self.own).into_iter().filter(|file| file.exists()) {
             if let Err(error) = fs::remove_file(&file) {
-                left.push((file.display().to_string(), error.to_string()));
+                left.push((file.shown().to_string(), error.to_string()));
             }
         }
         self.forget_what_others_use(mark);
         let user = rustix::process::geteuid().as_raw();
         let is_ours = |file: &PathBuf| fs::metadata(file).is_ok_and(|metadata| metadata.uid() == user);
         let unused = std::mem::take(&mut self.unsure).into_keys().filter(is_ours);
-        left.extend(unused.map(|file| {
-            (file.display().to_string(), "it appeared during the run, and no process uses it".to_string())
-        }));
+        left.extend(
+            unused.map(|file| {
+                (file.shown().to_string(), "it appeared during the run, and no process uses it".to_string())
+            }),
+        );
         left
     }
 

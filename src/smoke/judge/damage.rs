@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::choice::backend::Backend;
 use crate::environment::elf::damage::{damage, is_library};
+use crate::shown::Shown;
 use crate::smoke::plan::Plan;
 
 /// Libraries of this NIXL that are shorter than their own headers say, each as `path`: what is wrong.
@@ -19,5 +20,5 @@ pub(crate) fn damaged_libraries(plan: &Plan) -> Vec<String> {
     files.extend(Backend::ALL.iter().filter(|backend| plan.pair.has(**backend)).filter_map(named));
     files.sort();
     files.dedup();
-    files.iter().filter_map(|path| Some(format!("`{}`: {}", path.display(), damage(path)?))).collect()
+    files.iter().filter_map(|path| Some(format!("`{}`: {}", path.shown(), damage(path)?))).collect()
 }

@@ -13,6 +13,7 @@ use crate::choice::backend;
 use crate::environment::nixl;
 use crate::report::smoke::Failure;
 use crate::report::stage::Stage;
+use crate::shown::Shown;
 use crate::smoke::ending::{Ending, PeerLoss};
 use crate::smoke::launch::libraries::Libraries;
 use crate::smoke::plan::Plan;
@@ -175,7 +176,7 @@ fn never_written(untouched: u64, wrong: u64) -> String {
 /// What the engine loads, for a sentence.
 fn loaded(plan: &Plan) -> String {
     match &plan.engine.library {
-        Some(library) if !plan.engine.is_nixl() => format!("`{}`", library.display()),
+        Some(library) if !plan.engine.is_nixl() => format!("`{}`", library.shown()),
         _ => plan.nixl.title(),
     }
 }
@@ -190,7 +191,7 @@ fn unusable(plan: &Plan, libraries: &Libraries, name: &str, offered: &[String], 
             Some(names) if names.iter().any(|other| other == name) => format!("contains `libplugin_{name}.so`"),
             Some(names) => format!("contains {}", names.join(", ")),
         };
-        details.push(format!("the plugin directory `{}` {contents}", plugins.path.display()));
+        details.push(format!("the plugin directory `{}` {contents}", plugins.path.shown()));
     }
     if !offered.is_empty() && !offered.iter().any(|other| other == name) {
         details.push(format!("NIXL offers {}", offered.join(", ")));

@@ -3,6 +3,7 @@
 use crate::advice::machine::{memory_lock, open_files};
 use crate::choice::backend::Backend;
 use crate::environment::fabric_devices::{FabricDevices, interfaces};
+use crate::shown::Shown;
 use crate::smoke::plan::Plan;
 
 /// What this machine offers to a fabric.
@@ -46,7 +47,7 @@ fn advise_on(plan: &Plan, words: &[String], machine: &dyn Fn() -> Machine) -> Op
             "run as a user who may open the EFA devices, or give them to the container with read and write permission \
              (`docker run --device`): {} exist, and this user may not open {}",
             devices.efa().join(", "),
-            devices.forbidden.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+            devices.forbidden.iter().map(|path| path.shown().to_string()).collect::<Vec<_>>().join(", "),
         ));
     }
     if interfaces.is_empty() || has("fi_enable failed") && has("Bad file descriptor") {

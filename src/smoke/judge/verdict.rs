@@ -3,6 +3,7 @@
 use super::quantity::bytes;
 use crate::report::smoke::{Failure, Smoke, SmokeStatus};
 use crate::report::stage::Stage;
+use crate::shown::Shown;
 use crate::smoke::plan::Plan;
 use crate::smoke::plan::pair::Pair;
 use crate::smoke::wire::worker::Measurements;
@@ -38,7 +39,7 @@ pub(crate) fn require_plugin(smoke: &mut Smoke, plan: &Plan) {
         message: format!(
             "{} has no plugin `libplugin_{name}.so` in `{}`: the library below it moved the bytes, and NIXL cannot use it",
             plan.nixl.title(),
-            plugins.path.display()
+            plugins.path.shown()
         ),
         advice: "install a NIXL that ships this plugin (LIBFABRIC: 0.6.1 or newer), or choose another backend".into(),
     });

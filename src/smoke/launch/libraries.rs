@@ -13,6 +13,7 @@ use super::stand_in::StandIn;
 use crate::environment::elf::loader::{self, Loader};
 use crate::environment::elf::needs::Needs;
 use crate::environment::variables::Variables;
+use crate::shown::Shown;
 
 /// NVIDIA's driver library.
 const DRIVER: &str = "libcuda.so.1";
@@ -58,7 +59,7 @@ impl Libraries {
         };
         let usual = loader::usual_places(import_path);
         libraries.searched = loader.places();
-        libraries.searched.extend(usual.iter().map(|place| place.display().to_string()));
+        libraries.searched.extend(usual.iter().map(|place| place.shown().to_string()));
         libraries.needs = Needs::of(plugin, contents, &loader, &usual);
         let needs_driver = libraries.needs.missing.iter().any(|missing| missing.name == DRIVER);
         if needs_driver && libraries.stand_in_for_driver() {
@@ -91,7 +92,7 @@ impl Libraries {
             format!(
                 "the workers load libraries from `{}`, which the dynamic loader does not search by default\nhelp: for a workload, \
                  add it to `LD_LIBRARY_PATH` or make it known to `ldconfig`",
-                folder.display()
+                folder.shown()
             )
         };
         self.needs.outside.iter().map(warning).collect()
@@ -123,7 +124,7 @@ impl Libraries {
 
     fn stand_in_for_driver(&mut self) -> bool {
         if let Some(stub) = loader::cuda_stub() {
-            self.stand_ins.push(format!("{DRIVER} (the CUDA toolkit's stub {})", stub.display()));
+            self.stand_ins.push(format!("{DRIVER} (the CUDA toolkit's stub {})", stub.shown()));
             self.preload = Some(stub);
             return true;
         }

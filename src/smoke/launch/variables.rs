@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::choice::backend::Backend;
 use crate::environment::variables::Variables;
+use crate::shown::Shown;
 
 /// UCX's log levels, quietest first.
 const UCX_LEVELS: [&str; 12] =
@@ -50,8 +51,7 @@ impl WorkerVariables {
         variables.set_unless(value("UCX_LOG_FILE").is_some_and(|file| file == "stderr"), "UCX_LOG_FILE", "stderr");
         if let Some(file) = config_file(&value).filter(|file| names_server(file)) {
             variables.changes.push(Change::Set("NIXL_CONFIG_FILE".into(), "/dev/null".into()));
-            let text =
-                format!("NIXL's configuration file `{}` names a metadata server and is not used", file.display());
+            let text = format!("NIXL's configuration file `{}` names a metadata server and is not used", file.shown());
             variables.warnings.push(text);
         }
         if let Some(dir) = plugin_dir {

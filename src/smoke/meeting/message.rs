@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::verdict::Verdict;
 use super::wire_failure::WireFailure;
+use crate::shown::is_printable;
 use crate::smoke::plan::engine::EngineKind;
 use crate::smoke::plan::fabric::RequiredFabric;
 use crate::smoke::plan::memory::Memory;
@@ -167,16 +168,6 @@ fn one_line(text: &str, longest: usize) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let joined = lines.collect::<Vec<_>>().join("; ");
     joined.chars().filter(|character| is_printable(*character)).take(longest).collect()
-}
-
-/// Whether a character neither controls a terminal nor changes the direction or the lines of a text (Unicode's Bidi_Control,
-/// and its line and paragraph separators).
-fn is_printable(character: char) -> bool {
-    let changes_direction = matches!(
-        character,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    );
-    !character.is_control() && !changes_direction
 }
 
 #[cfg(test)]

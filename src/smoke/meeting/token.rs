@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::shown::Shown;
+
 /// The variable that holds it. There is no option for it: every user of a machine can read command lines.
 pub(crate) const TOKEN_VARIABLE: &str = "NIXL_RETROFIT_TOKEN";
 /// Longest token, in bytes: a longer one is the wrong file.
@@ -55,7 +57,7 @@ impl Token {
     }
 
     fn read(path: &Path, limit: Duration) -> Result<(Token, Option<String>)> {
-        let name = || format!("`--token-file {}`", path.display());
+        let name = || format!("`--token-file {}`", path.shown());
         let (metadata, bytes) = read_within(path, limit).with_context(name)?;
         let token = Token::new(bytes).with_context(name)?;
         let is_open = metadata.is_file() && metadata.permissions().mode() & 0o007 != 0;
@@ -63,7 +65,7 @@ impl Token {
             format!(
                 "{} is open to every user of this machine, who could then take part\nhelp: run `chmod o= {}`",
                 name(),
-                path.display()
+                path.shown()
             )
         });
         Ok((token, warning))
