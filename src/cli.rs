@@ -29,16 +29,21 @@ use crate::smoke::two_machines::End;
 
 const EXAMPLES: &str = "\
 Examples:
-  nixl-retrofit check                          show what would change
-  nixl-retrofit apply /opt/dynamo/venv         patch, show the diff, prove the backend
-  nixl-retrofit apply --smoke require          fail an image build unless the transfer passes
+  # Show what would change
+  nixl-retrofit check
+  # Patch, show the diff, prove the backend
+  nixl-retrofit apply /opt/dynamo/venv
+  # Fail an image build unless the transfer passes
+  nixl-retrofit apply --smoke require
+  # Test two backends without patching
   NIXL_BACKEND=LIBFABRIC,UCX nixl-retrofit smoke
-  nixl-retrofit revert /opt/dynamo/venv        restore the original bytes
+  # Restore the original bytes
+  nixl-retrofit revert /opt/dynamo/venv
 
 Exit status:
   0  nothing is wrong
-  1  check would change a file or found an unfinished change; or files were changed and
-     something after that failed, such as the transfer
+  1  check would change a file or found an unfinished change; or files were
+     changed and something after that failed, such as the transfer
   2  the run could not start or finish its work, and changed nothing";
 
 const TARGET_HELP: &str = "A file, a package or site-packages folder, a virtual environment, a Python interpreter, `-` (a Python \
@@ -75,36 +80,54 @@ pub enum Command {
     /// Rewrite, show the diff, write, then run the smoke transfer
     #[command(after_help = "\
 Examples:
-  RUN nixl-retrofit apply --smoke require                  in a Dockerfile
-  nixl-retrofit apply --smoke off /usr/bin/python3.12      patch without a transfer
-  nixl-retrofit apply --allow UCX --on-unknown error FILE  raise ValueError for any name but UCX
-  nixl-retrofit apply --only nixl_connect                  leave Dynamo's other modules
-  nixl-retrofit apply --also vllm --also ./connector.py    patch other packages and files too
-  nixl-retrofit apply lib/llm                              patch the Rust end before it is compiled
+  # In a Dockerfile, after RUN
+  nixl-retrofit apply --smoke require
+  # Patch without a transfer
+  nixl-retrofit apply --smoke off /opt/dynamo/venv/bin/python3
+  # Raise ValueError for any name but UCX
+  nixl-retrofit apply --allow UCX --on-unknown error __init__.py
+  # Leave Dynamo's other modules
+  nixl-retrofit apply --only nixl_connect
+  # Patch other packages and files too
+  nixl-retrofit apply --also vllm --also ./connector.py
+  # Patch the Rust end before it is compiled
+  nixl-retrofit apply lib/llm
+  # Patch a source without a file
   nixl-retrofit apply - < __init__.py > patched.py")]
     Apply(ApplyArgs),
     /// Show the diff and write nothing; exit with status 1 when a file would change
     #[command(after_help = "\
 Examples:
-  nixl-retrofit check --expect original     does the patch apply to a new base?
-  nixl-retrofit check || echo 'the base image is not patched'
-  nixl-retrofit check > nixl.patch; patch -d SITE_PACKAGES -p1 < nixl.patch
+  # Stop a script unless the image is patched
+  nixl-retrofit check || echo 'the image is not patched'
+  # Does the patch apply to a new base?
+  nixl-retrofit check --expect original
+  # Keep the diff, and apply it elsewhere
+  nixl-retrofit check > nixl.patch; patch -d site-packages -p1 < nixl.patch
+  # Read the result in a script
   nixl-retrofit check --output-format json | jq '.files[].status'")]
     Check(CheckArgs),
     /// Restore the original bytes of all files patched in TARGET and verify their SHA-256
     #[command(after_help = "\
 Examples:
+  # Restore Dynamo's modules and everything else that was patched there
   nixl-retrofit revert /opt/dynamo/venv
-  nixl-retrofit revert --also ./connector.py    a file outside of the environment too
+  # A file outside of the environment too
+  nixl-retrofit revert --also ./connector.py
+  # Print the original of a patched source
   nixl-retrofit revert - < patched.py > original.py")]
     Revert(RevertArgs),
     /// List every place in a tree that chooses a NIXL backend, and how
     #[command(after_help = "\
 Examples:
-  nixl-retrofit audit                          the default environment's site-packages
-  nixl-retrofit audit /opt/dynamo/venv || echo 'something ignores every setting'
-  nixl-retrofit audit ~/src/vllm               a source checkout
-  nixl-retrofit audit --output-format json | jq '.audit.places[] | select(.class == \"ignores-settings\")'
+  # Look at the default environment's site-packages
+  nixl-retrofit audit
+  # Stop a script where a place ignores every setting
+  nixl-retrofit audit /opt/dynamo/venv || echo 'NIXL_BACKEND is ignored'
+  # Look at a source checkout
+  nixl-retrofit audit ~/src/vllm
+  # List the places in a script
+  nixl-retrofit audit --output-format json | jq '.audit.places[].class'
 
 Exit status:
   0  nothing ignores every setting
@@ -114,10 +137,15 @@ Exit status:
     /// Say what would be loaded here, what can work, and why not
     #[command(after_help = "\
 Examples:
-  nixl-retrofit doctor                          the default environment
+  # Look at the default environment
+  nixl-retrofit doctor
+  # Ask about one backend over one fabric
   nixl-retrofit doctor /opt/dynamo/venv --backend LIBFABRIC --fabric efa
-  nixl-retrofit doctor --expect-node            on the instance: devices and driver too
+  # On the instance: expect devices and driver too
+  nixl-retrofit doctor --expect-node
+  # Explain a finding
   nixl-retrofit doctor --explain two-libibverbs
+  # Read the verdicts in a script
   nixl-retrofit doctor --output-format json | jq '.doctor.verdicts'
 
 Exit status:
@@ -128,23 +156,32 @@ Exit status:
     /// Run the smoke transfer alone, with the NIXL of an environment
     #[command(after_help = "\
 Examples:
-  nixl-retrofit smoke                        test the backends that NIXL_BACKEND chooses
+  # Test the backends that NIXL_BACKEND chooses
+  nixl-retrofit smoke
+  # Test one backend
   nixl-retrofit smoke --backend UCX /opt/dynamo/venv
+  # Move more bytes, and say what the workers got
   UCX_TLS=tcp nixl-retrofit smoke --size 256M -v
+  # Fail unless EFA carried the bytes
   nixl-retrofit smoke --backend LIBFABRIC --require-fabric efa
-  nixl-retrofit smoke --memory vram:0        transfer from GPU memory to GPU memory
+  # Transfer from GPU memory to GPU memory
+  nixl-retrofit smoke --memory vram:0
+  # Read the result in a script
   nixl-retrofit smoke --output-format json | jq '.smoke | {status, fabric}'
 
-Between two machines that have the same token in a file (openssl rand -hex 32 > token):
-  nixl-retrofit smoke --listen 0.0.0.0:7000 --token-file token                        on node-a
-  nixl-retrofit smoke --connect node-a:7000 --token-file token --backend LIBFABRIC    on node-b
-Both ends print the same result. The connecting end chooses the backends, the size and the
-iterations unless the listening end names them. The shorter --timeout and the stricter
---require-fabric count.")]
+Between two machines that have the same token in a file:
+  # On node-a, after: openssl rand -hex 32 > token
+  nixl-retrofit smoke --listen 0.0.0.0:7000 --token-file token
+  # On node-b, with a copy of that file
+  nixl-retrofit smoke --connect node-a:7000 --token-file token --backend UCX
+Both ends print the same result. The connecting end chooses the backends, the
+size and the iterations unless the listening end names them. The shorter
+--timeout and the stricter --require-fabric count.")]
     Smoke(SmokeArgs),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Example:
+  # For every user of this machine
   nixl-retrofit completions bash > /etc/bash_completion.d/nixl-retrofit")]
     Completions {
         /// Write the script for this shell
@@ -153,7 +190,9 @@ Example:
     /// Print the manual page, of the program or of a subcommand
     #[command(after_help = "\
 Examples:
+  # Install the program's page
   nixl-retrofit man > /usr/share/man/man1/nixl-retrofit.1
+  # Read a subcommand's page
   nixl-retrofit man smoke | man -l -")]
     Man {
         /// Print this subcommand's page [default: the program's]

@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::path::Path;
+use std::process::Command;
+
 use clap::{CommandFactory, Parser};
 use common::*;
 use nixl_retrofit::Cli;
@@ -39,21 +42,120 @@ fn each_help_is_as_it_was_approved() {
     );
 }
 
-#[test]
-fn each_example_parses() {
+/// The commands with examples, the program first, and the lines of each one's examples.
+fn examples() -> Vec<(String, Vec<String>)> {
     let program = Cli::command();
-    for command in std::iter::once(&program).chain(program.get_subcommands().filter(|command| !command.is_hide_set())) {
+    let shown = program.get_subcommands().filter(|command| !command.is_hide_set());
+    let lines = |command: &clap::Command| {
         let text =
             command.get_after_help().unwrap_or_else(|| panic!("{}: no examples", command.get_name())).to_string();
         let indented = text.lines().filter_map(|line| line.strip_prefix("  "));
-        let examples: Vec<&str> = indented.filter(|line| line.contains("nixl-retrofit")).collect();
-        assert!(!examples.is_empty(), "{}: no examples", command.get_name());
-        for example in examples {
-            // Two blanks separate a command line from what is said about it.
-            let line = example.split("  ").next().unwrap();
+        let is_example = |line: &&str| line.starts_with('#') || line.contains("nixl-retrofit");
+        (command.get_name().to_string(), indented.filter(is_example).map(String::from).collect())
+    };
+    std::iter::once(&program).chain(shown).map(lines).collect()
+}
+
+#[test]
+fn each_example_parses() {
+    for (name, lines) in examples() {
+        let commands: Vec<&String> = lines.iter().filter(|line| !line.starts_with('#')).collect();
+        assert!(!commands.is_empty(), "{name}: no examples");
+        for line in commands {
             let commands = command_lines(line);
             assert_eq!(commands.len(), 1, "{line}");
             Cli::try_parse_from(&commands[0]).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
     }
+}
+
+#[test]
+fn each_example_fits_a_terminal_and_says_what_it_is_for() {
+    for (name, lines) in examples() {
+        let mut is_explained = false;
+        for line in lines {
+            assert!(line.chars().count() + 2 <= 80, "{name}: {line}");
+            assert!(line.starts_with('#') || is_explained, "{name}: nothing says what this is for: {line}");
+            is_explained = line.starts_with('#');
+        }
+    }
+}
+
+/// A text of the help at the width of a terminal: no line is broken by the terminal.
+#[test]
+fn each_help_fits_a_terminal() {
+    for (name, _) in examples() {
+        let mut command = program();
+        let subcommand = (name != "nixl-retrofit").then_some(name.as_str());
+        let output = command.args(subcommand).arg("--help").env("COLUMNS", "80").output().unwrap();
+        for line in stdout(&output).lines() {
+            assert!(line.chars().count() <= 80, "{name}: {line}");
+        }
+    }
+}
+
+/// The examples with their comments, pasted into a shell in a container that has Dynamo and NIXL: each command is found and
+/// takes its arguments. What needs hardware, the peer or other packages fails in its own words.
+#[test]
+fn the_examples_paste_into_a_shell() {
+    let environment = lab(&["env", "1.5.0", "1.6.1"]);
+    let folder = tempfile::tempdir().unwrap();
+    let tool = program();
+    std::os::unix::fs::symlink(tool.get_program(), folder.path().join("nixl-retrofit")).unwrap();
+    for (name, lines) in examples() {
+        // Each is pasted with an end of its own, so that its status shows.
+        let script: String = lines
+            .iter()
+            .map(|line| if line.starts_with('#') { format!("{line}\n") } else { format!("{line}\nsaid $?\n") })
+            .collect();
+        let (output, statuses) = pasted(&script, &environment, folder.path());
+        assert_eq!(statuses.len(), lines.iter().filter(|line| !line.starts_with('#')).count(), "{name}: {output}");
+        for (line, status) in lines.iter().filter(|line| !line.starts_with('#')).zip(statuses) {
+            let expected: &[i32] = match line {
+                // No such package, folder, file or host.
+                line if line.contains("--also") || line.contains("lib/llm") || line.contains("src/vllm") => &[2],
+                line if line.contains("--connect") || line.contains("--listen") => &[1, 2],
+                // No EFA, no GPU.
+                line if line.contains("efa") || line.contains("--expect-node") || line.contains("vram") => &[1],
+                // What is found depends on whether an example before it has patched, and on the machine.
+                line if ["doctor", "audit", "check", "LIBFABRIC"].iter().any(|word| line.contains(word)) => &[0, 1],
+                _ => &[0],
+            };
+            assert!(expected.contains(&status), "{line}: {status}\n{output}");
+        }
+    }
+}
+
+/// What a shell printed for the script, and the statuses in it.
+fn pasted(script: &str, environment: &Path, folder: &Path) -> (String, Vec<i32>) {
+    let around = r#"
+        set -eu
+        mount -t tmpfs none /opt
+        mkdir -p /opt/dynamo /tmp/pasted
+        mount -t tmpfs none /tmp/pasted
+        cp -a "$1" /opt/dynamo/venv
+        mount -t tmpfs none /etc/bash_completion.d || mkdir -p /etc/bash_completion.d
+        mount -t tmpfs none /usr/share/man/man1
+        ip link set lo up
+        cd /tmp/pasted
+        cp /opt/dynamo/venv/lib/python3*/site-packages/dynamo/nixl_connect/__init__.py .
+        "$2/nixl-retrofit" apply - < __init__.py > patched.py
+        cp -a /opt/dynamo/venv/lib/python3*/site-packages site-packages
+        head -c 64 /dev/urandom | od -An -tx1 | tr -d ' \n' > token
+        chmod 600 token
+        PATH="$2:/usr/sbin:/usr/bin:/sbin:/bin"
+        set +e
+        exec bash -c 'said() { echo "status $1"; }; eval "$0"' "$3""#;
+    let output = Command::new("unshare")
+        .args(["--mount", "--net", "sh", "-c", around, "sh"])
+        .args([environment, folder])
+        .arg(script)
+        .env("HOME", folder)
+        .env_remove("VIRTUAL_ENV")
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let text = stdout(&output) + &stderr(&output);
+    let statuses = stdout(&output).lines().filter_map(|line| line.strip_prefix("status ")?.parse().ok()).collect();
+    (text, statuses)
 }
