@@ -247,6 +247,14 @@ fn plan_rewrite(
     let content = regular::read(path)?;
     let name = DiffName::of(path, found.module.root(&found.owners), directory);
     let plan = patch::plan(&name.path, &content, rule).map_err(|error| located(path, &error))?;
+    if let Some(cached) = found.module.in_shared_cache().filter(|_| plan.patched.is_some()) {
+        bail!(
+            "{}: a link to `{}`, in a cache that every environment shares; nothing was changed\n\
+             help: reinstall with `UV_LINK_MODE=copy uv pip install --reinstall`",
+            path.shown(),
+            cached.shown()
+        );
+    }
     let mut report = file_report(&found, environment, plan.status);
     release::add(&mut report, plan.original_sha256.as_deref());
     report.diff_folder = Some(name.folder);
@@ -499,10 +507,21 @@ fn located(path: &Path, error: &patch::PatchError) -> anyhow::Error {
         return anyhow!(words);
     }
     let fact = words.split("\nhelp: ").next().unwrap_or_default();
+    let archive = is_archive(path)
+        .then(|| format!("{}: a ZIP archive (a wheel or a zip application), not Python source", path.shown()));
+    let fact = archive.as_deref().unwrap_or(fact);
     anyhow!(
         "{fact}\nhelp: pass a Python source (`*.py`), a package or site-packages folder, or an environment; install a wheel, and \
          pass the environment that it is in"
     )
+}
+
+/// Whether a file ends as ZIP archives do, behind whatever an application begins with: its last record, without a comment.
+fn is_archive(path: &Path) -> bool {
+    const END_OF_DIRECTORY: usize = 22;
+    let content = regular::read(path).unwrap_or_default();
+    let end = &content[content.len().saturating_sub(END_OF_DIRECTORY)..];
+    end.starts_with(b"PK\x05\x06")
 }
 
 /// Whether a user takes the file for Python's. Any file may hold a Python source, so the others are read too.

@@ -80,6 +80,38 @@ fn a_target_that_python_never_reads_is_no_fault_of_the_program() {
         assert!(!stderr(&run(["apply".as_ref(), file.as_os_str()])).contains("report"), "nothing to report to anybody");
         fs::remove_file(&file).unwrap();
     }
+    let script = "import sys, zipfile\nfile = open(sys.argv[1], 'wb')\nfile.write(b'#!/usr/bin/env python3\\n')\n\
+        zipfile.ZipFile(file, 'w').writestr('__main__.py', 'print(1)')";
+    for name in ["application", "application.pyz", "nixl-1.5.1-py3-none-any.whl"] {
+        let file = folder.path().join(name);
+        python(&["-c", script, file.to_str().unwrap()]);
+        refused(folder.path(), &file, &[": a ZIP archive (a wheel or a zip application)", "install a wheel"]);
+        fs::remove_file(&file).unwrap();
+    }
+}
+
+/// uv's symlink mode. With hard links and copies, the cache keeps its own bytes.
+#[test]
+fn a_file_in_a_cache_of_all_environments_is_not_patched() {
+    let (environment, site) = virtual_environment();
+    let cache = tempfile::tempdir().unwrap();
+    copy_tree(&site, &cache.path().join("archive-v0/x"));
+    fs::write(cache.path().join("CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n").unwrap();
+    let cached = cache.path().join("archive-v0/x").join(SOURCE);
+    fs::remove_file(site.join(SOURCE)).unwrap();
+    std::os::unix::fs::symlink(&cached, site.join(SOURCE)).unwrap();
+    let before = snapshot(cache.path());
+    refused(
+        &site,
+        environment.path(),
+        &["in a cache that every environment shares", "\nhelp: reinstall with `UV_LINK_MODE=copy"],
+    );
+    assert_eq!(snapshot(cache.path()), before);
+    fs::remove_file(site.join(SOURCE)).unwrap();
+    fs::hard_link(&cached, site.join(SOURCE)).unwrap();
+    assert_eq!(status(&run(["apply".as_ref(), "--smoke".as_ref(), "off".as_ref(), environment.path().as_os_str()])), 0);
+    assert_eq!(snapshot(cache.path()), before);
+    assert!(fs::read_to_string(site.join(SOURCE)).unwrap().contains("NIXL_BACKEND"));
 }
 
 #[test]

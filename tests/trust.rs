@@ -355,10 +355,13 @@ fn an_interpreter_that_hangs_ends_with_the_program() {
         let (environment, _) = wrapped("sleep 300 & sleep 300");
         let mark = new_mark();
         let mut check = with_default_signals(program().arg("check").arg(environment.path()).env(MARK, &mark));
-        let mut child = quiet(&mut check).spawn().unwrap();
+        let mut child = check.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         wait_for("the interpreter", || processes(&mark).len() == 4);
         kill_process(Pid::from_child(&child), signal).unwrap();
-        assert_eq!(child.wait().unwrap().signal(), Some(signal.as_raw()));
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.signal(), Some(signal.as_raw()));
+        let heard = "nixl-retrofit: interrupted; stopping the processes that it started\n";
+        assert_eq!(stderr(&output), if signal == Signal::INT { heard } else { "" });
         wait_for("the end of the interpreter", || processes(&mark).is_empty());
     }
 }

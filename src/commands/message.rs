@@ -1,6 +1,6 @@
 //! Lines on standard error.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 
@@ -15,6 +15,12 @@ pub(super) fn error(error: &anyhow::Error) {
 /// Prints a line of the log.
 pub(super) fn log(line: &str) {
     let _ = writeln!(anstream::stderr(), "nixl-retrofit: {line}");
+}
+
+/// Prints that Ctrl-C was heard. On a terminal, progress and the echoed `^C` have the line.
+pub(super) fn interrupted() {
+    let start = if std::io::stderr().is_terminal() { "\n" } else { "" };
+    let _ = writeln!(anstream::stderr(), "{start}nixl-retrofit: interrupted; stopping the processes that it started");
 }
 
 /// Prints clap's message about a command line.

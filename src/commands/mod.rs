@@ -25,6 +25,7 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::cli::{Cli, Command};
+use crate::environment::program::group;
 use crate::environment::variables::Variables;
 use crate::exit_status::ExitStatus;
 use crate::smoke::{janitor, worker};
@@ -42,6 +43,7 @@ pub(crate) fn run(arguments: Vec<OsString>, exit: fn(ExitStatus) -> Infallible) 
 fn run_parsed(cli: Cli, exit: fn(ExitStatus) -> Infallible) -> ExitStatus {
     let process = Process::current(cli.no_exec, cli.output);
     color::set(process.output.color, &process.variables);
+    group::answer_interrupts(message::interrupted);
     let outcome = match cli.command {
         Command::Apply(args) => with_large_stack(move || apply::run(&args, &process), exit),
         Command::Check(args) => with_large_stack(move || check::run(&args, &process), exit),

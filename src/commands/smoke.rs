@@ -7,6 +7,7 @@ use super::process::Process;
 use super::transfer;
 use crate::cli::SmokeArgs;
 use crate::environment::nixl;
+use crate::environment::program::group;
 use crate::environment::python::target::{self, Environment, Execution};
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
@@ -72,6 +73,6 @@ fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Re
         settled &= smoke.status != SmokeStatus::Failed;
         report.add_smoke(smoke);
     };
-    let passed = two_machines::run(series, &options, &end, token, console, add)?;
+    let passed = group::while_waiting(|| two_machines::run(series, &options, &end, token, console, add))?;
     Ok(if passed && settled { ExitStatus::Success } else { ExitStatus::Findings })
 }

@@ -7,6 +7,7 @@ use super::console::Console;
 use super::process::Process;
 use crate::advice::media_loader;
 use crate::environment::nixl::{self, NixlInstallation};
+use crate::environment::program::group;
 use crate::environment::python::target::Environment;
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
@@ -64,7 +65,9 @@ pub(super) fn run(
         required,
         &mut |plan| {
             let title = plan.pair.title();
-            let smoke = transfer::run(plan, &mut |stage| console.progress(&format!("smoke {title}: {stage}")));
+            let smoke = group::while_waiting(|| {
+                transfer::run(plan, &mut |stage| console.progress(&format!("smoke {title}: {stage}")))
+            });
             console.end_progress();
             smoke
         },

@@ -7,7 +7,8 @@ use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError, mpsc};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -20,6 +21,14 @@ const ENDING: [c_int; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
 /// The groups of the programs that are not waited for yet: a number in it is no other's.
 static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Whether something else is waited for.
+static WAITING: AtomicBool = AtomicBool::new(false);
+
+/// What tells the user that Ctrl-C was heard.
+static SAY: OnceLock<fn()> = OnceLock::new();
+
+static WATCH: Once = Once::new();
 
 /// A running program. Dropping it kills its group.
 pub(super) struct GroupLeader {
@@ -34,7 +43,6 @@ impl GroupLeader {
     /// # Errors
     /// When it cannot be started.
     pub(super) fn start(command: &mut Command) -> io::Result<GroupLeader> {
-        static WATCH: Once = Once::new();
         WATCH.call_once(watch);
         let mut running = running();
         let child = command.process_group(0).spawn()?;
@@ -65,6 +73,21 @@ impl Drop for GroupLeader {
     }
 }
 
+/// Has Ctrl-C answered with `say`, where a program or [`while_waiting`] is waited for.
+pub(crate) fn answer_interrupts(say: fn()) {
+    // The first one stays.
+    let _ = SAY.set(say);
+}
+
+/// Does what takes long, of which Ctrl-C is an end that the user hears of.
+pub(crate) fn while_waiting<T>(work: impl FnOnce() -> T) -> T {
+    WATCH.call_once(watch);
+    WAITING.store(true, Ordering::Relaxed);
+    let done = work();
+    WAITING.store(false, Ordering::Relaxed);
+    done
+}
+
 fn running() -> MutexGuard<'static, Vec<Pid>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -90,6 +113,8 @@ fn watch() {
 fn end_all(signal: c_int) {
     // Held until the process ends: nobody reports that the program has ended.
     let running = running();
+    let is_waiting = WAITING.load(Ordering::Relaxed) || !running.is_empty();
+    SAY.get().filter(|_| signal == SIGINT && is_waiting).into_iter().for_each(|say| say());
     for group in running.iter() {
         let _ = kill_process_group(*group, Signal::KILL);
     }

@@ -1,4 +1,4 @@
 //! Programs that this one starts and waits for: limited, and ended with everything that they started.
 
 pub(crate) mod bounded;
-mod group;
+pub(crate) mod group;

@@ -126,6 +126,19 @@ impl Module {
         home.chain(sites).chain(package).find(|folder| self.path.starts_with(folder))
     }
 
+    /// The file in a cache that it is a link to, where the cache is none of its own folders. uv in its symlink mode installs
+    /// that way, so that all environments share the file: <https://docs.astral.sh/uv/reference/settings/#link-mode>. A cache
+    /// has a tag: <https://bford.info/cachedir/>.
+    pub(crate) fn in_shared_cache(&self) -> Option<PathBuf> {
+        if !std::fs::symlink_metadata(&self.path).ok()?.is_symlink() {
+            return None;
+        }
+        let real = std::fs::canonicalize(&self.path).ok()?;
+        let folder = std::fs::canonicalize(self.path.parent()?).ok()?;
+        let mut above = real.ancestors().skip(1);
+        above.any(|cache| cache.join("CACHEDIR.TAG").is_file() && !folder.starts_with(cache)).then_some(real)
+    }
+
     /// How it was found, for `-v`.
     pub(crate) fn found_by(&self, owners: &[Distribution]) -> String {
         owners.first().map_or(self.found_by.clone(), |owner| format!("listed in `{}`", owner.record.path.shown()))
