@@ -61,7 +61,10 @@ releases() {
 
 quickstart() { tests/quickstart.sh; }
 examples() { tests/examples.sh; }
-docker() { cargo test --locked --test docker -- --ignored --nocapture; }
+docker() {
+    cargo test --locked --test docker -- --ignored --nocapture &&
+        tests/builders.sh
+}
 # Run alone, the script requires the documented ratio of 1.8. Here the limit only catches regressions: on a machine with
 # other load, the ratio varies by a quarter.
 benchmark() {
