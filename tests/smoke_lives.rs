@@ -224,6 +224,46 @@ fn shared_memory_is_removed_however_the_worker_ends() {
 }
 
 #[test]
+fn a_segment_of_ucx_whose_process_died_unseen_is_removed() {
+    let site = shimmed();
+    Run::of(site.path(), "20s", &[("SHIM", "drop-crash")]).failed(&["SIGABRT"]);
+}
+
+#[test]
+fn a_file_that_may_be_anybodys_stays_and_is_told() {
+    let site = shimmed();
+    let mark = new_mark();
+    let variables = [("SHIM", "drop-other"), ("SHIM_SIDE", "target")];
+    let output = smoke(site.path(), &mark, "20s", &variables).output().unwrap();
+    let left = shared_memory(&mark);
+    left.iter().for_each(|name| fs::remove_file(Path::new("/dev/shm").join(name)).unwrap());
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((left.len(), common::status(&output)), (1, 0), "{document:#}");
+    assert!(document["smoke"]["warnings"].to_string().contains(&left[0]), "{document:#}");
+}
+
+#[test]
+fn a_segment_of_another_pid_namespace_stays() {
+    let site = shimmed();
+    let mark = new_mark();
+    let mut inside = Command::new("unshare");
+    inside.args(["--pid", "--fork", "--mount-proc"]).arg(common::program().get_program());
+    let own = smoke(site.path(), &mark, "3s", &[]);
+    inside.args(own.get_args()).args(["--fault", "hang"]).env(MARK, &mark);
+    inside.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let run = inside.spawn().expect("unshare starts");
+    wait_for("both workers", || processes(&mark).len() >= 4);
+    let name = format!("/dev/shm/ucx_shm_posix_nixl_retrofit_shim_{mark}_");
+    let segment = fs::File::create_new(&name).unwrap();
+    let output = run.wait_with_output().unwrap();
+    let is_there = Path::new(&name).exists();
+    drop(segment);
+    let _ = fs::remove_file(&name);
+    assert_eq!(output.status.code(), Some(1), "{}", common::stderr(&output));
+    assert!(is_there, "a file that another container uses was removed");
+}
+
+#[test]
 fn nothing_stays_when_the_supervisor_is_killed() {
     let site = shimmed();
     for mode in ["share-hang", "orphan"] {

@@ -38,6 +38,8 @@ pub(crate) fn run() -> Result<(), NoSupervisor> {
     let was_asked = matches!(frame::receive(&mut channel), Ok(Some(ToJanitor::Finish)));
     watch.look(&mark);
     let processes = processes::end_all(&mark, EXIT_TIMEOUT);
+    // A file that appeared while they ended.
+    watch.look(&mark);
     let files = watch.remove(&mark);
     if was_asked {
         // The supervisor may have ended in the meantime.
