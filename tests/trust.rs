@@ -355,7 +355,7 @@ fn an_interpreter_that_hangs_ends_with_the_program() {
         let (environment, _) = wrapped("sleep 300 & sleep 300");
         let mark = new_mark();
         let mut check = with_default_signals(program().arg("check").arg(environment.path()).env(MARK, &mark));
-        let mut child = check.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = check.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         wait_for("the interpreter", || processes(&mark).len() == 4);
         kill_process(Pid::from_child(&child), signal).unwrap();
         let output = child.wait_with_output().unwrap();
@@ -374,8 +374,4 @@ fn a_signal_that_is_ignored_stays_ignored() {
     let output =
         Command::new("sh").args(["-c", command, "sh", program, "check"]).arg(environment.path()).output().unwrap();
     assert_eq!(status(&output), 1, "{}", stderr(&output));
-}
-
-fn quiet(command: &mut Command) -> &mut Command {
-    command.stdout(Stdio::null()).stderr(Stdio::null())
 }
