@@ -267,6 +267,52 @@ fn a_backend_without_a_plugin_is_named() {
     assert_found(it.doctor(&["--backend", "UCX"]), &[]);
 }
 
+/// Real libfabrics: Intel MPI's has tcp and shm; Debian 12's has efa, and does not list it without a device.
+#[test]
+fn a_libfabric_without_efa_is_a_fault_also_in_a_build() {
+    let it = Miniature::whole();
+    let replace = |folder: &Path, names: &[&str]| {
+        for name in names {
+            let _ = fs::remove_file(it.path("outside").join(name));
+            fs::copy(folder.join(name), it.path("outside").join(name)).unwrap();
+        }
+    };
+    replace(&lab(&["libfabric"]), &["libfabric.so.1", "libtcp-fi.so", "libshm-fi.so"]);
+    let document = assert_found(it.doctor(&["--backend", "LIBFABRIC"]), &["libfabric-built-without-efa"]);
+    let finding = &document["findings"][0];
+    assert_eq!(finding["severity"], "error");
+    assert!(finding["message"].as_str().unwrap().ends_with("without the efa provider: it has tcp, shm"), "{finding}");
+    assert_eq!(outcome(&document, "LIBFABRIC", "efa"), "cannot");
+    assert_ne!(outcome(&document, "LIBFABRIC", "tcp"), "cannot");
+    assert_eq!(assert_found(it.doctor(&[]), &["libfabric-built-without-efa"])["findings"][0]["severity"], "warning");
+    assert_found(it.doctor(&["--backend", "UCX"]), &[]);
+    assert_found(it.doctor(&["--backend", "LIBFABRIC", "--no-load"]), &[]);
+
+    for module in ["libtcp-fi.so", "libshm-fi.so"] {
+        fs::remove_file(it.path("outside").join(module)).unwrap();
+    }
+    let unpacked = |package: &str, folder: &str| lab(&["debian", package]).join(folder);
+    let packages = [
+        ("libfabric1", "libfabric.so.1"),
+        ("libpsm2-2", "libpsm2.so.2"),
+        ("libpsm-infinipath1", "libinfinipath.so.4"),
+        ("libibverbs1", "libibverbs.so.1"),
+        ("ibverbs-providers", "libefa.so.1"),
+        ("librdmacm1", "librdmacm.so.1"),
+        ("libnl-route-3-200", "libnl-route-3.so.200"),
+    ];
+    packages.iter().for_each(|(package, name)| replace(&unpacked(package, "usr/lib/x86_64-linux-gnu"), &[name]));
+    replace(&unpacked("libnl-3-200", "lib/x86_64-linux-gnu"), &["libnl-3.so.200"]);
+    let psm = unpacked("libpsm-infinipath1", "usr/lib/libpsm1").join("libpsm_infinipath.so.1.16");
+    fs::copy(psm, it.path("outside/libpsm_infinipath.so.1")).unwrap();
+    let document = assert_found(it.doctor(&["--backend", "LIBFABRIC"]), &[]);
+    let mut libraries = document["doctor"]["libraries"].as_array().unwrap().iter();
+    let providers = &libraries.find(|it| it["role"] == "libfabric").unwrap()["providers"];
+    assert!(providers.as_array().unwrap().contains(&"tcp".into()), "{document}");
+    let components = document["doctor"]["components"].to_string();
+    assert!(components.contains("; efa where there is a device"), "{components}");
+}
+
 #[test]
 fn two_copies_of_libibverbs_are_found() {
     let it = Miniature::whole();

@@ -10,6 +10,7 @@ const PAGES: &[(&str, &str)] = &[
     ("capi-of-another-nixl", include_str!("../../docs/findings/capi-of-another-nixl.md")),
     ("choice-unclear", include_str!("../../docs/findings/choice-unclear.md")),
     ("ends-choose-differently", include_str!("../../docs/findings/ends-choose-differently.md")),
+    ("libfabric-built-without-efa", include_str!("../../docs/findings/libfabric-built-without-efa.md")),
     ("libfabric-without-efa", include_str!("../../docs/findings/libfabric-without-efa.md")),
     ("library-damaged", include_str!("../../docs/findings/library-damaged.md")),
     ("library-missing", include_str!("../../docs/findings/library-missing.md")),

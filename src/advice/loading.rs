@@ -98,6 +98,25 @@ pub(crate) fn two_libibverbs(own: &Path, system: &Path) -> Finding {
     }
 }
 
+/// The identifier of the finding that a libfabric has no efa.
+pub(crate) const WITHOUT_EFA: &str = "libfabric-built-without-efa";
+
+/// The finding for a libfabric that was built with these providers, efa not among them.
+pub(crate) fn without_efa(severity: Severity, library: &Path, providers: &[&str]) -> Finding {
+    Finding {
+        id: WITHOUT_EFA,
+        severity,
+        message: format!("`{}` was built without the efa provider: it has {}", library.display(), providers.join(", ")),
+        consequence: "LIBFABRIC cannot use EFA with this image, on any node: it goes over TCP".into(),
+        cure: vec![
+            "ENV LD_LIBRARY_PATH=/opt/amazon/efa/lib:$LD_LIBRARY_PATH    # the EFA installer's libfabric".into(),
+            "the EFA installer is at https://efa-installer.amazonaws.com".into(),
+        ],
+        path: Some(library.to_path_buf()),
+        line: None,
+    }
+}
+
 /// The finding for a library that the files say can be loaded, and the loader refuses.
 pub(crate) fn loader_refuses(path: &Path, words: &str) -> Finding {
     Finding {

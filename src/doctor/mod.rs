@@ -7,7 +7,6 @@
 //! | `inventory` | what is installed, and which of it a process gets |
 //! | `components` | what is here, as the report lists it |
 //! | `libraries` | the plugins and modules, and what each lacks |
-//! | `load` | asking the loader |
 //! | `machine` | devices, limits |
 //! | `pins` | the versions of NIXL that distributions ask for |
 //! | `verdict` | backend by backend, fabric by fabric |
@@ -21,7 +20,6 @@ mod components;
 mod findings;
 mod inventory;
 mod libraries;
-mod load;
 mod machine;
 mod pins;
 pub(crate) mod question;
