@@ -528,6 +528,153 @@ fn a_repair_that_cannot_be_made_changes_nothing() {
     assert!(document["error"].as_str().unwrap().contains("those with one are two-libibverbs"), "{document}");
 }
 
+/// The miniature with a patched Dynamo, with the RECORD from before and from after that.
+fn with_patched_dynamo() -> (Miniature, Vec<u8>, Vec<u8>) {
+    let it = with_dynamo();
+    let record = || fs::read(it.path("site").join(RECORD)).unwrap();
+    let before = record();
+    let site = it.path("site").display().to_string();
+    assert_eq!(status(&run(["apply", "--smoke", "off", &site])), 0);
+    let after = record();
+    (it, before, after)
+}
+
+#[test]
+fn a_record_that_is_out_of_date_is_mended_and_restored() {
+    let (it, before, after) = with_patched_dynamo();
+    let record = it.path("site").join(RECORD);
+    assert_found(it.doctor(&[]), &[]);
+    fs::write(&record, &before).unwrap();
+    let stale = snapshot(&it.path("site"));
+    let document = assert_found(it.doctor(&[]), &["record-out-of-date"]);
+    assert_eq!(document["findings"][0]["severity"], "warning");
+    assert_eq!(snapshot(&it.path("site")), stale);
+
+    let fix = || it.doctor(&["--fix", "record-out-of-date"]);
+    let document = assert_found(fix(), &[]);
+    assert_eq!(fs::read(&record).unwrap(), after);
+    let steps = &document["doctor"]["repairs"][0]["steps"];
+    let shown = steps[0].as_str().unwrap();
+    assert!(
+        shown.contains(&format!("\n-{SOURCE},sha256=")) && shown.contains(&format!("\n+{SOURCE},sha256=")),
+        "{shown}"
+    );
+    let document = assert_found(fix(), &[]);
+    assert!(document["doctor"]["repairs"][0]["steps"][0].as_str().unwrap().starts_with("nothing to do"), "{document}");
+
+    assert_found(it.doctor(&["--undo"]), &["record-out-of-date"]);
+    assert_eq!(snapshot(&it.path("site")), stale);
+
+    // What somebody else wrote since is not lost.
+    assert_found(fix(), &[]);
+    let mut edited = fs::read(&record).unwrap();
+    edited.extend_from_slice(b"dynamo/later.py,,\n");
+    fs::write(&record, &edited).unwrap();
+    let (status, document) = it.doctor(&["--undo"]);
+    assert_eq!((status, fs::read(&record).unwrap()), (2, edited), "{document}");
+    assert!(document["error"].as_str().unwrap().contains("changed since `doctor --fix`"), "{document}");
+}
+
+#[test]
+fn a_row_of_what_somebody_else_wrote_is_only_reported() {
+    let (it, _, _) = with_patched_dynamo();
+    let module = it.path("site").join(SOURCE);
+    // After the marker's end: inside the file, and none of this program's.
+    let edited = fs::read_to_string(&module).unwrap().replace("class Connection", "# by hand\nclass Connection");
+    fs::write(&module, edited).unwrap();
+    let before = snapshot(&it.path("site"));
+    let (_, document) = it.doctor(&["--fix", "record-out-of-date"]);
+    let findings = document["findings"].as_array().unwrap();
+    let finding =
+        findings.iter().find(|finding| finding["id"] == "record-out-of-date").unwrap_or_else(|| panic!("{document}"));
+    assert_eq!(finding["severity"], "note");
+    assert!(document["doctor"]["repairs"][0]["steps"][0].as_str().unwrap().starts_with("nothing to do"), "{document}");
+    assert_eq!(snapshot(&it.path("site")), before);
+}
+
+#[test]
+fn a_record_that_cannot_be_mended_stays() {
+    let (it, before, _) = with_patched_dynamo();
+    let record = it.path("site").join(RECORD);
+    let text = String::from_utf8(before).unwrap();
+    let line = text.lines().find(|line| line.starts_with(SOURCE)).unwrap();
+    fs::write(&record, text.replace(line, &format!("{SOURCE},blake2b_8=abc,1"))).unwrap();
+    let before = snapshot(&it.path("site"));
+    let (status, document) = it.doctor(&["--fix", "record-out-of-date"]);
+    assert_eq!(status, 2, "{document}");
+    assert!(document["error"].as_str().unwrap().contains("unsupported hash `blake2b_8=abc`"), "{document}");
+    assert_eq!(snapshot(&it.path("site")), before);
+}
+
+/// Runs a script as root that sees a copy of `/etc`: $1 is the program, $2 the miniature's folder.
+fn with_own_etc(it: &Miniature, script: &str) {
+    let program = program();
+    let setup = "cp -a /etc \"$2/etc\"; mount --bind \"$2/etc\" /etc; mkdir -p /var/cache/ldconfig; \
+                 mount -t tmpfs tmpfs /var/cache/ldconfig; export LD_LIBRARY_PATH=\"$2/outside\"; \
+                 doctor() { status=0; \"$program\" doctor \"$site\" --output-format json \"$@\" || status=$?; return $status; }; \
+                 program=$1; site=$2/site; cd \"$2\";";
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "bash", "-euc", &format!("{setup} {script}"), "bash"])
+        .arg(program.get_program())
+        .arg(it.root.path())
+        .output()
+        .expect("unshare (util-linux) is needed for this test");
+    assert_eq!(status(&output), 0, "this test needs root: {}\n{}", stdout(&output), stderr(&output));
+}
+
+#[test]
+fn the_loader_is_told_of_the_c_api_and_forgets_it_again() {
+    let it = with_dynamo();
+    fs::remove_file(it.path("outside/libnixl_capi.so")).unwrap();
+    let before = (snapshot(&it.path("site")), fs::read("/etc/ld.so.cache").unwrap());
+    with_own_etc(
+        &it,
+        "doctor > before.json || true; doctor --fix capi-not-on-loader-path > fixed.json || true; \
+         cp /etc/ld.so.conf.d/nixl-retrofit.conf written; /sbin/ldconfig -p > cache; doctor > after.json || true; \
+         doctor --fix capi-not-on-loader-path > again.json || true; doctor --undo > undone.json || true; \
+         ! [ -e /etc/ld.so.conf.d/nixl-retrofit.conf ]; /sbin/ldconfig -p > forgotten; ls /etc/ld.so.conf.d > left",
+    );
+    let document = |name: &str| -> Value { serde_json::from_slice(&fs::read(it.path(name)).unwrap()).unwrap() };
+    let found = |name: &str| identifiers(&document(name)).into_iter().collect::<Vec<_>>();
+    assert_eq!(found("before.json"), ["capi-not-on-loader-path"]);
+    assert_eq!(found("fixed.json"), Vec::<String>::new());
+    assert_eq!(found("after.json"), Vec::<String>::new());
+    assert_eq!(found("undone.json"), ["capi-not-on-loader-path"]);
+    let folder = it.path("site/.nixl_cu12.mesonpy.libs").canonicalize().unwrap().display().to_string();
+    let written = fs::read_to_string(it.path("written")).unwrap();
+    assert!(
+        written.starts_with("# Written by nixl-retrofit") && written.ends_with(&format!("\n{folder}\n")),
+        "{written}"
+    );
+    let capi = format!("{folder}/libnixl_capi.so");
+    assert!(fs::read_to_string(it.path("cache")).unwrap().contains(&capi));
+    assert!(!fs::read_to_string(it.path("forgotten")).unwrap().contains(&capi));
+    assert!(!fs::read_to_string(it.path("left")).unwrap().contains("nixl-retrofit"));
+    let again = document("again.json");
+    assert!(again["doctor"]["repairs"][0]["steps"][0].as_str().unwrap().starts_with("nothing to do"), "{again}");
+    assert_eq!((snapshot(&it.path("site")), fs::read("/etc/ld.so.cache").unwrap()), before);
+}
+
+#[test]
+fn a_loader_that_cannot_be_told_leaves_no_file() {
+    let it = with_dynamo();
+    fs::remove_file(it.path("outside/libnixl_capi.so")).unwrap();
+    with_own_etc(
+        &it,
+        "mount --bind \"$(type -P false)\" \"$(readlink -f /sbin/ldconfig)\"; status=0; \
+         doctor --fix capi-not-on-loader-path > failed.json || true; echo $status > failed; \
+         ! [ -e /etc/ld.so.conf.d/nixl-retrofit.conf ]; umount \"$(readlink -f /sbin/ldconfig)\"; \
+         echo /somebody/else > /etc/ld.so.conf.d/nixl-retrofit.conf; doctor --fix capi-not-on-loader-path > taken.json || true; \
+         echo $status > taken; doctor --undo > undone.json || true; echo $status > undone; cp /etc/ld.so.conf.d/nixl-retrofit.conf kept",
+    );
+    for name in ["failed", "taken", "undone"] {
+        assert_eq!(fs::read_to_string(it.path(name)).unwrap(), "2\n", "{name}");
+        let document: Value = serde_json::from_slice(&fs::read(it.path(&format!("{name}.json"))).unwrap()).unwrap();
+        assert!(document["error"].is_string(), "{document}");
+    }
+    assert_eq!(fs::read_to_string(it.path("kept")).unwrap(), "/somebody/else\n");
+}
+
 #[test]
 fn nothing_is_written_without_fix() {
     let it = with_two_libibverbs();

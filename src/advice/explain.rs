@@ -33,6 +33,7 @@ const PAGES: &[(&str, &str)] = &[
     ("plugins-of-another-nixl", include_str!("../../docs/findings/plugins-of-another-nixl.md")),
     ("preloaded-libraries", include_str!("../../docs/findings/preloaded-libraries.md")),
     ("rdma-device-unused", include_str!("../../docs/findings/rdma-device-unused.md")),
+    ("record-out-of-date", include_str!("../../docs/findings/record-out-of-date.md")),
     ("setting-names-no-plugin", include_str!("../../docs/findings/setting-names-no-plugin.md")),
     ("setting-read-by-nobody", include_str!("../../docs/findings/setting-read-by-nobody.md")),
     ("settings-disagree", include_str!("../../docs/findings/settings-disagree.md")),

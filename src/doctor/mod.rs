@@ -10,7 +10,9 @@
 //! | `machine` | devices, limits |
 //! | `pins` | the versions of NIXL that distributions ask for |
 //! | `verdict` | backend by backend, fabric by fabric |
+//! | `stale_record` | RECORDs with another hash than the module has |
 //! | `repair` | the few cures that are a link or a file of their own |
+//! | `kept` | the name of a file that a repair has replaced |
 //! | `compare` | this environment against the other end of the wire |
 //! | `findings` | what is wrong, with its cure |
 #![forbid(unsafe_code)]
@@ -19,11 +21,13 @@ pub(crate) mod compare;
 mod components;
 mod findings;
 mod inventory;
+mod kept;
 mod libraries;
 mod machine;
 mod pins;
 pub(crate) mod question;
 pub(crate) mod repair;
+pub(crate) mod stale_record;
 mod verdict;
 
 use crate::advice::installed::Installed;
