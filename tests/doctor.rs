@@ -325,6 +325,42 @@ fn two_copies_of_libibverbs_are_found() {
     assert_found(it.doctor(&["--backend", "LIBFABRIC"]), &[]);
 }
 
+/// The interface between libibverbs and its drivers is private, and changes with rdma-core.
+#[test]
+fn a_libefa_of_another_rdma_core_is_named() {
+    let it = Miniature::whole();
+    let source = it.path("source.c");
+    let build = |target: &str, soname: &str, code: &str, arguments: &[&str]| {
+        fs::write(&source, code).unwrap();
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-Wl,--no-as-needed", "-Wl,--allow-shlib-undefined", "-o"]);
+        cc.arg(it.path(target)).arg(&source).arg(format!("-Wl,-soname,{soname}")).args(arguments);
+        assert!(cc.status().unwrap().success(), "{target}");
+    };
+    let verbs = |target: &str, soname: &str, version: &str| {
+        it.write("map", &format!("IBVERBS_PRIVATE_{version} {{ global: verbs_register_driver; }};\n"));
+        let map = format!("-Wl,--version-script={}", it.path("map").display());
+        build(target, soname, "void verbs_register_driver(void) {}\n", &[&map]);
+    };
+    let own = "site/nixl_cu12.libs/libibverbs-1.so.1";
+    let driver = |version: &str| {
+        verbs("linker/libibverbs.so.1", "libibverbs.so.1", version);
+        let linked = it.path("linker/libibverbs.so.1").display().to_string();
+        let code = "void verbs_register_driver(void); void start(void) { verbs_register_driver(); }\n";
+        build("outside/libefa.so.1", "libefa.so.1", code, &[&linked]);
+    };
+    verbs(own, "libibverbs-1.so.1", "34");
+    driver("34");
+    assert_found(it.doctor(&["--fabric", "efa", "--backend", "UCX"]), &[]);
+    driver("59");
+    let document = assert_found(it.doctor(&["--fabric", "efa", "--backend", "UCX"]), &["library-too-old"]);
+    let finding = &document["findings"][0];
+    let message = finding["message"].as_str().unwrap();
+    assert!(message.starts_with("`libefa.so.1` needs `IBVERBS_PRIVATE_59`, which `"), "{message}");
+    assert!(finding["cure"].to_string().contains("both of one rdma-core"), "{finding}");
+    assert_eq!((outcome(&document, "UCX", "efa"), finding["severity"].as_str()), ("cannot", Some("error")));
+}
+
 #[test]
 fn libraries_that_misbehave_end_only_their_own_process() {
     let constructor = |code: &str| format!("__attribute__((constructor)) static void start(void) {{ {code} }}\n");

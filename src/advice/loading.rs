@@ -40,6 +40,12 @@ fn newer(path: &Path, version: &str) -> Vec<String> {
         ],
         "FABRIC_1.7" => vec!["install libfabric 1.20 or newer (on AWS, the EFA installer has it)".into()],
         "FABRIC_1.8" | "FABRIC_1.9" => vec!["install libfabric 2.0 or newer (on AWS, the EFA installer has it)".into()],
+        // The interface between libibverbs and its drivers, which changes with rdma-core's releases.
+        _ if version.starts_with("IBVERBS_PRIVATE") => vec![
+            "apt-get install -y --reinstall libibverbs1 ibverbs-providers    # Debian, Ubuntu: both of one rdma-core".into(),
+            "dnf reinstall -y libibverbs    # RHEL".into(),
+            "on AWS, let the EFA installer install rdma-core too, and copy no single library from another image".into(),
+        ],
         _ if version.starts_with("GLIBC") => vec![format!("use a base image whose C library has `{version}`")],
         _ => vec![format!("install a newer {}", title(path))],
     }

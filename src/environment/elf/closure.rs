@@ -141,6 +141,8 @@ struct Loaded {
     file: Rc<File>,
     /// The position of the library that needs it.
     loaded_by: Option<usize>,
+    /// Other names that it was asked for by, which lead to the same file.
+    names: Vec<String>,
 }
 
 impl Loaded {
@@ -258,7 +260,7 @@ impl Search<'_> {
             }
             File::Library(contents) => self.names.extend(contents.dynamic.soname.clone()),
         }
-        self.loaded.push(Loaded { path, file, loaded_by });
+        self.loaded.push(Loaded { path, file, loaded_by, names: Vec::new() });
         true
     }
 
@@ -288,23 +290,25 @@ impl Search<'_> {
             }
         }
         match found.map(|path| with_real_folder(&path)) {
-            // Under another name it is loaded once.
-            Some(path) if self.is_loaded(&path) => {}
-            Some(path) => {
-                self.load(path, Some(position));
-            }
+            Some(path) => match self.loaded_as(&path) {
+                // Under another name it is loaded once.
+                Some(known) => self.loaded[known].names.push(name.into()),
+                None => {
+                    self.load(path, Some(position));
+                }
+            },
             None => self.gaps.push(Gap::Missing { name: name.into(), wanted_by, passed_over }),
         }
     }
 
-    /// Whether the file is loaded, under any name.
-    fn is_loaded(&self, path: &Path) -> bool {
+    /// The position of the file where it is loaded, under any name.
+    fn loaded_as(&self, path: &Path) -> Option<usize> {
         let inode = |file: &File| match file {
             File::Library(contents) => Some(contents.inode),
             _ => None,
         };
-        let Some(wanted) = inode(&self.judge.read(path)) else { return false };
-        self.loaded.iter().any(|loaded| inode(&loaded.file) == Some(wanted))
+        let wanted = inode(&self.judge.read(path))?;
+        self.loaded.iter().position(|loaded| inode(&loaded.file) == Some(wanted))
     }
 
     /// The RPATH folders of the libraries through which this one was loaded. One with a RUNPATH has no RPATH.
@@ -367,10 +371,12 @@ impl Search<'_> {
 }
 
 impl Loaded {
-    /// Whether a version's library name is this one's: its DT_SONAME, or that of its file.
+    /// Whether a version's library name is this one's: its DT_SONAME, that of its file, or one that it was asked for by.
     fn has_name(&self, name: &str) -> bool {
         let soname = self.dynamic().and_then(|contents| contents.soname.as_deref());
-        soname == Some(name) || self.path.file_name().is_some_and(|own| own == name)
+        soname == Some(name)
+            || self.names.iter().any(|own| own == name)
+            || self.path.file_name().is_some_and(|own| own == name)
     }
 }
 
