@@ -533,7 +533,7 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "ID", conflicts_with_all = ["target", "backend", "fabric", "expect_node", "no_load", "fix", "undo", "compare"])]
     pub explain: Option<String>,
     /// Write the cure of these findings, where it is a link or a configuration file of its own: two-libibverbs,
-    /// capi-not-on-loader-path; then look again
+    /// capi-not-on-loader-path, record-out-of-date; then look again
     #[arg(long, value_name = "ID", num_args = 1.., value_delimiter = ',')]
     pub fix: Vec<String>,
     /// Take back what --fix wrote; then look again

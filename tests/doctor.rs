@@ -267,6 +267,52 @@ fn a_backend_without_a_plugin_is_named() {
     assert_found(it.doctor(&["--backend", "UCX"]), &[]);
 }
 
+/// Real libfabrics: Intel MPI's has tcp and shm; Debian 12's has efa, and does not list it without a device.
+#[test]
+fn a_libfabric_without_efa_is_a_fault_also_in_a_build() {
+    let it = Miniature::whole();
+    let replace = |folder: &Path, names: &[&str]| {
+        for name in names {
+            let _ = fs::remove_file(it.path("outside").join(name));
+            fs::copy(folder.join(name), it.path("outside").join(name)).unwrap();
+        }
+    };
+    replace(&lab(&["libfabric"]), &["libfabric.so.1", "libtcp-fi.so", "libshm-fi.so"]);
+    let document = assert_found(it.doctor(&["--backend", "LIBFABRIC"]), &["libfabric-built-without-efa"]);
+    let finding = &document["findings"][0];
+    assert_eq!(finding["severity"], "error");
+    assert!(finding["message"].as_str().unwrap().ends_with("without the efa provider: it has tcp, shm"), "{finding}");
+    assert_eq!(outcome(&document, "LIBFABRIC", "efa"), "cannot");
+    assert_ne!(outcome(&document, "LIBFABRIC", "tcp"), "cannot");
+    assert_eq!(assert_found(it.doctor(&[]), &["libfabric-built-without-efa"])["findings"][0]["severity"], "warning");
+    assert_found(it.doctor(&["--backend", "UCX"]), &[]);
+    assert_found(it.doctor(&["--backend", "LIBFABRIC", "--no-load"]), &[]);
+
+    for module in ["libtcp-fi.so", "libshm-fi.so"] {
+        fs::remove_file(it.path("outside").join(module)).unwrap();
+    }
+    let unpacked = |package: &str, folder: &str| lab(&["debian", package]).join(folder);
+    let packages = [
+        ("libfabric1", "libfabric.so.1"),
+        ("libpsm2-2", "libpsm2.so.2"),
+        ("libpsm-infinipath1", "libinfinipath.so.4"),
+        ("libibverbs1", "libibverbs.so.1"),
+        ("ibverbs-providers", "libefa.so.1"),
+        ("librdmacm1", "librdmacm.so.1"),
+        ("libnl-route-3-200", "libnl-route-3.so.200"),
+    ];
+    packages.iter().for_each(|(package, name)| replace(&unpacked(package, "usr/lib/x86_64-linux-gnu"), &[name]));
+    replace(&unpacked("libnl-3-200", "lib/x86_64-linux-gnu"), &["libnl-3.so.200"]);
+    let psm = unpacked("libpsm-infinipath1", "usr/lib/libpsm1").join("libpsm_infinipath.so.1.16");
+    fs::copy(psm, it.path("outside/libpsm_infinipath.so.1")).unwrap();
+    let document = assert_found(it.doctor(&["--backend", "LIBFABRIC"]), &[]);
+    let mut libraries = document["doctor"]["libraries"].as_array().unwrap().iter();
+    let providers = &libraries.find(|it| it["role"] == "libfabric").unwrap()["providers"];
+    assert!(providers.as_array().unwrap().contains(&"tcp".into()), "{document}");
+    let components = document["doctor"]["components"].to_string();
+    assert!(components.contains("; efa where there is a device"), "{components}");
+}
+
 #[test]
 fn two_copies_of_libibverbs_are_found() {
     let it = Miniature::whole();
@@ -277,6 +323,42 @@ fn two_copies_of_libibverbs_are_found() {
     assert_eq!(outcome(&document, "UCX", "efa"), "cannot");
     assert_eq!(outcome(&document, "UCX", "tcp"), "here");
     assert_found(it.doctor(&["--backend", "LIBFABRIC"]), &[]);
+}
+
+/// The interface between libibverbs and its drivers is private, and changes with rdma-core.
+#[test]
+fn a_libefa_of_another_rdma_core_is_named() {
+    let it = Miniature::whole();
+    let source = it.path("source.c");
+    let build = |target: &str, soname: &str, code: &str, arguments: &[&str]| {
+        fs::write(&source, code).unwrap();
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-Wl,--no-as-needed", "-Wl,--allow-shlib-undefined", "-o"]);
+        cc.arg(it.path(target)).arg(&source).arg(format!("-Wl,-soname,{soname}")).args(arguments);
+        assert!(cc.status().unwrap().success(), "{target}");
+    };
+    let verbs = |target: &str, soname: &str, version: &str| {
+        it.write("map", &format!("IBVERBS_PRIVATE_{version} {{ global: verbs_register_driver; }};\n"));
+        let map = format!("-Wl,--version-script={}", it.path("map").display());
+        build(target, soname, "void verbs_register_driver(void) {}\n", &[&map]);
+    };
+    let own = "site/nixl_cu12.libs/libibverbs-1.so.1";
+    let driver = |version: &str| {
+        verbs("linker/libibverbs.so.1", "libibverbs.so.1", version);
+        let linked = it.path("linker/libibverbs.so.1").display().to_string();
+        let code = "void verbs_register_driver(void); void start(void) { verbs_register_driver(); }\n";
+        build("outside/libefa.so.1", "libefa.so.1", code, &[&linked]);
+    };
+    verbs(own, "libibverbs-1.so.1", "34");
+    driver("34");
+    assert_found(it.doctor(&["--fabric", "efa", "--backend", "UCX"]), &[]);
+    driver("59");
+    let document = assert_found(it.doctor(&["--fabric", "efa", "--backend", "UCX"]), &["library-too-old"]);
+    let finding = &document["findings"][0];
+    let message = finding["message"].as_str().unwrap();
+    assert!(message.starts_with("`libefa.so.1` needs `IBVERBS_PRIVATE_59`, which `"), "{message}");
+    assert!(finding["cure"].to_string().contains("both of one rdma-core"), "{finding}");
+    assert_eq!((outcome(&document, "UCX", "efa"), finding["severity"].as_str()), ("cannot", Some("error")));
 }
 
 #[test]
@@ -480,6 +562,153 @@ fn a_repair_that_cannot_be_made_changes_nothing() {
     let (status, document) = it.doctor(&["--fix", "library-missing"]);
     assert_eq!(status, 2);
     assert!(document["error"].as_str().unwrap().contains("those with one are two-libibverbs"), "{document}");
+}
+
+/// The miniature with a patched Dynamo, with the RECORD from before and from after that.
+fn with_patched_dynamo() -> (Miniature, Vec<u8>, Vec<u8>) {
+    let it = with_dynamo();
+    let record = || fs::read(it.path("site").join(RECORD)).unwrap();
+    let before = record();
+    let site = it.path("site").display().to_string();
+    assert_eq!(status(&run(["apply", "--smoke", "off", &site])), 0);
+    let after = record();
+    (it, before, after)
+}
+
+#[test]
+fn a_record_that_is_out_of_date_is_mended_and_restored() {
+    let (it, before, after) = with_patched_dynamo();
+    let record = it.path("site").join(RECORD);
+    assert_found(it.doctor(&[]), &[]);
+    fs::write(&record, &before).unwrap();
+    let stale = snapshot(&it.path("site"));
+    let document = assert_found(it.doctor(&[]), &["record-out-of-date"]);
+    assert_eq!(document["findings"][0]["severity"], "warning");
+    assert_eq!(snapshot(&it.path("site")), stale);
+
+    let fix = || it.doctor(&["--fix", "record-out-of-date"]);
+    let document = assert_found(fix(), &[]);
+    assert_eq!(fs::read(&record).unwrap(), after);
+    let steps = &document["doctor"]["repairs"][0]["steps"];
+    let shown = steps[0].as_str().unwrap();
+    assert!(
+        shown.contains(&format!("\n-{SOURCE},sha256=")) && shown.contains(&format!("\n+{SOURCE},sha256=")),
+        "{shown}"
+    );
+    let document = assert_found(fix(), &[]);
+    assert!(document["doctor"]["repairs"][0]["steps"][0].as_str().unwrap().starts_with("nothing to do"), "{document}");
+
+    assert_found(it.doctor(&["--undo"]), &["record-out-of-date"]);
+    assert_eq!(snapshot(&it.path("site")), stale);
+
+    // What somebody else wrote since is not lost.
+    assert_found(fix(), &[]);
+    let mut edited = fs::read(&record).unwrap();
+    edited.extend_from_slice(b"dynamo/later.py,,\n");
+    fs::write(&record, &edited).unwrap();
+    let (status, document) = it.doctor(&["--undo"]);
+    assert_eq!((status, fs::read(&record).unwrap()), (2, edited), "{document}");
+    assert!(document["error"].as_str().unwrap().contains("changed since `doctor --fix`"), "{document}");
+}
+
+#[test]
+fn a_row_of_what_somebody_else_wrote_is_only_reported() {
+    let (it, _, _) = with_patched_dynamo();
+    let module = it.path("site").join(SOURCE);
+    // After the marker's end: inside the file, and none of this program's.
+    let edited = fs::read_to_string(&module).unwrap().replace("class Connection", "# by hand\nclass Connection");
+    fs::write(&module, edited).unwrap();
+    let before = snapshot(&it.path("site"));
+    let (_, document) = it.doctor(&["--fix", "record-out-of-date"]);
+    let findings = document["findings"].as_array().unwrap();
+    let finding =
+        findings.iter().find(|finding| finding["id"] == "record-out-of-date").unwrap_or_else(|| panic!("{document}"));
+    assert_eq!(finding["severity"], "note");
+    assert!(document["doctor"]["repairs"][0]["steps"][0].as_str().unwrap().starts_with("nothing to do"), "{document}");
+    assert_eq!(snapshot(&it.path("site")), before);
+}
+
+#[test]
+fn a_record_that_cannot_be_mended_stays() {
+    let (it, before, _) = with_patched_dynamo();
+    let record = it.path("site").join(RECORD);
+    let text = String::from_utf8(before).unwrap();
+    let line = text.lines().find(|line| line.starts_with(SOURCE)).unwrap();
+    fs::write(&record, text.replace(line, &format!("{SOURCE},blake2b_8=abc,1"))).unwrap();
+    let before = snapshot(&it.path("site"));
+    let (status, document) = it.doctor(&["--fix", "record-out-of-date"]);
+    assert_eq!(status, 2, "{document}");
+    assert!(document["error"].as_str().unwrap().contains("unsupported hash `blake2b_8=abc`"), "{document}");
+    assert_eq!(snapshot(&it.path("site")), before);
+}
+
+/// Runs a script as root that sees a copy of `/etc`: $1 is the program, $2 the miniature's folder.
+fn with_own_etc(it: &Miniature, script: &str) {
+    let program = program();
+    let setup = "cp -a /etc \"$2/etc\"; mount --bind \"$2/etc\" /etc; mkdir -p /var/cache/ldconfig; \
+                 mount -t tmpfs tmpfs /var/cache/ldconfig; export LD_LIBRARY_PATH=\"$2/outside\"; \
+                 doctor() { status=0; \"$program\" doctor \"$site\" --output-format json \"$@\" || status=$?; return $status; }; \
+                 program=$1; site=$2/site; cd \"$2\";";
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "bash", "-euc", &format!("{setup} {script}"), "bash"])
+        .arg(program.get_program())
+        .arg(it.root.path())
+        .output()
+        .expect("unshare (util-linux) is needed for this test");
+    assert_eq!(status(&output), 0, "this test needs root: {}\n{}", stdout(&output), stderr(&output));
+}
+
+#[test]
+fn the_loader_is_told_of_the_c_api_and_forgets_it_again() {
+    let it = with_dynamo();
+    fs::remove_file(it.path("outside/libnixl_capi.so")).unwrap();
+    let before = (snapshot(&it.path("site")), fs::read("/etc/ld.so.cache").unwrap());
+    with_own_etc(
+        &it,
+        "doctor > before.json || true; doctor --fix capi-not-on-loader-path > fixed.json || true; \
+         cp /etc/ld.so.conf.d/nixl-retrofit.conf written; /sbin/ldconfig -p > cache; doctor > after.json || true; \
+         doctor --fix capi-not-on-loader-path > again.json || true; doctor --undo > undone.json || true; \
+         ! [ -e /etc/ld.so.conf.d/nixl-retrofit.conf ]; /sbin/ldconfig -p > forgotten; ls /etc/ld.so.conf.d > left",
+    );
+    let document = |name: &str| -> Value { serde_json::from_slice(&fs::read(it.path(name)).unwrap()).unwrap() };
+    let found = |name: &str| identifiers(&document(name)).into_iter().collect::<Vec<_>>();
+    assert_eq!(found("before.json"), ["capi-not-on-loader-path"]);
+    assert_eq!(found("fixed.json"), Vec::<String>::new());
+    assert_eq!(found("after.json"), Vec::<String>::new());
+    assert_eq!(found("undone.json"), ["capi-not-on-loader-path"]);
+    let folder = it.path("site/.nixl_cu12.mesonpy.libs").canonicalize().unwrap().display().to_string();
+    let written = fs::read_to_string(it.path("written")).unwrap();
+    assert!(
+        written.starts_with("# Written by nixl-retrofit") && written.ends_with(&format!("\n{folder}\n")),
+        "{written}"
+    );
+    let capi = format!("{folder}/libnixl_capi.so");
+    assert!(fs::read_to_string(it.path("cache")).unwrap().contains(&capi));
+    assert!(!fs::read_to_string(it.path("forgotten")).unwrap().contains(&capi));
+    assert!(!fs::read_to_string(it.path("left")).unwrap().contains("nixl-retrofit"));
+    let again = document("again.json");
+    assert!(again["doctor"]["repairs"][0]["steps"][0].as_str().unwrap().starts_with("nothing to do"), "{again}");
+    assert_eq!((snapshot(&it.path("site")), fs::read("/etc/ld.so.cache").unwrap()), before);
+}
+
+#[test]
+fn a_loader_that_cannot_be_told_leaves_no_file() {
+    let it = with_dynamo();
+    fs::remove_file(it.path("outside/libnixl_capi.so")).unwrap();
+    with_own_etc(
+        &it,
+        "mount --bind \"$(type -P false)\" \"$(readlink -f /sbin/ldconfig)\"; status=0; \
+         doctor --fix capi-not-on-loader-path > failed.json || true; echo $status > failed; \
+         ! [ -e /etc/ld.so.conf.d/nixl-retrofit.conf ]; umount \"$(readlink -f /sbin/ldconfig)\"; \
+         echo /somebody/else > /etc/ld.so.conf.d/nixl-retrofit.conf; doctor --fix capi-not-on-loader-path > taken.json || true; \
+         echo $status > taken; doctor --undo > undone.json || true; echo $status > undone; cp /etc/ld.so.conf.d/nixl-retrofit.conf kept",
+    );
+    for name in ["failed", "taken", "undone"] {
+        assert_eq!(fs::read_to_string(it.path(name)).unwrap(), "2\n", "{name}");
+        let document: Value = serde_json::from_slice(&fs::read(it.path(&format!("{name}.json"))).unwrap()).unwrap();
+        assert!(document["error"].is_string(), "{document}");
+    }
+    assert_eq!(fs::read_to_string(it.path("kept")).unwrap(), "/somebody/else\n");
 }
 
 #[test]

@@ -85,6 +85,8 @@ fn smoke(network: &str, version: &str, arguments: &[&str], mark: &str) -> Comman
 struct Run {
     status: i32,
     smoke: Value,
+    /// The whole report's.
+    findings: Value,
     words: String,
 }
 
@@ -100,7 +102,7 @@ impl Run {
             .unwrap_or_else(|error| panic!("{error}: {}\n{}", common::stdout(&output), common::stderr(&output)));
         let smoke = document["smoke"].clone();
         let words = format!("{} {}", smoke["failure"]["message"], smoke["failure"]["advice"]);
-        Run { status: common::status(&output), smoke, words }
+        Run { status: common::status(&output), smoke, findings: document["findings"].clone(), words }
     }
 
     #[track_caller]
@@ -194,6 +196,30 @@ fn another_fabric_than_the_required_one_is_a_failure() {
         assert_eq!((&run.smoke["verified"], &run.smoke["fabric"]), (&Value::Bool(true), &Value::from("tcp")));
         assert_eq!(run.smoke["bytes"], 8 << 20);
     }
+}
+
+/// Intel MPI's libfabric: no node makes it use EFA.
+#[test]
+fn a_libfabric_without_efa_is_told_where_efa_is_asked_for() {
+    let found = |run: &Run| {
+        let findings = run.findings.as_array().unwrap().clone();
+        findings.into_iter().find(|finding| finding["id"] == "libfabric-built-without-efa")
+    };
+    let directory = libfabric();
+    let required = Run::of(&network(), "1.5.0", &["--library-path", &directory, "--require-fabric", "efa"]);
+    required.failed("fabric", &["built without the efa provider", "on any node"]);
+    assert_eq!(found(&required).expect("the finding")["severity"], "error");
+    assert!(!required.words.contains("leave `--require-fabric`"), "{}", required.words);
+    let named = Run::of(&format!("export FI_PROVIDER=efa; {}", network()), "1.5.0", &["--library-path", &directory]);
+    named.failed("backend", &["built without the efa provider"]);
+    assert_eq!(found(&named).expect("the finding")["severity"], "warning");
+    let beside =
+        Run::of(&format!("export FI_PROVIDER=efa,tcp; {}", network()), "1.5.0", &["--library-path", &directory]);
+    beside.passed();
+    assert_eq!(found(&beside).expect("the finding")["severity"], "warning");
+    let plain = Run::of(&network(), "1.5.0", &["--library-path", &directory]);
+    plain.passed();
+    assert_eq!(found(&plain), None);
 }
 
 #[test]

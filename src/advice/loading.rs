@@ -41,6 +41,12 @@ fn newer(path: &Path, version: &str) -> Vec<String> {
         ],
         "FABRIC_1.7" => vec!["install libfabric 1.20 or newer (on AWS, the EFA installer has it)".into()],
         "FABRIC_1.8" | "FABRIC_1.9" => vec!["install libfabric 2.0 or newer (on AWS, the EFA installer has it)".into()],
+        // The interface between libibverbs and its drivers, which changes with rdma-core's releases.
+        _ if version.starts_with("IBVERBS_PRIVATE") => vec![
+            "apt-get install -y --reinstall libibverbs1 ibverbs-providers    # Debian, Ubuntu: both of one rdma-core".into(),
+            "dnf reinstall -y libibverbs    # RHEL".into(),
+            "on AWS, let the EFA installer install rdma-core too, and copy no single library from another image".into(),
+        ],
         _ if version.starts_with("GLIBC") => vec![format!("use a base image whose C library has `{version}`")],
         _ => vec![format!("install a newer {}", title(path))],
     }
@@ -95,6 +101,25 @@ pub(crate) fn two_libibverbs(own: &Path, system: &Path) -> Finding {
             .into(),
         cure: one_libibverbs(own, &drivers).into(),
         path: Some(own.to_path_buf()),
+        line: None,
+    }
+}
+
+/// The identifier of the finding that a libfabric has no efa.
+pub(crate) const WITHOUT_EFA: &str = "libfabric-built-without-efa";
+
+/// The finding for a libfabric that was built with these providers, efa not among them.
+pub(crate) fn without_efa(severity: Severity, library: &Path, providers: &[&str]) -> Finding {
+    Finding {
+        id: WITHOUT_EFA,
+        severity,
+        message: format!("`{}` was built without the efa provider: it has {}", library.display(), providers.join(", ")),
+        consequence: "LIBFABRIC cannot use EFA with this image, on any node: it goes over TCP".into(),
+        cure: vec![
+            "ENV LD_LIBRARY_PATH=/opt/amazon/efa/lib:$LD_LIBRARY_PATH    # the EFA installer's libfabric".into(),
+            "the EFA installer is at https://efa-installer.amazonaws.com".into(),
+        ],
+        path: Some(library.to_path_buf()),
         line: None,
     }
 }

@@ -16,5 +16,6 @@ pub(crate) mod nixl_mix;
 mod packages;
 pub(crate) mod pins;
 pub(crate) mod rdma;
+pub(crate) mod stale_record;
 pub(crate) mod ucx;
 pub(crate) mod variables;

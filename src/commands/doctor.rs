@@ -10,7 +10,7 @@ use crate::advice::{explain, media_loader};
 use crate::choice::rule::Rule;
 use crate::cli::DoctorArgs;
 use crate::doctor::question::Subject;
-use crate::doctor::{self, compare, repair};
+use crate::doctor::{self, compare, repair, stale_record};
 use crate::environment::python::target::{self, Environment, Execution};
 use crate::exit_status::ExitStatus;
 use crate::patching::{self, Purpose, Selection, Work};
@@ -59,10 +59,11 @@ fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut
         None => target::default_environment(execution, "NIXL", &process.variables, look)?,
     };
     let folders = environment.folders();
+    let modules = || dynamo(&folders, process).into_iter().map(|file| file.path).collect::<Vec<PathBuf>>();
     let repairs = match (args.undo, args.fix.as_slice()) {
-        (true, _) => repair::undo(&subject(&environment, &folders, process))?,
+        (true, _) => repair::undo(&subject(&environment, &folders, process), &modules())?,
         (false, []) => Vec::new(),
-        (false, ids) => repair::fix(&subject(&environment, &folders, process), ids)?,
+        (false, ids) => repair::fix(&subject(&environment, &folders, process), ids, &modules())?,
     };
     if !repairs.is_empty() {
         examined = look(&environment).ok_or_else(|| no_nixl(&environment))?;
@@ -76,6 +77,8 @@ fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut
     }
     if question.is_about_everything() {
         report.files = dynamo(&folders, process);
+        let modules: Vec<PathBuf> = report.files.iter().map(|file| file.path.clone()).collect();
+        findings.extend(stale_record::findings(&folders, &modules)?);
         findings.extend(of_dynamo(&environment, process));
     }
     report.doctor = Some(doctor);

@@ -14,7 +14,7 @@ use crate::smoke::worker;
 pub(super) fn run(mark: &str, library: &Path) -> Result<ExitStatus> {
     worker::contain();
     let answer = match load_check::load(library) {
-        Ok(loaded) => Answer::Loaded(loaded.version),
+        Ok(loaded) => Answer::Loaded { version: loaded.version, providers: loaded.providers },
         Err(words) => Answer::Refused(words),
     };
     let mut stdout = io::stdout();

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::inventory::Inventory;
 use super::libraries::Libraries;
+use crate::environment::libfabric;
 use crate::environment::nixl::{self, NixlInstallation};
 use crate::report::doctor::{Component, ComponentKind};
 use crate::source::regular::is_same_file;
@@ -15,7 +16,7 @@ pub(super) fn list(inventory: &Inventory, libraries: &Libraries) -> Vec<Componen
     components.extend(used(libraries));
     for (kind, path) in &inventory.looked_up {
         if !components.iter().any(|known| is_same_file(&known.path, path)) {
-            components.push(component(*kind, path, Vec::new()));
+            components.push(component(*kind, path, providers(libraries, path).into_iter().collect()));
         }
     }
     components
@@ -59,11 +60,23 @@ fn used(libraries: &Libraries) -> Vec<Component> {
     let ib = libraries.module("libuct_ib").and_then(|module| module.library("libibverbs"));
     found.extend(ib.map(|path| component(ComponentKind::Libibverbs, path, vec!["UCX's libuct_ib gets it".into()])));
     for component in &mut found {
+        component.remarks.extend(providers(libraries, &component.path));
         if component.kind == ComponentKind::Ucx {
             component.version = libraries.ucx_version().map(String::from);
         }
     }
     found
+}
+
+/// Of a libfabric that was loaded.
+fn providers(libraries: &Libraries, path: &Path) -> Option<String> {
+    let providers = libraries.providers(path)?;
+    let hint = if libfabric::has_efa(path, providers) && !providers.iter().any(|it| it == "efa") {
+        "; efa where there is a device"
+    } else {
+        ""
+    };
+    Some(format!("providers {}{hint}", libfabric::carriers(providers).join(", ")))
 }
 
 fn component(kind: ComponentKind, path: &Path, remarks: Vec<String>) -> Component {

@@ -9,6 +9,7 @@ use super::verdict::{self, Judged};
 use crate::advice::loading;
 use crate::choice::backend::Backend;
 use crate::environment::elf::closure::Gap;
+use crate::environment::libfabric;
 use crate::report::finding::{Finding, Severity};
 use crate::smoke::launch::load_command::Answer;
 
@@ -39,6 +40,12 @@ pub(super) fn of(
         let two = verdict::two_libibverbs(inventory, libraries);
         two.into_iter().for_each(|(own, system)| add(loading::two_libibverbs(own, system)));
     }
+    let is_about_efa = judged.iter().any(|it| it.backend == Backend::Libfabric && it.fabric == Fabric::Efa);
+    if let Some((library, providers)) = libraries.without_efa().filter(|_| is_about_efa) {
+        let is_wanted = question.fabric.is_some() || chosen.iter().chain(&question.backends).any(is_libfabric);
+        let severity = if is_wanted { Severity::Error } else { Severity::Warning };
+        add(loading::without_efa(severity, library, &libfabric::carriers(providers)));
+    }
     disagreements(libraries).into_iter().for_each(&mut add);
     if question.expect_node {
         let lacks = judged.iter().flat_map(|judged| judged.lacks.iter().map(move |lack| (judged, lack)));
@@ -52,6 +59,10 @@ fn severity(question: &Question, chosen: &[Backend], needed_by: &[PathBuf]) -> S
     let is_plugin = |backend: &Backend| needed_by.iter().any(|path| path.ends_with(format!("libplugin_{backend}.so")));
     let is_wanted = chosen.iter().chain(&question.backends).any(is_plugin);
     if is_wanted || question.fabric.is_some() { Severity::Error } else { Severity::Warning }
+}
+
+fn is_libfabric(backend: &Backend) -> bool {
+    *backend == Backend::Libfabric
 }
 
 fn is_asked(judged: &[Judged], fabric: Fabric) -> bool {
@@ -80,7 +91,7 @@ fn wanted<'a>(question: &Question, libraries: &'a Libraries) -> Vec<&'a Checked>
             for_fabric.into_iter().flatten().any(|fabric| question.is_about(Backend::Ucx, fabric))
         }
         Role::CApi => true,
-        Role::Ucp => false,
+        Role::Ucp | Role::Libfabric => false,
     };
     libraries.checked.iter().filter(is_wanted).collect()
 }
@@ -117,7 +128,7 @@ fn disagreements(libraries: &Libraries) -> Vec<Finding> {
     for checked in &libraries.checked {
         match (&checked.answer, checked.closure.gaps.is_empty()) {
             (Some(Answer::Refused(words)), true) => findings.push(loading::loader_refuses(&checked.path, words)),
-            (Some(Answer::Loaded(_)), false) => {
+            (Some(Answer::Loaded { .. }), false) => {
                 findings.push(loading::loader_accepts(&checked.path, &checked.closure.gaps[0].describe()));
             }
             (Some(Answer::Ended(how)), true) => findings.push(loading::loading_ended(&checked.path, how)),

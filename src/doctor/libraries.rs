@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use super::inventory::Inventory;
-use super::load;
 use super::question::Subject;
 use crate::environment::elf::closure::{Closure, Gap, Judge};
 use crate::environment::elf::loader::Loader;
+use crate::environment::libfabric;
 use crate::environment::nixl::plugin_file;
 use crate::environment::ucx;
-use crate::report::doctor::LibraryCheck;
+use crate::report::doctor::{ComponentKind, LibraryCheck};
 use crate::smoke::launch::load_command::Answer;
+use crate::smoke::supervise::load;
+use crate::source::regular::is_same_file;
 
 /// What one library is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub(super) enum Role {
     CApi,
     /// libucp, for its version.
     Ucp,
+    /// A libfabric, for its providers: the one that NIXL's plugin gets first.
+    Libfabric,
 }
 
 impl Role {
@@ -32,6 +36,7 @@ impl Role {
             Role::Module(name) => format!("module {name}"),
             Role::CApi => "C API".into(),
             Role::Ucp => "libucp".into(),
+            Role::Libfabric => "libfabric".into(),
         }
     }
 }
@@ -103,6 +108,9 @@ impl Libraries {
             ["libucp", "libucs"].map(|stem| plugin.and_then(|it| it.library(stem)).map(Path::to_path_buf));
         let module_dir = subject.variables.non_empty("UCX_MODULE_DIR").map(Path::new);
         let modules = libucs.map(|libucs| ucx::modules(&libucs, module_dir)).unwrap_or_default();
+        for path in libfabrics(inventory, &libraries) {
+            libraries.checked.push(check(Role::Libfabric, path));
+        }
         libraries.checked.extend(libucp.map(|path| check(Role::Ucp, path)));
         libraries.checked.extend(modules.into_iter().map(|path| {
             let name = ucx::module_name(&path).unwrap_or_default().to_string();
@@ -133,9 +141,23 @@ impl Libraries {
     pub(super) fn ucx_version(&self) -> Option<&str> {
         let ucp = self.checked.iter().find(|checked| checked.role == Role::Ucp)?;
         match &ucp.answer {
-            Some(Answer::Loaded(version)) => version.as_deref(),
+            Some(Answer::Loaded { version, .. }) => version.as_deref(),
             _ => None,
         }
+    }
+
+    /// The libfabric that NIXL's plugin gets, and its providers, where it told them and has neither efa nor Slingshot's cxi.
+    pub(super) fn without_efa(&self) -> Option<(&Path, &[String])> {
+        let own = self.plugin("LIBFABRIC")?.library("libfabric")?;
+        let providers = self.providers(own)?;
+        let has_other = providers.iter().any(|provider| provider == "cxi");
+        (!has_other && !libfabric::has_efa(own, providers)).then_some((own, providers))
+    }
+
+    /// The providers of the libfabric at that path, where it told them.
+    pub(super) fn providers(&self, path: &Path) -> Option<&[String]> {
+        let is_it = |it: &&Checked| it.role == Role::Libfabric && is_same_file(&it.path, path);
+        self.checked.iter().find(is_it)?.providers()
     }
 
     /// For the report.
@@ -144,10 +166,31 @@ impl Libraries {
     }
 }
 
+/// The libfabric that NIXL's plugin gets, then the others.
+fn libfabrics(inventory: &Inventory, libraries: &Libraries) -> Vec<PathBuf> {
+    let own = libraries.plugin("LIBFABRIC").and_then(|plugin| plugin.library("libfabric"));
+    let others = inventory.looked_up.iter().filter(|(kind, _)| *kind == ComponentKind::Libfabric);
+    let mut found: Vec<PathBuf> = Vec::new();
+    for path in own.into_iter().chain(others.map(|(_, path)| path.as_path())) {
+        if !found.iter().any(|known| is_same_file(known, path)) {
+            found.push(path.to_path_buf());
+        }
+    }
+    found
+}
+
 impl Checked {
+    /// The providers that it told: of a libfabric that was loaded.
+    fn providers(&self) -> Option<&[String]> {
+        match &self.answer {
+            Some(Answer::Loaded { providers, .. }) => providers.as_deref(),
+            _ => None,
+        }
+    }
+
     fn report(&self) -> LibraryCheck {
         let loader = self.answer.as_ref().map(|answer| match answer {
-            Answer::Loaded(_) => "loaded".to_string(),
+            Answer::Loaded { .. } => "loaded".to_string(),
             Answer::Refused(words) => words.clone(),
             Answer::Ended(how) => format!("the process that loaded it: {how}"),
         });
@@ -156,7 +199,8 @@ impl Checked {
             path: self.path.clone(),
             gaps: self.closure.gaps.iter().map(Gap::describe).collect(),
             loader,
-            loaded: self.answer.as_ref().map(|answer| matches!(answer, Answer::Loaded(_))),
+            loaded: self.answer.as_ref().map(|answer| matches!(answer, Answer::Loaded { .. })),
+            providers: self.providers().map(<[String]>::to_vec),
         }
     }
 }

@@ -7,11 +7,12 @@
 //! | `inventory` | what is installed, and which of it a process gets |
 //! | `components` | what is here, as the report lists it |
 //! | `libraries` | the plugins and modules, and what each lacks |
-//! | `load` | asking the loader |
 //! | `machine` | devices, limits |
 //! | `pins` | the versions of NIXL that distributions ask for |
 //! | `verdict` | backend by backend, fabric by fabric |
+//! | `stale_record` | RECORDs with another hash than the module has |
 //! | `repair` | the few cures that are a link or a file of their own |
+//! | `kept` | the name of a file that a repair has replaced |
 //! | `compare` | this environment against the other end of the wire |
 //! | `findings` | what is wrong, with its cure |
 #![forbid(unsafe_code)]
@@ -20,12 +21,13 @@ pub(crate) mod compare;
 mod components;
 mod findings;
 mod inventory;
+mod kept;
 mod libraries;
-mod load;
 mod machine;
 mod pins;
 pub(crate) mod question;
 pub(crate) mod repair;
+pub(crate) mod stale_record;
 mod verdict;
 
 use crate::advice::installed::Installed;

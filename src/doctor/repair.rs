@@ -4,8 +4,8 @@
 //! | --- | --- |
 //! | `two-libibverbs` | a link to the system's libibverbs in place of the wheel's, which stays beside it, and RECORD's line for it |
 //! | `capi-not-on-loader-path` | a file in `/etc/ld.so.conf.d` with the folder of `libnixl_capi.so`; then ldconfig runs |
+//! | `record-out-of-date` | RECORD's rows for modules that this program patched; the old RECORD stays beside it |
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,8 +14,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::inventory::Inventory;
+use super::kept;
 use super::libraries::Libraries;
 use super::question::Subject;
+use super::stale_record;
 use super::verdict;
 use crate::environment::elf::loader::{self, Loader};
 use crate::environment::python::distribution;
@@ -26,12 +28,11 @@ use crate::source::regular::is_same_file;
 use crate::source::replace::{self, Change};
 
 /// The findings with a repair.
-pub(crate) const FIXABLE: [&str; 2] = [TWO_LIBIBVERBS, CAPI];
+pub(crate) const FIXABLE: [&str; 3] = [TWO_LIBIBVERBS, CAPI, RECORD];
 const TWO_LIBIBVERBS: &str = "two-libibverbs";
 const CAPI: &str = "capi-not-on-loader-path";
+const RECORD: &str = "record-out-of-date";
 
-/// What a replaced file's name ends in.
-const KEPT: &str = ".nixl-retrofit-original";
 /// The file that makes a folder known to the dynamic loader.
 const CONFIGURATION: &str = "/etc/ld.so.conf.d/nixl-retrofit.conf";
 /// Its first line.
@@ -51,15 +52,16 @@ pub(crate) fn check(ids: &[String]) -> Result<()> {
     }
 }
 
-/// Makes the repairs. What is right already is left alone.
+/// Makes the repairs. What is right already is left alone. `modules` are those of Dynamo.
 ///
 /// # Errors
 /// When one cannot be made: then that one has changed nothing.
-pub(crate) fn fix(subject: &Subject, ids: &[String]) -> Result<Vec<Repair>> {
+pub(crate) fn fix(subject: &Subject, ids: &[String], modules: &[PathBuf]) -> Result<Vec<Repair>> {
     let mut repairs = Vec::new();
     for id in FIXABLE.into_iter().filter(|known| ids.iter().any(|id| id == known)) {
         let steps = match id {
             TWO_LIBIBVERBS => one_libibverbs(subject)?,
+            RECORD => stale_record::mend(subject.import_path, modules)?,
             _ => known_capi(subject)?,
         };
         repairs.push(Repair { id, steps });
@@ -71,7 +73,7 @@ pub(crate) fn fix(subject: &Subject, ids: &[String]) -> Result<Vec<Repair>> {
 ///
 /// # Errors
 /// When one cannot be taken back, or there is none.
-pub(crate) fn undo(subject: &Subject) -> Result<Vec<Repair>> {
+pub(crate) fn undo(subject: &Subject, modules: &[PathBuf]) -> Result<Vec<Repair>> {
     let mut repairs = Vec::new();
     let steps = own_libibverbs_again(subject)?;
     if !steps.is_empty() {
@@ -80,6 +82,10 @@ pub(crate) fn undo(subject: &Subject) -> Result<Vec<Repair>> {
     let steps = forget_capi()?;
     if !steps.is_empty() {
         repairs.push(Repair { id: CAPI, steps });
+    }
+    let steps = stale_record::take_back(subject.import_path, modules)?;
+    if !steps.is_empty() {
+        repairs.push(Repair { id: RECORD, steps });
     }
     if repairs.is_empty() {
         bail!("nothing to undo: `doctor --fix` has written nothing here");
@@ -103,7 +109,7 @@ fn one_libibverbs(subject: &Subject) -> Result<Vec<String>> {
     let (own, system) = (own.canonicalize()?, system.canonicalize()?);
     let folder = replace::real_folder(&own)?;
     let _lock = lock::exclusive(&folder, Instant::now() + lock::PATIENCE)?;
-    let kept = kept(&own);
+    let kept = kept::name(&own);
     let records = records(subject, &own, &fs::read(&system)?)?;
     replace::replace_by_link(&own, &system, &kept)?;
     if let Err(error) = records.iter().try_for_each(Change::make) {
@@ -122,8 +128,7 @@ fn own_libibverbs_again(subject: &Subject) -> Result<Vec<String>> {
     let mut steps = Vec::new();
     for folder in subject.import_path.iter().flat_map(|site| libraries_of_wheels(site)) {
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        for kept in entries.filter(|path| path.to_string_lossy().ends_with(KEPT)) {
-            let own = PathBuf::from(kept.to_string_lossy().trim_end_matches(KEPT));
+        for (own, kept) in entries.filter_map(|kept| Some((kept::original(&kept)?, kept))) {
             let _lock = lock::exclusive(&folder, Instant::now() + lock::PATIENCE)?;
             let records = records(subject, &own, &fs::read(&kept)?)?;
             records.iter().try_for_each(Change::make)?;
@@ -160,12 +165,6 @@ fn records(subject: &Subject, file: &Path, content: &[u8]) -> Result<Vec<Change>
 
 fn is_inside(file: &Path, folder: &Path) -> bool {
     folder.canonicalize().is_ok_and(|folder| file.starts_with(folder))
-}
-
-fn kept(path: &Path) -> PathBuf {
-    let mut name: OsString = path.into();
-    name.push(KEPT);
-    name.into()
 }
 
 fn known_capi(subject: &Subject) -> Result<Vec<String>> {

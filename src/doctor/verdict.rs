@@ -117,7 +117,12 @@ fn one(backend: Backend, fabric: Fabric, inventory: &Inventory, libraries: &Libr
                 judged.lack("NVIDIA's driver");
             }
         }
-        (Backend::Libfabric, _) => has_device(&mut judged, "an EFA device", &machine.fabric.efa(), machine),
+        (Backend::Libfabric, _) => {
+            if libraries.without_efa().is_some() {
+                judged.fault("this libfabric was built without the efa provider".into());
+            }
+            has_device(&mut judged, "an EFA device", &machine.fabric.efa(), machine);
+        }
     }
     judged
 }

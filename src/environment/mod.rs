@@ -4,6 +4,7 @@
 pub(crate) mod demands;
 pub(crate) mod elf;
 pub(crate) mod fabric_devices;
+pub(crate) mod libfabric;
 pub(crate) mod machine;
 pub(crate) mod media_loader;
 pub(crate) mod misspelt;

@@ -119,6 +119,8 @@ pub(crate) struct LibraryCheck {
     pub loader: Option<String>,
     /// Whether the loader loaded it; null when it was not asked.
     pub loaded: Option<bool>,
+    /// The providers that a libfabric was built with, in its order; null for other libraries and when it was not asked.
+    pub providers: Option<Vec<String>>,
 }
 
 /// What a process sees of the machine.

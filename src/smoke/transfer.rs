@@ -9,6 +9,7 @@ use super::engine::schedule::run_promptly;
 use super::janitor::{Janitor, RUN_VARIABLE};
 use super::judge::{aftermath, fabric, failure, gpu, mixture, rdma, verdict};
 use super::launch::libraries::{LIBRARY_PATH, Libraries};
+use super::launch::load_command::Answer;
 use super::launch::variables::WorkerVariables;
 use super::launch::worker_command::WorkerCommand;
 use super::meeting::connection::Connection;
@@ -19,10 +20,11 @@ use super::plan::memory::Memory;
 use super::plan::plugins::NamedBy;
 use super::supervise::family::Family;
 use super::supervise::supervisor::Supervisor;
-use super::supervise::{plugin_check, settlement};
+use super::supervise::{load, plugin_check, settlement};
 use super::wire::worker::Stated;
 use crate::choice::backend::{self, Backend};
 use crate::environment::fabric_devices::FabricDevices;
+use crate::report::finding::Finding;
 use crate::report::smoke::{Gpu, LoadedLibrary, NativeLibrary, Smoke, SmokeEngine, SmokeStatus};
 
 /// Limit for the plugin check: its share of the deadline.
@@ -95,6 +97,7 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     }
     let folders = libraries.searched_first();
     smoke.findings = rdma::findings(&smoke, plan, &supervisor.complaints(), &FabricDevices::look(), folders);
+    smoke.findings.extend(without_efa(plan, &libraries, &worker, left.min(PLUGIN_CHECK_TIMEOUT)));
     rdma::explain(&mut smoke);
     let refused = smoke.plugin.iter().filter(|plugin| !plugin.loads).map(|plugin| plugin.message.clone());
     smoke.warnings.extend(refused);
@@ -102,6 +105,20 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     let leavings = janitor.map(Janitor::finish).unwrap_or_default();
     smoke.warnings.extend(aftermath::warnings(&unclean, &leavings));
     smoke
+}
+
+/// The finding that the libfabric here was built without efa, where efa is asked for. What keeps the plugin from being loaded
+/// comes first.
+fn without_efa(plan: &Plan, libraries: &Libraries, worker: &WorkerCommand, limit: Duration) -> Option<Finding> {
+    let severity = rdma::asks_for_efa(plan)?;
+    if !libraries.needs.is_met() {
+        return None;
+    }
+    let library = if plan.engine.is_nixl() { libraries.libfabric.as_ref() } else { plan.engine.library.as_ref() };
+    let library = library?;
+    let answer = load::one(&plan.program, library, limit, &|command| worker.variables.apply(command));
+    let Answer::Loaded { providers: Some(providers), .. } = answer else { return None };
+    rdma::without_efa(severity, library, &providers)
 }
 
 /// Puts the libraries that were used into the report.

@@ -165,6 +165,16 @@ pub(crate) fn replace_by_link(path: &Path, target: &Path, kept: &Path) -> Result
     rename(&name, path).with_context(cannot)
 }
 
+/// Gives a file another name, under which it stays when a change replaces it; a copy where it can have none. What had that
+/// name is gone.
+///
+/// # Errors
+/// When that fails.
+pub(crate) fn keep(path: &Path, kept: &Path) -> Result<()> {
+    let other = other_name(path, &regular::read(path)?)?;
+    rename(&other, kept).with_context(|| format!("{}: cannot be kept", path.display()))
+}
+
 /// Gives a file its name again that [`replace_by_link`] put a link in place of.
 ///
 /// # Errors

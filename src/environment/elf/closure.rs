@@ -5,7 +5,7 @@
 //! ends the search (elf/dl-load.c, elf/dl-deps.c). Function symbols are held to RTLD_NOW also for modules that UCX loads
 //! lazily: the first call of one that is missing ends the process.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use object::elf::Machine;
 use object::read::ReadCache;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::damage;
 use super::loader::{self, Loader};
@@ -132,6 +132,8 @@ struct Contents {
     symbols: Symbols,
     /// The number of its device, and its own on that device: what the loader knows a file by.
     inode: (u64, u64),
+    /// For each symbol that it wants, the file that defined it last: in the next library's closure it does again.
+    bound_to: Vec<Cell<Option<(u64, u64)>>>,
 }
 
 /// A library in the order of loading.
@@ -140,14 +142,20 @@ struct Loaded {
     file: Rc<File>,
     /// The position of the library that needs it.
     loaded_by: Option<usize>,
+    /// Other names that it was asked for by, which lead to the same file.
+    names: Vec<String>,
 }
 
 impl Loaded {
-    fn contents(&self) -> Option<(&SharedLibrary, &Symbols)> {
+    fn contents(&self) -> Option<&Contents> {
         match &*self.file {
-            File::Library(contents) => Some((&contents.dynamic, &contents.symbols)),
+            File::Library(contents) => Some(contents),
             _ => None,
         }
+    }
+
+    fn dynamic(&self) -> Option<&SharedLibrary> {
+        self.contents().map(|contents| &contents.dynamic)
     }
 }
 
@@ -176,14 +184,13 @@ impl<'a> Judge<'a> {
 }
 
 fn read(path: &Path) -> File {
-    match damage::damage(path) {
-        Some(damage) => return File::Damaged(damage.to_string()),
-        None if !path.exists() => return File::Absent,
-        None => {}
-    }
     let Ok(file) = fs::File::open(path) else { return File::Absent };
-    let inode = file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).unwrap_or_default();
+    let Ok(metadata) = file.metadata() else { return File::Absent };
+    let inode = (metadata.dev(), metadata.ino());
     let cache = ReadCache::new(file);
+    if let Some(damage) = damage::damage_in(&cache, metadata.len()) {
+        return File::Damaged(damage.to_string());
+    }
     let dynamic = match shared_library::parse(&cache) {
         Ok(dynamic) if loader::is_for_this_machine(&dynamic) => dynamic,
         Ok(dynamic) => return File::OtherMachine(machine(dynamic.machine)),
@@ -191,7 +198,10 @@ fn read(path: &Path) -> File {
         Err(error) => return File::OtherMachine(error.to_string()),
     };
     match symbols::parse(&cache) {
-        Ok(symbols) => File::Library(Box::new(Contents { dynamic, symbols, inode })),
+        Ok(symbols) => {
+            let bound_to = vec![Cell::new(None); symbols.wanted.len()];
+            File::Library(Box::new(Contents { dynamic, symbols, inode, bound_to }))
+        }
         Err(error) => File::Damaged(error.to_string()),
     }
 }
@@ -251,12 +261,12 @@ impl Search<'_> {
             }
             File::Library(contents) => self.names.extend(contents.dynamic.soname.clone()),
         }
-        self.loaded.push(Loaded { path, file, loaded_by });
+        self.loaded.push(Loaded { path, file, loaded_by, names: Vec::new() });
         true
     }
 
     fn load_needed(&mut self, position: usize) {
-        let Some((contents, _)) = self.loaded[position].contents() else { return };
+        let Some(contents) = self.loaded[position].dynamic() else { return };
         for name in contents.needed.clone() {
             if self.names.insert(name.clone()) {
                 self.find(&name, position);
@@ -266,7 +276,7 @@ impl Search<'_> {
 
     fn find(&mut self, name: &str, position: usize) {
         let wanted_by = self.loaded[position].path.clone();
-        let Some((wanter, _)) = self.loaded[position].contents() else { return };
+        let Some(wanter) = self.loaded[position].dynamic() else { return };
         let inherited = self.inherited(position);
         let mut passed_over = Vec::new();
         let mut found = None;
@@ -281,23 +291,25 @@ impl Search<'_> {
             }
         }
         match found.map(|path| with_real_folder(&path)) {
-            // Under another name it is loaded once.
-            Some(path) if self.is_loaded(&path) => {}
-            Some(path) => {
-                self.load(path, Some(position));
-            }
+            Some(path) => match self.loaded_as(&path) {
+                // Under another name it is loaded once.
+                Some(known) => self.loaded[known].names.push(name.into()),
+                None => {
+                    self.load(path, Some(position));
+                }
+            },
             None => self.gaps.push(Gap::Missing { name: name.into(), wanted_by, passed_over }),
         }
     }
 
-    /// Whether the file is loaded, under any name.
-    fn is_loaded(&self, path: &Path) -> bool {
+    /// The position of the file where it is loaded, under any name.
+    fn loaded_as(&self, path: &Path) -> Option<usize> {
         let inode = |file: &File| match file {
             File::Library(contents) => Some(contents.inode),
             _ => None,
         };
-        let Some(wanted) = inode(&self.judge.read(path)) else { return false };
-        self.loaded.iter().any(|loaded| inode(&loaded.file) == Some(wanted))
+        let wanted = inode(&self.judge.read(path))?;
+        self.loaded.iter().position(|loaded| inode(&loaded.file) == Some(wanted))
     }
 
     /// The RPATH folders of the libraries through which this one was loaded. One with a RUNPATH has no RPATH.
@@ -306,7 +318,7 @@ impl Search<'_> {
         let mut next = self.loaded[position].loaded_by;
         while let Some(position) = next {
             let loaded = &self.loaded[position];
-            if let Some((contents, _)) = loaded.contents().filter(|(contents, _)| contents.runpath.is_empty()) {
+            if let Some(contents) = loaded.dynamic().filter(|contents| contents.runpath.is_empty()) {
                 folders.extend(loader::expand(&contents.rpath, &loaded.path));
             }
             next = loaded.loaded_by;
@@ -317,10 +329,10 @@ impl Search<'_> {
     fn compare_versions(&mut self) {
         let mut gaps = Vec::new();
         for wanter in &self.loaded {
-            let Some((contents, _)) = wanter.contents() else { continue };
+            let Some(contents) = wanter.dynamic() else { continue };
             for wanted in &contents.wanted {
                 let named = self.loaded.iter().find(|loaded| loaded.has_name(&wanted.library));
-                let Some((library, offered)) = named.and_then(|loaded| Some((loaded, &loaded.contents()?.0.offered)))
+                let Some((library, offered)) = named.and_then(|loaded| Some((loaded, &loaded.dynamic()?.offered)))
                 else {
                     continue;
                 };
@@ -336,13 +348,22 @@ impl Search<'_> {
 
     fn bind(&mut self) {
         let mut gaps = Vec::new();
-        let is_defined = |wanted: &Wanted| {
-            let mut symbols = self.loaded.iter().filter_map(Loaded::contents).map(|(_, symbols)| symbols);
-            symbols.any(|symbols| symbols.defines(wanted))
+        let present: FxHashSet<(u64, u64)> =
+            self.loaded.iter().filter_map(Loaded::contents).map(|contents| contents.inode).collect();
+        let definer = |wanted: &Wanted| {
+            let mut all = self.loaded.iter().filter_map(Loaded::contents);
+            all.find(|contents| contents.symbols.defines(wanted)).map(|contents| contents.inode)
+        };
+        let is_bound = |wanted: &Wanted, bound_to: &Cell<Option<(u64, u64)>>| {
+            if bound_to.get().is_none_or(|inode| !present.contains(&inode)) {
+                bound_to.set(definer(wanted));
+            }
+            bound_to.get().is_some()
         };
         for wanter in &self.loaded {
-            let Some((_, symbols)) = wanter.contents() else { continue };
-            for wanted in symbols.wanted.iter().filter(|wanted| !is_defined(wanted)) {
+            let Some(contents) = wanter.contents() else { continue };
+            let all = contents.symbols.wanted.iter().zip(&contents.bound_to);
+            for (wanted, _) in all.filter(|(wanted, bound_to)| !is_bound(wanted, bound_to)) {
                 gaps.push(Gap::Undefined { symbol: wanted.name.clone(), wanted_by: wanter.path.clone() });
             }
         }
@@ -351,10 +372,12 @@ impl Search<'_> {
 }
 
 impl Loaded {
-    /// Whether a version's library name is this one's: its DT_SONAME, or that of its file.
+    /// Whether a version's library name is this one's: its DT_SONAME, that of its file, or one that it was asked for by.
     fn has_name(&self, name: &str) -> bool {
-        let soname = self.contents().and_then(|(contents, _)| contents.soname.as_deref());
-        soname == Some(name) || self.path.file_name().is_some_and(|own| own == name)
+        let soname = self.dynamic().and_then(|contents| contents.soname.as_deref());
+        soname == Some(name)
+            || self.names.iter().any(|own| own == name)
+            || self.path.file_name().is_some_and(|own| own == name)
     }
 }
 

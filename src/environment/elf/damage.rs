@@ -44,11 +44,15 @@ pub(crate) fn is_library(path: &Path) -> bool {
 pub(crate) fn damage(path: &Path) -> Option<Damage> {
     let file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
+    // Reads the headers alone: a library may have hundreds of megabytes.
+    damage_in(&ReadCache::new(file), length)
+}
+
+/// The same of an open file of that length in bytes.
+pub(super) fn damage_in<'data, R: ReadRef<'data>>(data: R, length: u64) -> Option<Damage> {
     if length == 0 {
         return Some(Damage::Empty);
     }
-    // Reads the headers alone: a library may have hundreds of megabytes.
-    let data = &ReadCache::new(file);
     if data.read_bytes_at(0, ELFMAG.len() as u64) != Ok(&ELFMAG) {
         return Some(Damage::NotElf);
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod closure;
 pub(crate) mod damage;
+mod exports;
 pub(crate) mod loader;
 pub(crate) mod needs;
 pub(crate) mod shared_library;

@@ -42,6 +42,11 @@ pub(crate) struct Needs {
 }
 
 impl Needs {
+    /// Whether everything was found, and new enough.
+    pub(crate) fn is_met(&self) -> bool {
+        self.missing.is_empty() && self.too_old.is_empty()
+    }
+
     /// Resolves what `library` needs, breadth first as the loader does. Libfabric, libcudart and libhwloc are searched for
     /// in the folders `usual` last.
     pub(crate) fn of(library: PathBuf, contents: SharedLibrary, loader: &Loader, usual: &[PathBuf]) -> Needs {

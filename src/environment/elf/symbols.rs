@@ -5,11 +5,14 @@
 use std::hash::{Hash, Hasher};
 
 use object::LittleEndian;
-use object::elf::{SHT_DYNSYM, STB_GLOBAL, STB_LOCAL, STV_DEFAULT, STV_PROTECTED};
-use object::read::elf::{FileHeader, Sym, Version, VersionTable};
-use object::read::{ReadRef, StringTable, SymbolIndex};
-use rustc_hash::{FxHashSet, FxHasher};
+use object::elf::{
+    SHT_DYNSYM, SHT_GNU_HASH, SHT_GNU_VERSYM, STB_GLOBAL, STB_LOCAL, STV_DEFAULT, STV_PROTECTED, VER_FLG_BASE,
+};
+use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym, VerdefIterator, Version, VersionTable};
+use object::read::{ReadRef, SectionIndex, StringTable, SymbolIndex};
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
+use super::exports::Exports;
 use super::shared_library::{Header, strings};
 
 /// A symbol that a library wants and does not define.
@@ -21,27 +24,40 @@ pub(super) struct Wanted {
     pub version: Option<String>,
 }
 
-/// The dynamic symbols of one library. What it defines is kept as hashes: some libraries have 10,000 names.
+/// The dynamic symbols of one library.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Symbols {
     /// The strong symbols that others have to define.
     pub wanted: Vec<Wanted>,
-    /// Every defined name.
-    names: FxHashSet<u64>,
-    /// Every defined name with its version.
-    versioned: FxHashSet<u64>,
+    defined: Defined,
     has_versions: bool,
+}
+
+/// What a library defines for others.
+#[derive(Clone, Debug)]
+enum Defined {
+    /// To be looked up in its own hash table.
+    Table(Box<Exports>),
+    /// Of a library without one: the hashes of every name, and of every name with its version.
+    Names { names: FxHashSet<u64>, versioned: FxHashSet<u64> },
+}
+
+impl Default for Defined {
+    fn default() -> Self {
+        Defined::Names { names: FxHashSet::default(), versioned: FxHashSet::default() }
+    }
 }
 
 impl Symbols {
     /// Whether the loader would bind that symbol to this library. One without versions satisfies every version
     /// (dl-lookup.c, `do_lookup_x`).
     pub(super) fn defines(&self, wanted: &Wanted) -> bool {
-        match &wanted.version {
-            Some(version) if self.has_versions => {
-                self.versioned.contains(&hash((wanted.name.as_bytes(), version.as_bytes())))
-            }
-            _ => self.names.contains(&hash(wanted.name.as_bytes())),
+        let name = wanted.name.as_bytes();
+        let version = wanted.version.as_deref().filter(|_| self.has_versions).map(str::as_bytes);
+        match (&self.defined, version) {
+            (Defined::Table(exports), version) => exports.has(name, version),
+            (Defined::Names { versioned, .. }, Some(version)) => versioned.contains(&hash((name, version))),
+            (Defined::Names { names, .. }, None) => names.contains(&hash(name)),
         }
     }
 }
@@ -62,15 +78,49 @@ pub(super) fn parse<'data, R: ReadRef<'data>>(data: R) -> object::read::Result<S
     let strings = strings(&sections, data, table.string_section())?;
     let defined = sections.gnu_verdef(LittleEndian, data)?.map(|(records, _)| records);
     let wanted = sections.gnu_verneed(LittleEndian, data)?.map(|(records, _)| records);
+    let exports = exports(&sections, data, table.string_section(), defined.clone(), strings)?;
     let mut symbols = Symbols { has_versions: defined.is_some(), ..Symbols::default() };
     let versions = match sections.gnu_versym(LittleEndian, data)? {
         Some((numbers, _)) => Some(VersionTable::parse(LittleEndian, numbers, defined, wanted, strings)?),
         None => None,
     };
     for (index, symbol) in table.enumerate() {
-        symbols.add(index, symbol, strings, versions.as_ref())?;
+        if exports.is_none() || symbol.is_undefined(LittleEndian) {
+            symbols.add(index, symbol, strings, versions.as_ref())?;
+        }
+    }
+    if let Some(exports) = exports {
+        symbols.defined = Defined::Table(Box::new(exports));
     }
     Ok(symbols)
+}
+
+/// The sections that a library's hash table leads through; None where it has no such table.
+fn exports<'data, R: ReadRef<'data>>(
+    sections: &SectionTable<'data, Header, R>,
+    data: R,
+    string_section: SectionIndex,
+    defined: Option<VerdefIterator<'data, Header>>,
+    strings: StringTable<'data>,
+) -> object::read::Result<Option<Exports>> {
+    let bytes = |kind| -> object::read::Result<Option<Vec<u8>>> {
+        let mut all = sections.iter();
+        let found = all.find(|section| section.sh_type(LittleEndian) == kind);
+        found.map(|section| Ok(section.data(LittleEndian, data)?.to_vec())).transpose()
+    };
+    let (Some(hash), Some(symbols)) = (bytes(SHT_GNU_HASH)?, bytes(SHT_DYNSYM)?) else { return Ok(None) };
+    let mut versions = FxHashMap::default();
+    let mut records = defined;
+    while let Some((record, mut names)) = records.as_mut().map(VerdefIterator::next).transpose()?.flatten() {
+        // The base definition names the library itself, not a version.
+        let is_version = !record.vd_flags.get(LittleEndian).contains(VER_FLG_BASE);
+        if let Some(name) = names.next()?.filter(|_| is_version) {
+            versions.insert(record.vd_ndx.get(LittleEndian).0, name.name(LittleEndian, strings)?.to_vec());
+        }
+    }
+    let strings = sections.section(string_section)?.data(LittleEndian, data)?.to_vec();
+    let numbers = bytes(SHT_GNU_VERSYM)?.unwrap_or_default();
+    Ok(Some(Exports { hash, symbols, strings, numbers, versions }))
 }
 
 impl Symbols {
@@ -97,9 +147,10 @@ impl Symbols {
             }
             return Ok(());
         }
+        let Defined::Names { names, versioned } = &mut self.defined else { return Ok(()) };
         if [STV_DEFAULT, STV_PROTECTED].contains(&symbol.st_visibility()) {
-            self.names.insert(hash(name));
-            self.versioned.extend(version.map(|version| hash((name, version))));
+            names.insert(hash(name));
+            versioned.extend(version.map(|version| hash((name, version))));
         }
         Ok(())
     }
@@ -139,7 +190,8 @@ mod tests {
     #[test]
     fn a_library_without_versions_satisfies_every_version() {
         let mut symbols = Symbols::default();
-        symbols.names.insert(hash(&b"f"[..]));
+        let Defined::Names { names, .. } = &mut symbols.defined else { panic!() };
+        names.insert(hash(&b"f"[..]));
         assert!(symbols.defines(&wanted("f", Some("V_1"))));
         symbols.has_versions = true;
         assert!(!symbols.defines(&wanted("f", Some("V_1"))));

@@ -139,7 +139,11 @@ impl Transaction {
         Ok(if changes { vec![format!("updated: {}", checksum.path.shown())] } else { Vec::new() })
     }
 
-    fn add_records(&mut self, owners: &[Distribution], content: &[u8]) -> Result<Vec<String>> {
+    /// Adds RECORD's rows for a file with that content, which itself stays as it is. Returns messages about the RECORDs.
+    ///
+    /// # Errors
+    /// When RECORD has a hash that cannot be updated.
+    pub(crate) fn add_records(&mut self, owners: &[Distribution], content: &[u8]) -> Result<Vec<String>> {
         let mut details = Vec::new();
         for owner in owners {
             // Two modules of one distribution, or two paths of one RECORD.

@@ -181,6 +181,7 @@ mod tests {
             gaps: gaps.iter().map(ToString::to_string).collect(),
             loader: loader.map(Into::into),
             loaded: loader.map(|words| words == "loaded"),
+            providers: None,
         };
         let device = |name: &str, kind, for_backends| Device { name: name.into(), kind, for_backends };
         Doctor {

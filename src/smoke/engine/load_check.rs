@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::libfabric;
 use super::library::{self, LoadError, Scope};
 use super::loaded;
 
@@ -10,6 +11,8 @@ use super::loaded;
 pub(crate) struct Loaded {
     /// UCX's version, from libucp itself.
     pub version: Option<String>,
+    /// The providers that a libfabric was built with; None for any other library.
+    pub providers: Option<Vec<String>>,
 }
 
 /// Loads a library as NIXL and UCX load theirs, and leaves it loaded.
@@ -19,9 +22,12 @@ pub(crate) struct Loaded {
 pub(crate) fn load(path: &Path) -> Result<Loaded, String> {
     let library = library::load(path, Scope::Local).map_err(|LoadError(words)| words)?;
     let version = loaded::ucx_version(&library);
+    // A plugin's handle leads to the functions of the libraries that it needs: only libfabric itself is asked.
+    let is_libfabric = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libfabric"));
+    let providers = if is_libfabric { libfabric::built_in(&library) } else { None };
     // Its destructors may hang; the process ends without them.
     std::mem::forget(library);
-    Ok(Loaded { version })
+    Ok(Loaded { version, providers })
 }
 
 #[cfg(test)]

@@ -1,17 +1,21 @@
 //! What a transfer shows of RDMA: devices that were not used, names that UCX was asked for in vain, a fabric that cannot be.
 
-use crate::advice::{rdma, ucx};
+use std::path::Path;
+
+use crate::advice::{loading, rdma, ucx};
 use crate::choice::backend::Backend;
 use crate::environment::elf::loader::{self, Loader};
 use crate::environment::fabric_devices::FabricDevices;
+use crate::environment::libfabric;
 use crate::environment::ucx_modules::Ucx;
 use crate::report::fabric::{Fabric, Fabrics};
-use crate::report::finding::Finding;
+use crate::report::finding::{Finding, Severity};
 use crate::report::smoke::{Smoke, SmokeStatus};
 use crate::report::stage::Stage;
 use crate::smoke::launch::libraries::LIBRARY_PATH;
 use crate::smoke::observe::complaint::Complaint;
 use crate::smoke::plan::Plan;
+use crate::smoke::plan::fabric::RequiredFabric;
 
 /// What kind of name each of UCX's variables lists, in UCX's words.
 const LISTS: [(&str, &str); 3] =
@@ -74,9 +78,35 @@ pub(crate) fn findings(
 /// Names the cause of a failure that the machine explains better than the plugin's last words: UCX was told to use devices
 /// that it cannot use.
 pub(crate) fn explain(smoke: &mut Smoke) {
+    let built_without = smoke.findings.iter().find(|finding| finding.id == loading::WITHOUT_EFA);
+    if let (Some(failure), Some(finding)) = (smoke.failure.as_mut(), built_without)
+        && (failure.stage <= Stage::Backend || failure.stage == Stage::Fabric)
+    {
+        failure.advice = format!("{} ({}: {})", finding.cure.join("; "), finding.message, finding.consequence);
+        return;
+    }
     let Some(failure) = smoke.failure.as_mut().filter(|failure| failure.stage <= Stage::Backend) else { return };
     let Some(unused) = smoke.findings.iter().find(|finding| finding.id == rdma::UNUSED) else { return };
     failure.advice = format!("{} ({})", unused.cure.join("; "), unused.consequence);
+}
+
+/// How bad it is that a libfabric has no efa: an error under `--require-fabric efa`, a warning where `FI_PROVIDER` names efa;
+/// None where nobody asks for it.
+pub(crate) fn asks_for_efa(plan: &Plan) -> Option<Severity> {
+    if !plan.pair.has(Backend::Libfabric) {
+        return None;
+    }
+    if plan.require_fabric == RequiredFabric::Efa {
+        return Some(Severity::Error);
+    }
+    let providers = plan.variables.non_empty("FI_PROVIDER")?.to_str()?;
+    providers.split(',').any(|name| name.trim().starts_with("efa")).then_some(Severity::Warning)
+}
+
+/// The finding that the libfabric with these providers was built without efa.
+pub(crate) fn without_efa(severity: Severity, library: &Path, providers: &[String]) -> Option<Finding> {
+    let lacks = !libfabric::has_efa(library, providers);
+    lacks.then(|| loading::without_efa(severity, library, &libfabric::carriers(providers)))
 }
 
 /// Whether bytes went over some fabric.

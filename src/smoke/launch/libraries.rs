@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::stand_in::StandIn;
 use crate::environment::elf::loader::{self, Loader};
 use crate::environment::elf::needs::Needs;
+use crate::environment::elf::shared_library::SharedLibrary;
 use crate::environment::variables::Variables;
 use crate::shown::Shown;
 
@@ -35,6 +36,8 @@ pub(crate) struct Libraries {
     _stand_in: Option<StandIn>,
     /// For the report: the libraries that were replaced.
     pub stand_ins: Vec<String>,
+    /// The libfabric that the plugin gets.
+    pub libfabric: Option<PathBuf>,
     /// What the plugin needs and was not found.
     pub needs: Needs,
     /// Every place that was searched, in order, for a sentence.
@@ -58,6 +61,7 @@ impl Libraries {
             return libraries;
         };
         let usual = loader::usual_places(import_path);
+        libraries.libfabric = libfabric(&plugin, &contents, &loader, &usual);
         libraries.searched = loader.places();
         libraries.searched.extend(usual.iter().map(|place| place.shown().to_string()));
         libraries.needs = Needs::of(plugin, contents, &loader, &usual);
@@ -134,6 +138,14 @@ impl Libraries {
         self._stand_in = Some(stand_in);
         true
     }
+}
+
+/// The library of that name that a plugin gets, where the workers search the usual places last.
+fn libfabric(plugin: &Path, contents: &SharedLibrary, loader: &Loader, usual: &[PathBuf]) -> Option<PathBuf> {
+    let name = contents.needed.iter().find(|name| name.starts_with("libfabric.so"))?;
+    let found = loader.find(name, plugin, contents, &[]);
+    let elsewhere = || usual.iter().map(|folder| folder.join(name)).find_map(loader::loadable);
+    found.or_else(elsewhere).map(|(path, _)| path)
 }
 
 fn join(parts: impl Iterator<Item = OsString>) -> OsString {

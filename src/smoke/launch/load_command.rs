@@ -13,8 +13,13 @@ pub(crate) const LOAD_COMMAND: &str = "__load-library";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
-    /// It is loaded; libucp tells its version.
-    Loaded(Option<String>),
+    /// It is loaded.
+    Loaded {
+        /// UCX's version, from libucp itself.
+        version: Option<String>,
+        /// The providers that a libfabric was built with.
+        providers: Option<Vec<String>>,
+    },
     /// The words of dlerror(3).
     Refused(String),
     /// The process ended, or had to be ended, without an answer: how.
@@ -52,7 +57,8 @@ mod tests {
     #[test]
     fn an_answer_comes_back() {
         let (_, mark) = of(Path::new("program"), Path::new("libx.so"));
-        for answer in [Answer::Loaded(Some("1.20.0".into())), Answer::Refused("no\nsuch \"file\"".into())] {
+        let loaded = Answer::Loaded { version: Some("1.20.0".into()), providers: Some(vec!["tcp".into()]) };
+        for answer in [loaded, Answer::Refused("no\nsuch \"file\"".into())] {
             let line = line(&mark, &answer);
             let after = line.trim_start().strip_prefix(mark.as_str()).unwrap();
             assert_eq!(parse(after.as_bytes()), Some(answer));

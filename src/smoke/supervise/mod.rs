@@ -4,6 +4,7 @@
 pub(crate) mod child;
 pub(crate) mod event;
 pub(crate) mod family;
+pub(crate) mod load;
 pub(crate) mod peer;
 pub(crate) mod plugin_check;
 pub(crate) mod remote;

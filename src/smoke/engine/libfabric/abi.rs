@@ -35,6 +35,8 @@ pub(super) const FI_HMEM: u64 = 1 << 47;
 pub(super) const FI_LOCAL_COMM: u64 = 1 << 51;
 /// `FI_REMOTE_COMM` of fabric.h.
 pub(super) const FI_REMOTE_COMM: u64 = 1 << 52;
+/// `FI_PROV_ATTR_ONLY` of fabric.h: lists the providers, usable or not.
+pub(super) const FI_PROV_ATTR_ONLY: u64 = 1 << 54;
 /// `FI_CONTEXT2` of fabric.h: the provider uses eight words of every operation's context.
 pub(super) const FI_CONTEXT2: u64 = 1 << 52;
 /// `FI_CONTEXT` of fabric.h: it uses four words.
@@ -376,7 +378,7 @@ mod tests {
     fn declarations_agree_with_the_headers() {
         let mut facts = constants! {
             FI_MSG, FI_RMA, FI_READ, FI_WRITE, FI_RECV, FI_TRANSMIT, FI_REMOTE_READ, FI_REMOTE_WRITE,
-            FI_DELIVERY_COMPLETE, FI_LOCAL_COMM, FI_REMOTE_COMM, FI_CONTEXT2, FI_CONTEXT, FI_ORDER_SAW, FI_MR_LOCAL,
+            FI_DELIVERY_COMPLETE, FI_LOCAL_COMM, FI_REMOTE_COMM, FI_PROV_ATTR_ONLY, FI_CONTEXT2, FI_CONTEXT, FI_ORDER_SAW, FI_MR_LOCAL,
             FI_HMEM, FI_MR_HMEM, FI_HMEM_CUDA, FI_MR_VIRT_ADDR, FI_MR_ALLOCATED, FI_MR_PROV_KEY, FI_MR_ENDPOINT,
             FI_EP_RDM, FI_PROGRESS_MANUAL, FI_ENABLE, FI_OPT_ENDPOINT, FI_CQ_FORMAT_MSG, FI_EAGAIN, FI_EINVAL, FI_ENODATA,
             FI_EAVAIL

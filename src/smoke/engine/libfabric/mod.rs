@@ -19,6 +19,8 @@ mod provider;
 
 use std::path::Path;
 
+use libloading::os::unix::Library;
+
 use super::interface::{Engine, Place, Transfer};
 use super::library::{self, Scope};
 use super::region::Region;
@@ -46,6 +48,13 @@ pub(super) fn offered() -> Vec<String> {
     std::mem::forget(library);
     let Ok(functions) = functions else { return Vec::new() };
     provider::offered(&functions, functions.interface_version().min(INTERFACE))
+}
+
+/// The providers that a loaded libfabric was built with, usable here or not; None where the library is none, or lists none.
+pub(super) fn built_in(library: &Library) -> Option<Vec<String>> {
+    let functions = Functions::find(library).ok()?;
+    let version = functions.interface_version().min(INTERFACE);
+    provider::built_in(&functions, version).ok().filter(|providers| !providers.is_empty())
 }
 
 /// Loads libfabric, chooses a provider that can move this kind of memory, and opens an endpoint.

@@ -53,6 +53,20 @@ pub(super) fn offered(functions: &Functions, version: u32) -> Vec<String> {
     names
 }
 
+/// The names of the providers that libfabric was built with or has as modules, in its order, hooks included.
+///
+/// # Errors
+/// When libfabric cannot list them.
+pub(super) fn built_in(functions: &Functions, version: u32) -> Result<Vec<String>, Cause> {
+    let mut names: Vec<String> = Vec::new();
+    for (_, name) in listed(functions, version, abi::FI_PROV_ATTR_ONLY, ptr::null())? {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
 /// What libfabric offers, each info with its provider's name, in libfabric's order.
 fn offers(
     functions: &Functions,
@@ -74,9 +88,19 @@ fn empty_hints(functions: &Functions) -> Result<*mut FiInfo, Cause> {
 
 /// What matches these hints, which stay allocated.
 fn matching(functions: &Functions, version: u32, hints: *mut FiInfo) -> Result<Vec<(*mut FiInfo, String)>, Cause> {
+    listed(functions, version, 0, hints)
+}
+
+/// What fi_getinfo lists with these flags and hints, each info with its provider's name.
+fn listed(
+    functions: &Functions,
+    version: u32,
+    flags: u64,
+    hints: *const FiInfo,
+) -> Result<Vec<(*mut FiInfo, String)>, Cause> {
     let mut first = ptr::null_mut();
-    // SAFETY: node and service may be null; the hints are alive and the pointer is valid for the call.
-    let status = unsafe { (functions.getinfo)(version, ptr::null(), ptr::null(), 0, hints, &mut first) };
+    // SAFETY: node, service and hints may be null; hints that are not are alive, and the pointer is valid for the call.
+    let status = unsafe { (functions.getinfo)(version, ptr::null(), ptr::null(), flags, hints, &mut first) };
     if status == -abi::FI_ENODATA {
         return Ok(Vec::new());
     }

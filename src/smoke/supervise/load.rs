@@ -13,7 +13,7 @@ use crate::smoke::launch::load_command::{self, Answer};
 const LIMITS: Limits = Limits { time: Duration::from_secs(10), bytes: 1 << 20 };
 
 /// What the loader says to each library, in their order.
-pub(super) fn all(program: &Path, libraries: &[PathBuf]) -> Vec<Answer> {
+pub(crate) fn all(program: &Path, libraries: &[PathBuf]) -> Vec<Answer> {
     let next = AtomicUsize::new(0);
     let threads = thread::available_parallelism().map_or(1, usize::from).min(libraries.len());
     let work = || {
@@ -21,7 +21,7 @@ pub(super) fn all(program: &Path, libraries: &[PathBuf]) -> Vec<Answer> {
         loop {
             let position = next.fetch_add(1, Ordering::Relaxed);
             let Some(library) = libraries.get(position) else { return answers };
-            answers.push((position, one(program, library)));
+            answers.push((position, one(program, library, LIMITS.time, &|_| {})));
         }
     };
     let mut answers: Vec<(usize, Answer)> = thread::scope(|scope| {
@@ -32,17 +32,19 @@ pub(super) fn all(program: &Path, libraries: &[PathBuf]) -> Vec<Answer> {
     answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
-fn one(program: &Path, library: &Path) -> Answer {
+/// What it says to one library within that time; `prepare` may change the environment of its process.
+pub(crate) fn one(program: &Path, library: &Path, time: Duration, prepare: &dyn Fn(&mut Command)) -> Answer {
     let (mut command, mark) = load_command::of(program, library);
-    answer(&mut command, &mark).unwrap_or_else(Answer::Ended)
+    prepare(&mut command);
+    answer(&mut command, &mark, Limits { time, ..LIMITS }).unwrap_or_else(Answer::Ended)
 }
 
 /// The answer after the mark; anything before it is the library's own.
 ///
 /// # Errors
 /// How the process ended without one.
-fn answer(command: &mut Command, mark: &str) -> Result<Answer, String> {
-    let mut process = Bounded::start(command, LIMITS).map_err(|error| format!("cannot be started: {error}"))?;
+fn answer(command: &mut Command, mark: &str, limits: Limits) -> Result<Answer, String> {
+    let mut process = Bounded::start(command, limits).map_err(|error| format!("cannot be started: {error}"))?;
     process.read_past(mark.as_bytes()).map_err(|error| error.to_string())?;
     let line = process.read_past(b"\n").map_err(|error| error.to_string())?;
     if let Some(answer) = load_command::parse(&line) {
