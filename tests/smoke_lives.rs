@@ -28,9 +28,9 @@ fn copy(version: &str) -> TempDir {
     folder
 }
 
-fn compile(source: &Path, to: &Path, more: &[&str]) {
+fn compile(sources: &[PathBuf], to: &Path, more: &[&str]) {
     let mut cc = Command::new("cc");
-    cc.args(["-O1", "-shared", "-fPIC", "-o"]).arg(to).arg(source).args(more).args(["-ldl"]);
+    cc.args(["-O1", "-shared", "-fPIC", "-o"]).arg(to).args(sources).args(more).args(["-ldl", "-lpthread"]);
     assert!(cc.status().expect("a C compiler, cc").success());
 }
 
@@ -44,10 +44,11 @@ fn shimmed() -> TempDir {
     let named = tempfile::tempdir().unwrap();
     let (empty, stub) = (named.path().join("empty.c"), named.path().join("stub.so"));
     fs::write(&empty, "").unwrap();
-    compile(&empty, &stub, &["-Wl,-soname,libnixl_capi_real.so"]);
+    compile(&[empty], &stub, &["-Wl,-soname,libnixl_capi_real.so"]);
     let needed =
         ["-Wl,--no-as-needed", stub.to_str().unwrap(), "-Wl,-rpath,$ORIGIN", "-Wl,-soname,libnixl_capi_shim.so"];
-    compile(&fixture("nixl_shim").join("shim.c"), &library, &needed);
+    let shim = fixture("nixl_shim");
+    compile(&[shim.join("shim.c"), shim.join("lies.c")], &library, &needed);
     folder
 }
 
@@ -140,16 +141,67 @@ fn a_closed_channel_is_no_kill() {
     assert!(!text.contains("SIGKILL"), "{text}");
 }
 
-#[test]
-fn a_read_that_moves_nothing_does_not_pass() {
+/// Runs a transfer with each of these lies of one kind, such as `read-short`; none passes, and each is caught in one of
+/// these stages.
+#[track_caller]
+fn none_passes(kind: &str, lies: &[&str], stages: &[&str], side: Option<&str>) {
     let site = shimmed();
-    Run::of(site.path(), "20s", &[("SHIM", "remember"), ("SHIM_SIDE", "initiator")]).failed(&["read from the target"]);
+    for lie in lies {
+        let mode = format!("{kind}-{lie}");
+        let variables = [("SHIM", Some(mode.as_str())), ("SHIM_SIDE", side)];
+        let variables: Vec<_> = variables.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
+        let run = Run::of(site.path(), "4s", &variables);
+        run.failed(&[]);
+        let smoke = &run.document["smoke"];
+        assert_eq!(smoke["verified"], false, "{mode}: {smoke:#}");
+        let stage = smoke["failure"]["stage"].as_str().unwrap();
+        assert!(stages.contains(&stage), "{mode} was caught at {stage}: {smoke:#}");
+    }
+}
+
+const OTHER_BYTES: [&str; 8] =
+    ["flip-first", "flip-last", "zero-page", "complement-page", "shift", "repeat-page", "swap-pages", "swap-words"];
+const OTHER_PLACES: [&str; 6] = ["short", "half", "word", "late-start", "shifted", "reversed"];
+const OTHER_STATUSES: [&str; 6] = ["silent", "invalid", "unknown-error", "unknown-status", "endless", "note-twice"];
+
+#[test]
+fn a_write_of_other_bytes_does_not_pass() {
+    none_passes("write", &OTHER_BYTES, &["compare"], None);
 }
 
 #[test]
-fn a_notification_that_comes_twice_does_not_pass() {
-    let site = shimmed();
-    Run::of(site.path(), "20s", &[("SHIM", "twice"), ("SHIM_SIDE", "initiator")]).failed(&["same notification twice"]);
+fn a_read_of_other_bytes_does_not_pass() {
+    none_passes("read", &OTHER_BYTES, &["compare"], None);
+    none_passes("read", &["guess", "nothing", "nothing-last", "late"], &["compare"], None);
+}
+
+#[test]
+fn bytes_from_or_to_another_place_do_not_pass() {
+    let stages = ["compare", "transfer", "notify"];
+    none_passes("write", &OTHER_PLACES, &stages, None);
+    none_passes("write", &["one-place", "one-message", "nothing", "nothing-last", "late"], &stages, None);
+    none_passes("read", &OTHER_PLACES, &stages, None);
+    none_passes("read", &["one-place", "one-message"], &stages, None);
+}
+
+#[test]
+fn a_status_that_is_not_true_does_not_pass() {
+    none_passes("write", &OTHER_STATUSES, &["transfer", "notify"], None);
+    none_passes("read", &OTHER_STATUSES, &["transfer", "notify"], None);
+}
+
+#[test]
+fn notifications_that_are_not_those_of_the_transfer_do_not_pass() {
+    let lies = ["wrong", "nul", "same", "other", "empty", "long", "swallowed"];
+    none_passes("note", &lies, &["transfer", "notify"], None);
+}
+
+#[test]
+fn metadata_that_is_not_the_agents_does_not_pass() {
+    let stages = ["metadata", "connect"];
+    for side in ["initiator", "target"] {
+        none_passes("metadata", &["garbage", "half", "empty", "huge", "own"], &stages, Some(side));
+    }
 }
 
 #[test]
@@ -169,6 +221,46 @@ fn shared_memory_is_removed_however_the_worker_ends() {
     Run::of(site.path(), "20s", &[("SHIM", "share")]).passed();
     Run::of(site.path(), "20s", &[("SHIM", "share-crash")]).failed(&["SIGABRT"]);
     Run::of(site.path(), "5s", &[("SHIM", "share-hang")]).failed(&["no result within 5 s"]);
+}
+
+#[test]
+fn a_segment_of_ucx_whose_process_died_unseen_is_removed() {
+    let site = shimmed();
+    Run::of(site.path(), "20s", &[("SHIM", "drop-crash")]).failed(&["SIGABRT"]);
+}
+
+#[test]
+fn a_file_that_may_be_anybodys_stays_and_is_told() {
+    let site = shimmed();
+    let mark = new_mark();
+    let variables = [("SHIM", "drop-other"), ("SHIM_SIDE", "target")];
+    let output = smoke(site.path(), &mark, "20s", &variables).output().unwrap();
+    let left = shared_memory(&mark);
+    left.iter().for_each(|name| fs::remove_file(Path::new("/dev/shm").join(name)).unwrap());
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((left.len(), common::status(&output)), (1, 0), "{document:#}");
+    assert!(document["smoke"]["warnings"].to_string().contains(&left[0]), "{document:#}");
+}
+
+#[test]
+fn a_segment_of_another_pid_namespace_stays() {
+    let site = shimmed();
+    let mark = new_mark();
+    let mut inside = Command::new("unshare");
+    inside.args(["--pid", "--fork", "--mount-proc"]).arg(common::program().get_program());
+    let own = smoke(site.path(), &mark, "3s", &[]);
+    inside.args(own.get_args()).args(["--fault", "hang"]).env(MARK, &mark);
+    inside.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let run = inside.spawn().expect("unshare starts");
+    wait_for("both workers", || processes(&mark).len() >= 4);
+    let name = format!("/dev/shm/ucx_shm_posix_nixl_retrofit_shim_{mark}_");
+    let segment = fs::File::create_new(&name).unwrap();
+    let output = run.wait_with_output().unwrap();
+    let is_there = Path::new(&name).exists();
+    drop(segment);
+    let _ = fs::remove_file(&name);
+    assert_eq!(output.status.code(), Some(1), "{}", common::stderr(&output));
+    assert!(is_there, "a file that another container uses was removed");
 }
 
 #[test]
@@ -195,7 +287,7 @@ fn an_old_plugin_that_misbehaves_is_told_within_its_share_of_the_deadline() {
     let folder = copy("0.8.0");
     let plugin = folder.path().join(".nixl_cu13.mesonpy.libs/plugins/libplugin_UCX.so");
     fs::remove_file(&plugin).unwrap();
-    compile(&fixture("nixl_shim").join("shim.c"), &plugin, &[]);
+    compile(&[fixture("nixl_shim").join("shim.c")], &plugin, &[]);
     for (mode, words) in [
         ("hang", "does not end within 5 s"),
         ("crash", "ends the process with signal 6"),

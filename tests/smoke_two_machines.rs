@@ -659,6 +659,23 @@ fn a_backend_that_neither_end_has_does_not_keep_the_next_one_from_its_test() {
 }
 
 #[test]
+fn an_end_whose_nixl_has_no_plugin_does_not_pass() {
+    let empty = tempfile::tempdir().unwrap();
+    let both = ["--backend", "UCX", "--engine", "native", "--size", "1M"];
+    let bare = [&both[..], &["--plugin-dir", empty.path().to_str().unwrap()]].concat();
+    for (one, other) in [(&bare[..], &both[..]), (&both[..], &bare[..])] {
+        let (listening, address) = End::listen(None, "127.0.0.1:0", one, &[]);
+        let connected = End::connect(None, &address, other, &[]).end();
+        let listened = listening.end();
+        let (poor, rich) = if one.len() > other.len() { (&listened, &connected) } else { (&connected, &listened) };
+        poor.failed(&["backend"], &["has no plugin `libplugin_UCX.so`"]);
+        // The initiator's end decides for both; the other one only for itself.
+        let expected = if one.len() > other.len() { "passed" } else { "failed" };
+        assert_eq!(rich.smoke()["status"], expected, "{:#}", rich.document);
+    }
+}
+
+#[test]
 fn a_peer_with_the_token_that_falls_silent_is_reported_at_the_deadline() {
     let mut kept = Vec::new();
     let silent = proved("4s", |stream| kept.push(stream));

@@ -78,7 +78,10 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     conclude(&mut smoke, plan, &libraries, &mut supervisor, &result);
     smoke.duration_ms = milliseconds(begin.elapsed());
     if let Some(connection) = connection {
+        // Each end's own NIXL has to have the plugin: the initiator's before it sends the verdict, the target's after.
+        verdict::require_plugin(&mut smoke, plan);
         smoke = supervisor.settle(plan, connection, smoke, result.as_ref().err());
+        verdict::require_plugin(&mut smoke, plan);
     }
     smoke.warnings.splice(0..0, own_warnings);
     if let Some(stated) = supervisor.stated.take() {

@@ -95,7 +95,7 @@ pub(crate) const ROOMS: &[Row] = &[
          choice report",
     ),
     // Outlives the supervisor, and loads nothing.
-    row("smoke::janitor", "smoke::wire"),
+    row("smoke::janitor", "smoke::wire smoke::engine::lease"),
     // Handed from supervise to judge, so it knows neither.
     row("smoke::ending", "smoke::wire smoke::plan report"),
     // `report`: a meeting that fails ends in a report.
@@ -104,6 +104,8 @@ pub(crate) const ROOMS: &[Row] = &[
     row("smoke::engine", "smoke::wire smoke::plan smoke::payload choice report::stage report::fabric"),
     // Pure: how the kernel schedules a thread. In the engines' room because it is a foreign call.
     row("smoke::engine::schedule", ""),
+    // Likewise: whether a file is in use.
+    row("smoke::engine::lease", ""),
     row("smoke::launch", "environment choice"),
     row("smoke::observe", "environment choice report::fabric"),
     // Of `report` the names alone: a new key in the public JSON must not change what two machines say to each other.

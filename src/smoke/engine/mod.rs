@@ -13,12 +13,14 @@
 //! | `cuda` | NVIDIA's driver: GPU memory |
 //! | `region` | the memory that is registered |
 //! | `process` | the end of a worker process |
+//! | `lease` | whether any process still uses a file |
 //! | `schedule` | how soon a thread of this program runs beside the libraries' threads |
 //! | `layout` | tests: the declarations here against the libraries' headers |
 
 pub(crate) mod cuda;
 pub(crate) mod interface;
 mod layout;
+pub(crate) mod lease;
 mod libfabric;
 mod library;
 pub(crate) mod load_check;

@@ -11,6 +11,7 @@ pub(crate) mod process;
 mod processes;
 mod shared_memory;
 
+use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -40,6 +41,10 @@ enum ToJanitor {
     Finish,
 }
 
+/// From the janitor, once it watches: what appears from now on is noticed.
+#[derive(Serialize, Deserialize)]
+struct Watching;
+
 /// What could not be removed.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Leavings {
@@ -58,16 +63,24 @@ pub(crate) struct Janitor {
 }
 
 impl Janitor {
-    /// Starts it from this program's file. `None` if it cannot be started: a run does not depend on it.
+    /// Starts it from this program's file, and waits until it watches. `None` if it cannot be started: a run does not depend
+    /// on it.
     pub(crate) fn start(program: &Path) -> Option<Janitor> {
         let mark = format!("{:016x}", getrandom::u64().ok()?);
-        let (mut channel, theirs) = UnixStream::pair().ok()?;
+        let (channel, theirs) = UnixStream::pair().ok()?;
         let mut command = Command::new(program);
         command.arg0(env!("CARGO_PKG_NAME")).arg(JANITOR_COMMAND).env_clear().process_group(0).current_dir("/");
         command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().ok()?;
-        let _ = frame::send(&mut channel, &ToJanitor::Begin(mark.clone()));
-        Some(Janitor { process, channel, mark })
+        drop(command);
+        let mut janitor = Janitor { process, channel, mark };
+        janitor.begin().ok().flatten().map(|Watching| janitor)
+    }
+
+    fn begin(&mut self) -> io::Result<Option<Watching>> {
+        self.channel.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        frame::send(&mut self.channel, &ToJanitor::Begin(self.mark.clone()))?;
+        frame::receive(&mut self.channel)
     }
 
     /// Its process's number.
@@ -77,7 +90,6 @@ impl Janitor {
 
     /// Has it remove what is left, and returns what it could not.
     pub(crate) fn finish(mut self) -> Leavings {
-        let _ = self.channel.set_read_timeout(Some(ANSWER_TIMEOUT));
         let asked = frame::send(&mut self.channel, &ToJanitor::Finish);
         let answer = asked.and_then(|()| frame::receive(&mut self.channel));
         answer

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::shared_memory::Watch;
-use super::{Leavings, ToJanitor, processes};
+use super::{Leavings, ToJanitor, Watching, processes};
 use crate::smoke::wire::frame;
 
 /// How often to look again at files whose creator is not known yet.
@@ -30,12 +30,16 @@ pub(crate) fn run() -> Result<(), NoSupervisor> {
     let mut channel = control_channel().ok_or(NoSupervisor)?;
     let mut watch = Watch::start();
     let Ok(Some(ToJanitor::Begin(mark))) = frame::receive(&mut channel) else { return Ok(()) };
+    // If the supervisor has ended, the next message says so.
+    let _ = frame::send(&mut channel, &Watching);
     while !is_over(&channel, &watch) {
         watch.look(&mark);
     }
     let was_asked = matches!(frame::receive(&mut channel), Ok(Some(ToJanitor::Finish)));
     watch.look(&mark);
     let processes = processes::end_all(&mark, EXIT_TIMEOUT);
+    // A file that appeared while they ended.
+    watch.look(&mark);
     let files = watch.remove(&mark);
     if was_asked {
         // The supervisor may have ended in the meantime.

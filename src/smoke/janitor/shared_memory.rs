@@ -1,7 +1,9 @@
 //! Files in `/dev/shm` that the processes of a run create.
 //!
 //! Their names say nothing of their creator: UCX's end in a random number. So each new file is looked for in what the run's
-//! processes map or have open. A file that others use, or that was there before, is never touched.
+//! processes map or have open. One that died before it was looked at leaves a file that nobody uses: it is removed if it has
+//! the name of UCX's segments, which are of no use without their creator. A file that others use, or that was there before, is
+//! never touched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 
 use super::processes;
+use crate::smoke::engine::lease::has_no_writer;
 
 /// Where shm_open(3) creates its files.
 const FOLDER: &str = "/dev/shm";
@@ -21,6 +24,9 @@ const FOLDER: &str = "/dev/shm";
 const EVENTS: usize = 16 << 10;
 /// How long to look for a file's creator: it maps the file at once, or has died.
 const SEARCH: Duration = Duration::from_millis(300);
+
+/// How the names of UCX's segments begin (`uct/sm/mm/posix/mm_posix.c`). It maps each until its end.
+const UCX_SEGMENT: &str = "ucx_shm_posix_";
 
 /// The files that appear while a run lasts.
 pub(super) struct Watch {
@@ -69,17 +75,18 @@ impl Watch {
 
     /// Removes the run's files; returns those that stay, with the reason.
     pub(super) fn remove(&mut self, mark: &str) -> Vec<(String, String)> {
+        self.forget_what_others_use(mark);
+        let user = rustix::process::geteuid().as_raw();
+        let is_ours = |file: &PathBuf| fs::metadata(file).is_ok_and(|metadata| metadata.uid() == user);
+        let (segments, unused): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.unsure).into_keys().filter(is_ours).partition(|file| is_dead_segment(file));
         let mut left = Vec::new();
-        for file in std::mem::take(&mut self.own).into_iter().filter(|file| file.exists()) {
+        for file in std::mem::take(&mut self.own).into_iter().chain(segments).filter(|file| file.exists()) {
             if let Err(error) = fs::remove_file(&file) {
                 left.push((file.display().to_string(), error.to_string()));
             }
         }
-        self.forget_what_others_use(mark);
-        let user = rustix::process::geteuid().as_raw();
-        let is_ours = |file: &PathBuf| fs::metadata(file).is_ok_and(|metadata| metadata.uid() == user);
-        let unused = std::mem::take(&mut self.unsure).into_keys().filter(is_ours);
-        left.extend(unused.map(|file| {
+        left.extend(unused.into_iter().map(|file| {
             (file.display().to_string(), "it appeared during the run, and no process uses it".to_string())
         }));
         left
@@ -109,6 +116,12 @@ impl Watch {
             .collect();
         self.unsure.retain(|file, _| !used.contains(file));
     }
+}
+
+/// Whether this is a segment of UCX without a process, in this PID namespace or another.
+fn is_dead_segment(file: &Path) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(UCX_SEGMENT)) && has_no_writer(file)
 }
 
 /// The files of the folder that a process maps or has open.

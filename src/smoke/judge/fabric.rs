@@ -6,6 +6,7 @@ use crate::environment::fabric_devices::FabricDevices;
 use crate::report::fabric::{Fabric, Fabrics};
 use crate::report::smoke::{Failure, Smoke, SmokeStatus};
 use crate::report::stage::Stage;
+use crate::smoke::observe::libfabric::PSM3;
 use crate::smoke::plan::Plan;
 use crate::smoke::plan::fabric::RequiredFabric;
 
@@ -23,11 +24,20 @@ pub(crate) fn enforce(smoke: &mut Smoke, plan: &Plan, devices: &dyn Fn() -> Fabr
     if chosen == Backend::Libfabric.name() && !is_rdma(smoke.fabric.as_ref()) {
         smoke.warnings.push(format!(
             "not RDMA: LIBFABRIC ran over {}, not over EFA or another fast fabric; a workload here would be as slow, without \
-             an error. Looked for: {}\nhelp: add `--require-fabric efa` (or `rdma`) to make this a failure",
+             an error. Looked for: {}\nhelp: {}",
             observed(smoke),
             devices().describe(),
+            help(smoke.fabric.as_ref()),
         ));
     }
+}
+
+fn help(fabric: Option<&Fabrics>) -> &'static str {
+    if fabric.is_some_and(|fabric| fabric.iter().any(|fabric| *fabric == Fabric::named(PSM3))) {
+        return "set `FI_PROVIDER=^psm3` here and for the workload: psm3 comes before tcp where rdma-core is installed, and READs \
+                of 1 MiB and more between two machines stall through it";
+    }
+    "add `--require-fabric efa` (or `rdma`) to make this a failure"
 }
 
 fn is_rdma(fabric: Option<&Fabrics>) -> bool {
@@ -125,6 +135,13 @@ fn advice(backend: Backend, devices: &FabricDevices, two_machines: bool) -> Stri
 mod tests {
     use super::*;
     use crate::environment::fabric_devices::RdmaDevice;
+
+    #[test]
+    fn psm3_gets_a_cure_of_its_own() {
+        assert!(help(Fabrics::of([Fabric::named("psm3")]).as_ref()).contains("`FI_PROVIDER=^psm3`"));
+        assert!(help(Fabrics::of([Fabric::Tcp]).as_ref()).contains("--require-fabric"));
+        assert!(help(None).contains("--require-fabric"));
+    }
 
     #[test]
     fn a_refusal_says_what_was_used_and_fits_the_machine() {

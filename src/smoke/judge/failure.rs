@@ -119,9 +119,10 @@ fn describe(plan: &Plan, libraries: &Libraries, role: Role, surrender: &Surrende
         }
         Cause::MissingFunction(name) => format!("{} has no function `{name}`", loaded(plan)),
         Cause::NoProvider { wanted, offered } => {
-            let instead = if offered.is_empty() { "nothing".into() } else { offered.join(", ") };
+            let instead =
+                if offered.is_empty() { "and no other".into() } else { format!("only {}", offered.join(", ")) };
             format!(
-                "libfabric offers none of the providers {} for reliable datagrams with RMA{}, only {instead}",
+                "libfabric offers none of the providers {} for reliable datagrams with RMA{}, {instead}",
                 wanted.join(", "),
                 gpu::demand(plan),
             )

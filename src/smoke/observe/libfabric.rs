@@ -19,6 +19,16 @@
 use super::statement::Statement;
 use crate::report::fabric::{Fabric, Fabrics};
 
+/// The provider for Intel's Ethernet and Omni-Path cards, which also takes any other card by TCP (fi_psm3(7)).
+pub(crate) const PSM3: &str = "psm3";
+
+/// How psm3 begins the names of its fabrics, `TCP-10.9.0.0/24` (the strings in libpsm3-fi.so of 2.1); tcp's are networks.
+const PSM3_FABRICS: [&str; 4] = ["TCP-", "UDP-", "RoCE-", "IB/OPA-"];
+
+fn is_psm3(fabric: &str) -> bool {
+    PSM3_FABRICS.iter().any(|prefix| fabric.starts_with(prefix))
+}
+
 /// Whether [`read`] uses this line of output.
 pub(crate) fn is_statement(line: &[u8]) -> bool {
     memchr::memmem::find(line, b"] Created rail ").is_some()
@@ -47,6 +57,11 @@ pub(crate) fn read(output: &str) -> Statement {
         } else if let Some(provider) = provider(words).filter(|_| is_statement(line.as_bytes())) {
             add(&mut providers, provider);
         }
+    }
+    if fabrics.iter().any(|name| is_psm3(name)) {
+        // NIXL names the provider that it looked for.
+        providers = vec![PSM3.into()];
+        rails.clear();
     }
     if rails.is_empty() {
         rails = named(&providers, &fabrics);
@@ -167,6 +182,15 @@ I1123 01:56:10.059839   12929 libfabric_rail_manager.cpp:232] Successfully creat
         assert_eq!(read(&info.join("\n")), statement("efa", &["efa"]));
         let cxi = "I1123 0:0 1 libfabric_topology.cpp:142] Discovered 4 CXI devices\n";
         assert_eq!(read(cxi), statement("cxi", &["cxi"]));
+    }
+
+    /// It answers to NIXL's request for tcp where rdma-core is installed.
+    #[test]
+    fn psm3_is_named_whatever_nixl_calls_it() {
+        for output in [INFO_1_5_0, DEBUG_1_0_1] {
+            let psm3 = output.replace("name 10.9.0.0/24", "name TCP-10.9.0.0/24");
+            assert_eq!(read(&psm3), statement("psm3", &["psm3/TCP-10.9.0.0/24"]));
+        }
     }
 
     #[test]
