@@ -18,6 +18,8 @@
 #            libhwloc15
 #        tests/lab.sh debian13
 #            the root folder of a Debian 13 with libfabric1 (needs root)
+#        tests/lab.sh oldest
+#            the root folder of the oldest Debian that the mirror has, with Python (needs root)
 #        tests/lab.sh image
 #            a tar archive of a Debian 13 with Dynamo 1.6.1 and NIXL 1.5.0 in /opt/dynamo/venv (needs root)
 #        tests/lab.sh dockerd
@@ -267,13 +269,13 @@ debian_mirror() {
     printf '%s\n' "$mirror"
 }
 
-# A root folder with these packages, separated by commas: FOLDER PACKAGES
+# A root folder with these packages, separated by commas: FOLDER SUITE PACKAGES
 bootstrap() {
     local mirror
     is_root || fail 'debootstrap needs root: run this as root'
     need 'command -v debootstrap' debootstrap
     mirror=$(debian_mirror)
-    quietly debootstrap --variant=minbase --include="$2" trixie "$1" "$mirror"
+    quietly debootstrap --variant=minbase --include="$3" "$2" "$1" "$mirror"
 }
 
 # NIXL 1.5.0's plugin ends its process with this Debian's libfabric.
@@ -285,8 +287,27 @@ debian13() {
             is_complete "$folder" && exit
             say "making $folder with debootstrap"
             rm -rf "$folder"
-            bootstrap "$folder" libfabric1,libhwloc15,libnuma1,libstdc++6
+            bootstrap "$folder" trixie libfabric1,libhwloc15,libnuma1,libstdc++6
             mkdir -p "$folder/lab" "$folder/program"
+            touch "$folder/.complete"
+        )
+    fi
+    printf '%s\n' "$folder"
+}
+
+# Debian 11 (glibc 2.31), while the mirror keeps it. A mount namespace shows what is not in it.
+oldest() {
+    local folder=$lab/oldest
+    if ! is_complete "$folder"; then
+        (
+            lock oldest
+            is_complete "$folder" && exit
+            say "making $folder with debootstrap"
+            for suite in bullseye bookworm; do
+                rm -rf "$folder"
+                ! bootstrap "$folder" "$suite" libhwloc15,libnuma1,libstdc++6,python3-venv || break
+            done
+            mkdir "$folder/lab" "$folder/wheel"
             touch "$folder/.complete"
         )
     fi
@@ -314,7 +335,7 @@ image() {
             # shellcheck disable=SC2064 # this folder, whatever the variable holds later
             trap "rm -rf '$root' '$archive.part'" EXIT
             chmod 755 "$root"
-            bootstrap "$root" python3,python3-venv,libhwloc15,libnuma1
+            bootstrap "$root" trixie python3,python3-venv,libhwloc15,libnuma1
             mkdir "$root/packages" "$root/packages/dynamo"
             cp "${wheels[@]}" "$root/packages/dynamo/"
             quietly "$python" -m pip download --only-binary=:all: --python-version "$suite_python" --no-cache-dir \
@@ -347,6 +368,7 @@ case "${1:-} $#" in
     'tool 3') tool "$2" "$3" ;;
     'libfabric 1') libfabric ;;
     'debian13 1') debian13 ;;
+    'oldest 1') oldest ;;
     'image 1') image ;;
     'dockerd 1') docker_engine ;;
     'python 1') pip_python ;;

@@ -2,6 +2,7 @@
 # From a bare checkout: builds the program, installs ai-dynamo-runtime 1.6.1 and NIXL 1.5.0 under target/lab/, patches
 # that Dynamo and tests it with a transfer. Needs Rust, Python 3 and a network.
 # usage: tests/quickstart.sh
+#   QUICKSTART_BUILT=yes   take target/release/nixl-retrofit as it is
 
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -21,7 +22,8 @@ run() {
 command -v cargo >/dev/null || fail 'cargo is missing: install Rust with rustup, then try again'
 command -v python3 >/dev/null || fail 'python3 is missing: install Python 3.10 or newer, then try again'
 
-run 0 cargo build --release --locked --target-dir target
+[ "${QUICKSTART_BUILT:-no}" = yes ] || run 0 cargo build --release --locked --target-dir target
+need_program
 printf '\n$ tests/lab.sh env 1.5.0 1.6.1\n'
 environment=$(tests/lab.sh env 1.5.0 1.6.1)
 printf '%s\n' "$environment"

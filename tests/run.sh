@@ -2,11 +2,11 @@
 # Runs all tests. Root installs missing Debian packages; other users are told what is missing. Nothing is skipped.
 # usage: tests/run.sh [--all-releases] [STAGE]...
 #   --all-releases   test every stable Dynamo release and the newest nightly, not one release of each distinct source
-#   STAGE            only these: format lint build tests rdma examples faults fuzz releases quickstart docker benchmark bandwidth
+#   STAGE            only these: format lint deny build wheel tests rdma examples faults fuzz releases quickstart docker benchmark bandwidth
 
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-stages='format lint build tests rdma examples faults fuzz releases quickstart docker benchmark bandwidth'
+stages='format lint deny build wheel tests rdma examples faults fuzz releases quickstart docker benchmark bandwidth'
 releases=()
 chosen=()
 for argument in "$@"; do
@@ -31,7 +31,11 @@ lint() {
     shellcheck -x tests/*.sh tests/rdma_lab/*.sh .ci/run
     cargo clippy --locked --all-targets -- -D warnings
 }
-build() { cargo build --locked --release; }
+deny() { tests/deny.sh; }
+
+# The program that the later stages test is the one in the wheel: one release build for both.
+build() { tests/wheel.sh build; }
+wheel() { tests/wheel.sh; }
 
 # With the debug build, which compiles in a fraction of the time.
 tests() {
@@ -59,7 +63,8 @@ releases() {
     "$python" tests/rust_releases.py run "${releases[@]}" "$program"
 }
 
-quickstart() { tests/quickstart.sh; }
+# With the program of the stage build: the compiler would take as long again.
+quickstart() { QUICKSTART_BUILT=yes tests/quickstart.sh; }
 examples() { tests/examples.sh; }
 docker() {
     cargo test --locked --test docker -- --ignored --nocapture &&

@@ -1,71 +1,211 @@
 #!/usr/bin/env bash
-# Builds the wheel: the binary for glibc 2.17 (manylinux2014), with zig as the linker, the man page and the completions.
-# Then installs it into a fresh virtual environment and does the main job with it on real packages.
-# usage: tests/wheel.sh
+# Builds the wheel from the package that `cargo publish` would upload: the program for glibc 2.17 (manylinux2014), with
+# zig as the linker, its manual pages and completions, and a list of what it is made of (SBOM). Then does the main job with
+# it: from a fresh virtual environment, and in the oldest Debian at hand (needs root).
+# usage: tests/wheel.sh [build|reproducible]
+#   build          only builds: the wheel in target/wheel/dist, its program in target/release for the other tests
+#   reproducible   builds a second time elsewhere and compares; takes a whole build
 
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ $# = 0 ] || usage
+case "$*" in
+    '' | build | reproducible) ;;
+    *) usage ;;
+esac
 work=$repository/target/wheel
-maximum=$((6 << 20)) # bytes of the binary
+maximum=$((8 << 20)) # bytes of the program; 6 MiB are wanted
 passed=0
 
 ok() {
     passed=$((passed + 1))
-    printf 'ok: %s\n' "$*"
+    printf 'ok      %s\n' "$*"
 }
 
-maturin=$(tests/lab.sh tool maturin 1.16.0)
-zig=$(tests/lab.sh tool ziglang 0.15.2)
-export PATH=$maturin:$zig:$PATH
+# Unpacks what would be published. Sources that did not change keep their times, so that Cargo compiles nothing: FOLDER
+unpack_package() {
+    local folder=$1 archive
+    rm -rf "$folder/package" "$folder/fresh"
+    quietly cargo package --locked --allow-dirty --no-verify --target-dir "$folder"
+    archive=$(echo "$folder"/package/nixl-retrofit-*.crate)
+    mkdir "$folder/fresh"
+    # Without the archive's times, which are the same in every version.
+    tar -xmf "$archive" -C "$folder/fresh" --strip-components=1
+    if ! diff -rq --exclude=nixl_retrofit.data "$folder/fresh" "$folder/source" >/dev/null 2>&1; then
+        rm -rf "$folder/source"
+        mv "$folder/fresh" "$folder/source"
+    fi
+}
 
-# The sources as they are here, with what the program prints about itself as the wheel's data.
-source=$work/source
-rm -rf "$source" "$work/dist" "$work/venv"
-mkdir -p "$source"
-git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- -c | tar -x -C "$source"
-data=$source/shell/data/share
-mkdir -p "$data"/{man/man1,bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
-[ -x "$program" ] || quietly cargo build --release --locked
-"$program" man >"$data/man/man1/nixl-retrofit.1"
-"$program" completions bash >"$data/bash-completion/completions/nixl-retrofit"
-"$program" completions zsh >"$data/zsh/site-functions/_nixl-retrofit"
-"$program" completions fish >"$data/fish/vendor_completions.d/nixl-retrofit.fish"
-printf 'data = "shell"\n' >>"$source/pyproject.toml"
+# The folder that maturin packs beside the program: PROGRAM FOLDER
+print_data() {
+    local share=$2/data/share name
+    rm -rf "$2"
+    mkdir -p "$share"/{man/man1,bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
+    "$1" man >"$share/man/man1/nixl-retrofit.1"
+    for name in apply check revert smoke audit doctor; do
+        "$1" man "$name" >"$share/man/man1/nixl-retrofit-$name.1"
+    done
+    "$1" completions bash >"$share/bash-completion/completions/nixl-retrofit"
+    "$1" completions zsh >"$share/zsh/site-functions/_nixl-retrofit"
+    "$1" completions fish >"$share/fish/vendor_completions.d/nixl-retrofit.fish"
+}
 
-NIXL_RETROFIT_COMMIT=$(git rev-parse --short=12 HEAD 2>/dev/null || true)
-export NIXL_RETROFIT_COMMIT
-quietly maturin build --release --locked --zig --compatibility manylinux2014 --manifest-path "$source/Cargo.toml" \
-    --target-dir "$work/target" --out "$work/dist"
+# No path of this machine is in the program, so that two machines build the same bytes: FOLDER
+pack() {
+    local folder=$1 cargo_home=${CARGO_HOME:-$HOME/.cargo}
+    rm -rf "$folder/dist"
+    RUSTFLAGS="--remap-path-prefix=$folder/source=. --remap-path-prefix=$cargo_home=cargo" quietly "$maturin" build \
+        --release --locked --zig --target x86_64-unknown-linux-gnu --compatibility manylinux2014 \
+        --manifest-path "$folder/source/Cargo.toml" --target-dir "$folder/target" --out "$folder/dist"
+}
+
+# FOLDER
+build() {
+    local folder=$1 built=$1/target/x86_64-unknown-linux-gnu/release/nixl-retrofit
+    mkdir -p "$folder"
+    unpack_package "$folder"
+    rm -rf "$folder/source/nixl_retrofit.data"
+    pack "$folder"
+    # What the program prints about itself goes into the wheel, so it is packed again.
+    print_data "$built" "$folder/source/nixl_retrofit.data"
+    pack "$folder"
+}
+
+maturin=$(tests/lab.sh tool maturin 1.16.0)/maturin
+PATH=$(tests/lab.sh tool ziglang 0.15.2):$PATH # maturin looks for `python3 -m ziglang`
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export PATH SOURCE_DATE_EPOCH
+build "$work"
 wheel=$(echo "$work"/dist/*.whl)
+rm -rf "$work/unpacked"
+"$(tests/lab.sh python)" -m zipfile -e "$wheel" "$work/unpacked"
+install -D "$work"/unpacked/*.data/scripts/nixl-retrofit "$program"
+[ "$*" != build ] || exit 0
 ok "$(basename "$wheel"), $(stat -c %s "$wheel") bytes"
 
-python3 -m venv --without-pip "$work/venv"
-"$(tests/lab.sh python)" -m pip install --quiet --no-index --no-deps --python "$work/venv/bin/python" "$wheel"
-installed=$work/venv/bin/nixl-retrofit
-size=$(stat -c %s "$installed")
-[ "$size" -le "$maximum" ] || fail "the binary has $size bytes, more than $maximum"
-ok "the binary has $size bytes"
-newest=$(objdump -T "$installed" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
-[ "$(printf '%s\n' GLIBC_2.17 "$newest" | sort -V | tail -n 1)" = GLIBC_2.17 ] || fail "the binary needs $newest"
-ok "the binary needs $newest at most"
-[ "$("$installed" --version)" = "$("$program" --version)" ] || fail 'the versions differ'
-"$installed" man | cmp - "$work/venv/share/man/man1/nixl-retrofit.1"
-"$installed" completions bash | cmp - "$work/venv/share/bash-completion/completions/nixl-retrofit"
-ok "$("$installed" --version), its man page and completions"
+if [ "$*" = reproducible ]; then
+    second=$(mktemp -d)
+    trap 'rm -rf "$second"' EXIT
+    build "$second"
+    cmp "$wheel" "$second"/dist/*.whl
+    ok "a second build in $second has the same SHA-256: $(sha256sum <"$wheel" | cut -d ' ' -f 1)"
+    printf '%d passed, 0 failed\n' "$passed"
+    exit 0
+fi
 
-# The main job, with the driver's stand-in that the wheel was built with.
+# A fresh virtual environment.
+rm -rf "$work/venv"
+python3 -m venv --without-pip "$work/venv"
+"$(tests/lab.sh python)" -m pip --python "$work/venv/bin/python" install --quiet --no-index --no-deps "$wheel"
+installed=$work/venv/bin/nixl-retrofit
+version=$("$installed" --version)
+[[ $version == *"($(git rev-parse --short=12 HEAD))" ]] || fail "the version does not name the commit: $version"
+for page in '' apply check revert smoke audit doctor; do
+    "$installed" man ${page:+"$page"} | cmp - "$work/venv/share/man/man1/nixl-retrofit${page:+-$page}.1"
+done
+"$installed" completions bash | cmp - "$work/venv/share/bash-completion/completions/nixl-retrofit"
+"$installed" completions zsh | cmp - "$work/venv/share/zsh/site-functions/_nixl-retrofit"
+"$installed" completions fish | cmp - "$work/venv/share/fish/vendor_completions.d/nixl-retrofit.fish"
+ok "$version, its manual pages and completions"
+
+size=$(stat -c %s "$installed")
+[ "$size" -le "$maximum" ] || fail "the program has $size bytes, more than $maximum"
+ok "the program has $size bytes"
+need 'command -v objdump' binutils
+newest=$(objdump -T "$installed" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
+[ "$(printf '%s\n' GLIBC_2.17 "$newest" | sort -V | tail -n 1)" = GLIBC_2.17 ] || fail "the program needs $newest"
+ok "the program needs $newest at most"
+! grep -aqF -e "$repository" -e "${CARGO_HOME:-$HOME/.cargo}" "$installed" || fail 'the program has paths of this machine'
+ok 'the program has no path of this machine'
+
+# What Cargo.toml tells cargo-binstall.
+names=$("$(tests/lab.sh python)" - "$repository/Cargo.toml" <<'PYTHON'
+import sys, tomllib
+
+package = tomllib.load(open(sys.argv[1], "rb"))["package"]
+table = package["metadata"]["binstall"]
+url = table["overrides"]["x86_64-unknown-linux-gnu"]["pkg-url"]
+for template in (url.rpartition("/")[2], table["bin-dir"]):
+    print(template.replace("{ version }", package["version"]).replace("{ bin }", package["name"]))
+PYTHON
+)
+[ "$names" = "$(basename "$wheel")"$'\n'"$(cd "$work/unpacked" && echo *.data/scripts/nixl-retrofit)" ] ||
+    fail "cargo-binstall would look for: $names"
+ok 'the names in the table of cargo-binstall'
+"$(tests/lab.sh python)" - "$work"/unpacked/*.dist-info/sboms/*.json "$repository/Cargo.lock" <<'PYTHON'
+import json, sys, tomllib
+
+bom = json.load(open(sys.argv[1]))
+listed = {(part["name"], part["version"]) for part in bom["components"]}
+locked = {(package["name"], package["version"]) for package in tomllib.load(open(sys.argv[2], "rb"))["package"]}
+assert bom["bomFormat"] == "CycloneDX" and listed, bom
+assert listed <= locked, listed - locked
+PYTHON
+ok 'the CycloneDX list of its parts, all of them in Cargo.lock'
+
+# The main job, inside of a root folder when $inside says so: PROGRAM ENVIRONMENT SMOKE
+main_job() {
+    local program=$1 environment=$2 smoke=$3 status=0
+    "${inside[@]}" "$program" check --quiet "$environment" || status=$?
+    [ "$status" = 1 ] || fail "check ended with $status"
+    "${inside[@]}" "$program" apply --quiet --smoke "$smoke" "$environment"
+    "${inside[@]}" "$program" check --quiet "$environment"
+    "${inside[@]}" "$program" revert --quiet "$environment"
+}
 environment=$work/environment
 rm -rf "$environment"
 cp -a --reflink=auto "$(tests/lab.sh env 1.5.0 1.6.1)" "$environment"
-status=0
-"$installed" check --quiet "$environment" || status=$?
-[ "$status" = 1 ] || fail "check ended with $status"
+inside=()
+main_job "$installed" "$environment" require
+ok 'check, apply with a transfer over UCX, and revert: Dynamo 1.6.1 and NIXL 1.5.0'
 libraries=$(tests/lab.sh libfabric)
-"$installed" apply --quiet --smoke require "$environment"
+# The driver's stand-in is what zig has linked.
 "$installed" smoke --quiet --backend LIBFABRIC --library-path "$libraries" "$environment"
-"$installed" check --quiet "$environment"
-"$installed" revert --quiet "$environment"
-ok 'check, apply and both transfers on Dynamo 1.6.1 and NIXL 1.5.0, and revert'
-rm -rf "$environment" "$source"
+ok 'a transfer over LIBFABRIC'
+
+# The GitHub action and the pre-commit hook, as CI runs them, with this wheel. (The hook's own build needs setuptools from the
+# package index.)
+export PIP_FIND_LINKS=$work/dist
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+tools=$(tests/lab.sh tool kubernetes-validate 1.37.0) # for its YAML
+"$tools/python" - >"$scratch/action.sh" <<'PYTHON'
+import yaml
+for step in yaml.safe_load(open(".github/actions/nixl-retrofit/action.yml"))["runs"]["steps"]:
+    print("(\nset -e\n" + step["run"] + ")")
+PYTHON
+action() { # EXPECT
+    RUNNER_TEMP=$scratch GITHUB_STEP_SUMMARY=$scratch/summary.md VERSION='' IMAGE='' TARGET=$environment EXPECT=$1 \
+        bash -e "$scratch/action.sh" >"$scratch/action.log" 2>&1
+}
+action original || fail "the action ended with $?: $(cat "$scratch/action.log")"
+! action patched || fail 'the action passes an environment that is not patched'
+grep -q '^::error file=' "$scratch/action.log" || fail "no annotation: $(cat "$scratch/action.log")"
+[ -s "$scratch/summary.md" ] || fail 'no summary'
+ok 'the GitHub action: passes the original, annotates it where a patched one is expected, writes a summary'
+git -C "$scratch" init --quiet connector
+cp docs/examples/ci/pre-commit-config.yaml "$scratch/connector/.pre-commit-config.yaml"
+printf 'from nixl._api import nixl_agent\nagent = nixl_agent("me")\n' >"$scratch/connector/ignores.py"
+printf 'import os\n' >"$scratch/connector/other.py"
+git -C "$scratch/connector" add .
+pre_commit=$(tests/lab.sh tool pre-commit 4.7.0)/pre-commit
+hook() { # FILE
+    (cd "$scratch/connector" && PRE_COMMIT_HOME=$scratch/hooks "$pre_commit" run --files "$1") >"$scratch/hook.log" 2>&1
+}
+hook other.py || fail "the hook fails on a file without an agent: $(cat "$scratch/hook.log")"
+! hook ignores.py || fail 'the hook passes a call that ignores every setting'
+grep -q nixl_agent_config "$scratch/hook.log" || fail "the hook shows no diff: $(cat "$scratch/hook.log")"
+ok 'the pre-commit hook: fails on a call that ignores every setting, passes a file without one'
+unset PIP_FIND_LINKS
+
+# The oldest Debian's Python is too old for Dynamo's wheels: it gets their folder. NIXL needs a newer OpenSSL than it has.
+root=$(tests/lab.sh oldest)
+enter=$(printf 'mount --bind %q %q; mount --bind %q %q; mount -t proc proc %q; mount -t tmpfs shm %q; exec chroot %q "$@"' \
+    "$(echo "$environment"/lib/python3*/site-packages)" "$root/lab" "$work/dist" "$root/wheel" "$root/proc" \
+    "$root/dev/shm" "$root")
+inside=(unshare --mount bash -euc "$enter" enter)
+"${inside[@]}" bash -euc 'rm -rf /venv; python3 -m venv /venv; /venv/bin/pip install --quiet --no-index /wheel/*.whl'
+main_job /venv/bin/nixl-retrofit /lab off
+ok "check, apply and revert, installed by pip in Debian $(cat "$root/etc/debian_version")"
+rm -rf "$environment" "$root/venv"
 printf '%d passed, 0 failed\n' "$passed"

@@ -232,7 +232,9 @@ pub(crate) fn command_lines(line: &str) -> Vec<Vec<String>> {
     // What is no shell, a piece of YAML for example, has no command line of the program in it.
     let words = shlex::split(line).unwrap_or_default();
     let ends = ["|", "||", "&", "&&", ";", "<", ">"];
-    let starts = words.iter().enumerate().filter(|(_, word)| *word == "nixl-retrofit").map(|(start, _)| start);
+    // `pip install nixl-retrofit`
+    let installs = |start: usize| start > 0 && ["install", "binstall"].contains(&words[start - 1].as_str());
+    let starts = (0..words.len()).filter(|start| words[*start] == "nixl-retrofit" && !installs(*start));
     let mut lines = Vec::new();
     for start in starts {
         let mut command = Vec::new();
