@@ -104,17 +104,14 @@ fn the_examples_paste_into_a_shell() {
     std::os::unix::fs::symlink(tool.get_program(), folder.path().join("nixl-retrofit")).unwrap();
     for (name, lines) in examples() {
         // Each is pasted with an end of its own, so that its status shows.
-        let script: String = lines
-            .iter()
-            .map(|line| if line.starts_with('#') { format!("{line}\n") } else { format!("{line}\nsaid $?\n") })
-            .collect();
+        let script: String = lines.iter().map(|line| followed(line)).collect();
         let (output, statuses) = pasted(&script, &environment, folder.path());
         assert_eq!(statuses.len(), lines.iter().filter(|line| !line.starts_with('#')).count(), "{name}: {output}");
         for (line, status) in lines.iter().filter(|line| !line.starts_with('#')).zip(statuses) {
             let expected: &[i32] = match line {
                 // No such package, folder, file or host.
                 line if line.contains("--also") || line.contains("lib/llm") || line.contains("src/vllm") => &[2],
-                line if line.contains("--connect") || line.contains("--listen") => &[1, 2],
+                line if waits_for_a_peer(line) => &[1, 2, GAVE_UP],
                 // No EFA, no GPU.
                 line if line.contains("efa") || line.contains("--expect-node") || line.contains("vram") => &[1],
                 // What is found depends on whether an example before it has patched, and on the machine.
@@ -124,6 +121,23 @@ fn the_examples_paste_into_a_shell() {
             assert!(expected.contains(&status), "{line}: {status}\n{output}");
         }
     }
+}
+
+/// The status of timeout(1) for a command that it has ended.
+const GAVE_UP: i32 = 124;
+
+fn waits_for_a_peer(line: &str) -> bool {
+    line.contains("--connect") || line.contains("--listen")
+}
+
+/// The line, and what shows its status. Nobody comes to one that waits for a peer.
+fn followed(line: &str) -> String {
+    if line.starts_with('#') {
+        return format!("{line}\n");
+    }
+    let line =
+        if waits_for_a_peer(line) { line.replacen("nixl-retrofit", "timeout 2 nixl-retrofit", 1) } else { line.into() };
+    format!("{line}\nsaid $?\n")
 }
 
 /// What a shell printed for the script, and the statuses in it.

@@ -210,9 +210,9 @@ fn the_c_api_cannot_be_asked_of_a_nixl_without_it() {
 }
 
 #[test]
-fn ucx_fifty_in_a_row_pass() {
+fn ucx_twenty_in_a_row_pass() {
     let environment = nixl("0.9.0");
-    for _ in 0..50 {
+    for _ in 0..20 {
         Run::of(&environment, &[&UCX[..], &["--size", "256K"]].concat(), &[]).passed();
     }
 }
@@ -312,7 +312,7 @@ fn a_missing_libfabric_is_reported_in_the_loaders_words() {
 #[test]
 fn libfabric_fifty_in_a_row_pass() {
     let environment = nixl("0.9.0");
-    for _ in 0..50 {
+    for _ in 0..20 {
         Run::of(&environment, &[&LIBFABRIC[..], &["--size", "256K"]].concat(), &with_libfabric()).passed();
     }
 }

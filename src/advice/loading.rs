@@ -113,7 +113,7 @@ pub(crate) fn without_efa(severity: Severity, library: &Path, providers: &[&str]
     Finding {
         id: WITHOUT_EFA,
         severity,
-        message: format!("`{}` was built without the efa provider: it has {}", library.display(), providers.join(", ")),
+        message: format!("`{}` was built without the efa provider: it has {}", library.shown(), providers.join(", ")),
         consequence: "LIBFABRIC cannot use EFA with this image, on any node: it goes over TCP".into(),
         cure: vec![
             "ENV LD_LIBRARY_PATH=/opt/amazon/efa/lib:$LD_LIBRARY_PATH    # the EFA installer's libfabric".into(),

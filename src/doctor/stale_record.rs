@@ -15,6 +15,7 @@ use crate::environment::python::distribution::{self, Distribution};
 use crate::environment::python::install::{Direction, Transaction};
 use crate::environment::python::record::Record;
 use crate::report::finding::Finding;
+use crate::shown::Shown;
 use crate::source::lock::{self, Lock};
 use crate::source::marker::{Comment, Marker};
 use crate::source::{diff, regular, replace};
@@ -69,8 +70,8 @@ pub(super) fn mend(import_path: &[PathBuf], modules: &[PathBuf]) -> Result<Vec<S
     let mut steps = Vec::new();
     for (path, old) in records {
         steps.push(String::from_utf8_lossy(&diff::unified(path, old, &regular::read(path)?)).into_owned());
-        steps.push(format!("updated: {}", path.display()));
-        steps.push(format!("the original is {}", kept::name(path).display()));
+        steps.push(format!("updated: {}", path.shown()));
+        steps.push(format!("the original is {}", kept::name(path).shown()));
     }
     Ok(steps)
 }
@@ -86,12 +87,12 @@ pub(super) fn take_back(import_path: &[PathBuf], modules: &[PathBuf]) -> Result<
         if mended(import_path, modules, &record, regular::read(&old)?)? != regular::read(&record)? {
             bail!(
                 "{}: changed since `doctor --fix`; not restored\nhelp: remove `{}` to keep the present one",
-                record.display(),
-                old.display()
+                record.shown(),
+                old.shown()
             );
         }
         replace::take_back(&record, &old)?;
-        steps.push(format!("restored: {}", record.display()));
+        steps.push(format!("restored: {}", record.shown()));
     }
     Ok(steps)
 }

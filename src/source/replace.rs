@@ -172,7 +172,7 @@ pub(crate) fn replace_by_link(path: &Path, target: &Path, kept: &Path) -> Result
 /// When that fails.
 pub(crate) fn keep(path: &Path, kept: &Path) -> Result<()> {
     let other = other_name(path, &regular::read(path)?)?;
-    rename(&other, kept).with_context(|| format!("{}: cannot be kept", path.display()))
+    rename(&other, kept).with_context(|| format!("{}: cannot be kept", path.shown()))
 }
 
 /// Gives a file its name again that [`replace_by_link`] put a link in place of.
