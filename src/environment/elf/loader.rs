@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use object::elf::{EM_AARCH64, EM_X86_64, Machine};
 
@@ -32,12 +33,15 @@ const MACHINE: Machine = if cfg!(target_arch = "aarch64") { EM_AARCH64 } else { 
 pub(crate) struct Loader {
     library_path: Vec<PathBuf>,
     cache: HashMap<String, Vec<PathBuf>>,
+    /// What was read: many libraries need the same ones.
+    read: Mutex<HashMap<PathBuf, Option<SharedLibrary>>>,
 }
 
 impl Loader {
     /// A loader with the folders of `LD_LIBRARY_PATH` and this machine's cache.
     pub(crate) fn new(library_path: Vec<PathBuf>) -> Loader {
-        Loader { library_path, cache: fs::read(CACHE).map(|bytes| parse_cache(&bytes)).unwrap_or_default() }
+        let cache = fs::read(CACHE).map(|bytes| parse_cache(&bytes)).unwrap_or_default();
+        Loader { library_path, cache, read: Mutex::default() }
     }
 
     /// The folders of `LD_LIBRARY_PATH`.
@@ -53,7 +57,15 @@ impl Loader {
         wanter: &SharedLibrary,
         inherited: &[PathBuf],
     ) -> Option<(PathBuf, SharedLibrary)> {
-        self.candidates(name, wanted_by, wanter, inherited).find_map(loadable)
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        self.candidates(name, wanted_by, wanter, inherited).find_map(|path| {
+            if let Some(known) = read.get(&path) {
+                return known.clone().map(|library| (path, library));
+            }
+            let found = SharedLibrary::read(&path).ok().filter(is_for_this_machine);
+            read.insert(path.clone(), found.clone());
+            found.map(|library| (path, library))
+        })
     }
 
     /// The paths that are tried for it, in order, whether there is a file or not.
