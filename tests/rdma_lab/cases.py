@@ -40,6 +40,22 @@ def smoke(*arguments, before=(), timeout=60, **variables):
     return done.returncode, document
 
 
+def doctor(*arguments):
+    """The exit status, and the identifiers of what was found."""
+    command = [PROGRAM, "doctor", "--no-load", "--output-format", "json", site_packages(), *arguments]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    found = [finding["id"] for finding in json.loads(done.stdout or '{"findings": []}')["findings"]]
+    return done.returncode, found, done.stderr
+
+
+def judged(name, result, is_found):
+    """Whether doctor finds two copies of libibverbs."""
+    status, found, errors = result
+    is_right = ("two-libibverbs" in found) == is_found and status in (0, 1)
+    results.append(is_right)
+    print(f"{'ok' if is_right else 'WRONG'}: {name}", *([] if is_right else [status, found, errors]), flush=True)
+
+
 def case(name, result, status, fabric, *words):
     """Words are regular expressions for the document as text."""
     code, document = result
@@ -74,6 +90,10 @@ def first():
     os.chmod(VERBS, 0o666)
     between = smoke("--connect", f"10.78.0.2:{PORT}", "--require-fabric", "rdma", UCX_TLS="rc,ud", **cured)
     case("two machines", between, 0, "ib", "lab2")
+    judged("doctor finds the two copies", doctor(), True)
+    judged("doctor mends them", doctor("--fix", "two-libibverbs"), False)
+    case("rc after doctor's cure", smoke("--require-fabric", "rdma", UCX_TLS="rc,ud"), 0, "ib", "rc_verbs/rxe0:1")
+    judged("doctor takes the cure back", doctor("--undo"), True)
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
 
 
