@@ -227,7 +227,7 @@ pub struct OutputArgs {
     /// Show how the file was found, what was checked and what the worker processes got
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = 903)]
     pub verbose: u8,
-    /// Print errors only
+    /// Print errors and failed transfers only
     #[arg(short, long, global = true, display_order = 904)]
     pub quiet: bool,
 }

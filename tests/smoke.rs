@@ -204,6 +204,21 @@ fn a_deadline_of_a_millisecond_is_kept() {
 }
 
 #[test]
+fn quiet_does_not_hide_a_failed_transfer() {
+    let environment = nixl("1.5.0");
+    let target = environment.to_str().unwrap();
+    let output = common::run(["smoke", "--quiet", "--timeout", "1ms", target]);
+    assert_eq!((common::status(&output), common::stdout(&output)), (1, String::new()));
+    let text = common::stderr(&output);
+    assert!(text.contains("no result within 1 ms") && text.contains("what to do: "), "{text}");
+    let output = common::run(["smoke", "--quiet", "--backend", "UCX", "--size", "1M", target]);
+    assert_eq!(
+        (common::status(&output), common::stdout(&output), common::stderr(&output)),
+        (0, String::new(), String::new())
+    );
+}
+
+#[test]
 fn a_flood_of_output_does_no_harm() {
     let run = Run::of(&nixl("1.5.0"), &["--fault", "flood"], &[]);
     run.passed();

@@ -13,6 +13,7 @@ use super::{message, summary};
 use crate::cli::{OutputArgs, OutputFormat};
 use crate::exit_status::ExitStatus;
 use crate::report::finding::{Finding, Severity};
+use crate::report::smoke::SmokeStatus;
 use crate::report::text::Page;
 use crate::report::{Report, github, json, sarif, text};
 use crate::smoke::two_machines::Observer;
@@ -103,7 +104,7 @@ impl<'a> Console<'a> {
                 summary::append(report);
                 self.write(github::render(report).as_bytes())
             }
-            OutputFormat::Text if self.options.quiet => Ok(()),
+            OutputFormat::Text if self.options.quiet => Self::show_failures(report),
             OutputFormat::Text => {
                 self.show_files(report)?;
                 let mut page = self.page();
@@ -121,6 +122,17 @@ impl<'a> Console<'a> {
                 self.write(page.as_bytes())
             }
         }
+    }
+
+    /// A failed transfer is an error, which `--quiet` prints. What is found is told by the exit status alone.
+    fn show_failures(report: &Report) -> Result<()> {
+        if report.smokes.iter().all(|smoke| smoke.status != SmokeStatus::Failed) {
+            return Ok(());
+        }
+        let mut page = Page::new(AutoStream::choice(&io::stderr()));
+        text::smokes(&mut page, &report.smokes, false);
+        text::what_to_do(&mut page, &report.smokes);
+        Ok(io::stderr().write_all(page.as_bytes())?)
     }
 
     /// Makes sure that standard output may carry a source text.
