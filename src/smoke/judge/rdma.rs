@@ -82,7 +82,12 @@ pub(crate) fn explain(smoke: &mut Smoke) {
     if let (Some(failure), Some(finding)) = (smoke.failure.as_mut(), built_without)
         && (failure.stage <= Stage::Backend || failure.stage == Stage::Fabric)
     {
-        failure.advice = format!("{} ({}: {})", finding.cure.join("; "), finding.message, finding.consequence);
+        let permanent = format!("{} ({}: {})", finding.cure.join("; "), finding.message, finding.consequence);
+        // What the variables demand holds for a libfabric with efa too.
+        failure.advice = match failure.stage {
+            Stage::Fabric => permanent,
+            _ => format!("{permanent}; then {}", failure.advice),
+        };
         return;
     }
     let Some(failure) = smoke.failure.as_mut().filter(|failure| failure.stage <= Stage::Backend) else { return };
