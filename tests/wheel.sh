@@ -114,6 +114,7 @@ size=$(stat -c %s "$installed")
 [ "$size" -le "$maximum" ] || fail "the program has $size bytes, more than $maximum"
 ok "the program has $size bytes"
 need 'command -v objdump' binutils
+need 'command -v git' git
 newest=$(objdump -T "$installed" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
 [ "$(printf '%s\n' GLIBC_2.17 "$newest" | sort -V | tail -n 1)" = GLIBC_2.17 ] || fail "the program needs $newest"
 ok "the program needs $newest at most"
