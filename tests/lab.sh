@@ -278,41 +278,36 @@ bootstrap() {
     quietly debootstrap --variant=minbase --include="$3" "$2" "$1" "$mirror"
 }
 
-# NIXL 1.5.0's plugin ends its process with this Debian's libfabric.
-debian13() {
-    local folder=$lab/debian13
+# A root folder that is made once, of the first of these suites that the mirror still has: NAME PACKAGES SUITE...
+# It has empty folders to mount on.
+root_folder() {
+    local name=$1 packages=$2 folder=$lab/$1 suite made=
+    shift 2
     if ! is_complete "$folder"; then
         (
-            lock debian13
+            lock "$name"
             is_complete "$folder" && exit
             say "making $folder with debootstrap"
-            rm -rf "$folder"
-            bootstrap "$folder" trixie libfabric1,libhwloc15,libnuma1,libstdc++6
-            mkdir -p "$folder/lab" "$folder/program"
+            for suite; do
+                rm -rf "$folder"
+                if bootstrap "$folder" "$suite" "$packages"; then
+                    made=$suite
+                    break
+                fi
+            done
+            [ -n "$made" ] || fail "debootstrap can make none of: $*"
+            mkdir "$folder"/{lab,program,wheel}
             touch "$folder/.complete"
         )
     fi
     printf '%s\n' "$folder"
 }
 
+# NIXL 1.5.0's plugin ends its process with this Debian's libfabric.
+debian13() { root_folder debian13 libfabric1,libhwloc15,libnuma1,libstdc++6 trixie; }
+
 # Debian 11 (glibc 2.31), while the mirror keeps it. A mount namespace shows what is not in it.
-oldest() {
-    local folder=$lab/oldest
-    if ! is_complete "$folder"; then
-        (
-            lock oldest
-            is_complete "$folder" && exit
-            say "making $folder with debootstrap"
-            for suite in bullseye bookworm; do
-                rm -rf "$folder"
-                ! bootstrap "$folder" "$suite" libhwloc15,libnuma1,libstdc++6,python3-venv || break
-            done
-            mkdir "$folder/lab" "$folder/wheel"
-            touch "$folder/.complete"
-        )
-    fi
-    printf '%s\n' "$folder"
-}
+oldest() { root_folder oldest libhwloc15,libnuma1,libstdc++6,python3-venv bullseye bookworm; }
 
 # The parts of a Dynamo image that matter here. It has no RDMA libraries, with which UCX crashes as a process exits, and
 # therefore no libfabric1. Wheels are downloaded outside of it, where pip is configured.

@@ -1,11 +1,11 @@
 //! Where the dynamic loader would find a library, without loading it. Source: ld.so(8), "DESCRIPTION".
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use object::elf::{EM_AARCH64, EM_X86_64, Machine};
 
@@ -33,15 +33,15 @@ const MACHINE: Machine = if cfg!(target_arch = "aarch64") { EM_AARCH64 } else { 
 pub(crate) struct Loader {
     library_path: Vec<PathBuf>,
     cache: HashMap<String, Vec<PathBuf>>,
-    /// What was read: many libraries need the same ones.
-    read: Mutex<HashMap<PathBuf, Option<SharedLibrary>>>,
+    /// What [`loadable`] said of each path: many libraries need the same ones.
+    read: RefCell<HashMap<PathBuf, Option<(PathBuf, SharedLibrary)>>>,
 }
 
 impl Loader {
     /// A loader with the folders of `LD_LIBRARY_PATH` and this machine's cache.
     pub(crate) fn new(library_path: Vec<PathBuf>) -> Loader {
         let cache = fs::read(CACHE).map(|bytes| parse_cache(&bytes)).unwrap_or_default();
-        Loader { library_path, cache, read: Mutex::default() }
+        Loader { library_path, cache, read: RefCell::default() }
     }
 
     /// The folders of `LD_LIBRARY_PATH`.
@@ -57,15 +57,9 @@ impl Loader {
         wanter: &SharedLibrary,
         inherited: &[PathBuf],
     ) -> Option<(PathBuf, SharedLibrary)> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        self.candidates(name, wanted_by, wanter, inherited).find_map(|path| {
-            if let Some(known) = read.get(&path) {
-                return known.clone().map(|library| (path, library));
-            }
-            let found = SharedLibrary::read(&path).ok().filter(is_for_this_machine);
-            read.insert(path.clone(), found.clone());
-            found.map(|library| (path, library))
-        })
+        let mut read = self.read.borrow_mut();
+        self.candidates(name, wanted_by, wanter, inherited)
+            .find_map(|path| read.entry(path.clone()).or_insert_with(|| loadable(path)).clone())
     }
 
     /// The paths that are tried for it, in order, whether there is a file or not.
