@@ -13,7 +13,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -136,6 +136,15 @@ struct Ended {
 
 impl End {
     fn start(place: Option<(&Network, usize)>, arguments: &[&str], variables: &[(&str, &str)]) -> End {
+        End::start_with(&nixl(), place, arguments, variables)
+    }
+
+    fn start_with(
+        target: &Path,
+        place: Option<(&Network, usize)>,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> End {
         let program = common::program();
         let own = program.get_program().to_str().unwrap();
         let mut command = match place {
@@ -147,7 +156,7 @@ impl End {
         }
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        command.arg("smoke").args(arguments).args(["--output-format", "json"]).arg(nixl());
+        command.arg("smoke").args(arguments).args(["--output-format", "json"]).arg(target);
         command.env(MARK, &mark).env_remove("LD_LIBRARY_PATH").env_remove("NIXL_RETROFIT_TOKEN");
         command.envs(variables.iter().copied());
         let begin = Instant::now();
@@ -316,6 +325,44 @@ fn passes(backend: &str, engine: &str, fabric: &str) {
         (&target["peer"]["nixl_version"], &initiator["peer"]["nixl_version"]),
         (&"1.5.0".into(), &"1.5.0".into())
     );
+}
+
+/// A Dynamo that creates no agent under `REFUSED`.
+fn dynamo_that_refuses() -> tempfile::TempDir {
+    let site = common::site_packages();
+    let nixl = nixl();
+    let lib = fs::read_dir(nixl.join("lib")).unwrap().flatten().map(|entry| entry.path().join("site-packages"));
+    let packages = lib.into_iter().find(|path| path.is_dir()).expect("a site-packages folder");
+    fs::write(site.path().join("nixl.pth"), packages.to_str().unwrap()).unwrap();
+    let patched = common::run(["apply", "--quiet", "--on-unknown", "error", site.path().to_str().unwrap()]);
+    assert_eq!(common::status(&patched), 0, "{}", common::stderr(&patched));
+    site
+}
+
+const REFUSED: (&str, &str) = ("NIXL_BACKEND", "BOGUS");
+
+/// The end that fails says so at once, and its peer need not wait for its deadline.
+#[test]
+fn an_end_whose_dynamo_creates_no_agent_tells_its_peer() {
+    let site = dynamo_that_refuses();
+    let patient = ["--timeout", "60s"];
+    let reason = "names unknown backend(s) BOGUS";
+    let at_loopback = [&["--listen", "127.0.0.1:0"], &patient[..]].concat();
+
+    let listening = End::start_with(site.path(), None, &at_loopback, &[REFUSED]);
+    let address = listening.wait_for_log("listening on ").lines().next().unwrap().to_string();
+    assert!(listening.log.lock().unwrap().contains(reason), "said before a peer is there");
+    let connected = End::connect(None, &address, &patient, &[]).end();
+    connected.failed(&["handshake"], &["the listening side refuses the offer", reason, "on that machine:"]);
+    listening.end().failed(&["import"], &[reason]);
+
+    let (listening, address) = End::listen(None, "127.0.0.1:0", &patient, &[]);
+    let connecting = [&["--connect", &address], &patient[..]].concat();
+    let connected = End::start_with(site.path(), None, &connecting, &[REFUSED]).end();
+    connected.failed(&["import"], &[reason]);
+    let listened = listening.end();
+    listened.failed(&["handshake"], &["the connecting side offers nothing", reason]);
+    assert!(connected.seconds < 20.0 && listened.seconds < 20.0, "{} {}", connected.seconds, listened.seconds);
 }
 
 #[test]

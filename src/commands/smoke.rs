@@ -55,16 +55,21 @@ fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Re
     if let Some(environment) = &environment {
         transfer::add_findings(environment, &subject, process, report);
     }
-    if let Some(refused) = subject.refused() {
-        report.add_smoke(refused);
-        return Ok(ExitStatus::Findings);
-    }
-    let Some(end) = args.machines.end() else {
-        return Ok(transfer::run(&series, &subject, true, console, report));
-    };
+    let end = args.machines.end();
     let token = two_machines::TokenSource {
         file: args.machines.token_file.as_deref(),
         variable: process.variables.get(TOKEN_VARIABLE),
+    };
+    if let Some(refused) = subject.refused() {
+        let reason = refused.failure.clone();
+        report.add_smoke(refused);
+        if let (Some(end), Some(reason)) = (end, reason) {
+            group::while_waiting(|| two_machines::decline(&reason, &options, &end, token, console))?;
+        }
+        return Ok(ExitStatus::Findings);
+    }
+    let Some(end) = end else {
+        return Ok(transfer::run(&series, &subject, true, console, report));
     };
     transfer::add_installation(&series, &subject, report);
     let mut settled = true;

@@ -8,8 +8,9 @@ use anyhow::{Result, bail};
 
 use super::meeting::address::{Address, is_loopback};
 use super::meeting::connect::connect;
-use super::meeting::connection::Connection;
+use super::meeting::connection::{Connection, own_host};
 use super::meeting::listen::Listener;
+use super::meeting::message::Rejection;
 use super::meeting::terms::{self, Given};
 use super::meeting::token::Token;
 use super::plan::Plan;
@@ -61,15 +62,7 @@ pub(crate) fn run(
     observer: &dyn Observer,
     report: &mut dyn FnMut(Smoke),
 ) -> Result<bool> {
-    if matches!(end, End::Listen(_)) && !options.peer_backends.is_empty() {
-        bail!("the connecting end chooses `--peer-backend`\nhelp: name this end's backends with `--backend`");
-    }
-    let (token, warning) = Token::find(token.file, token.variable.map(Into::into), options.timeout)?;
-    if let Some(warning) = warning {
-        observer.log(&format!("warning: {warning}"));
-    }
-    let peer = meet(end, token.as_ref(), options, observer)?;
-    observer.done();
+    let peer = find_peer(options, end, token, observer)?;
     let agreed = peer.and_then(|mut connection| {
         let plans = agree(end, &mut connection, series.plans, options)?;
         Ok((connection, plans))
@@ -85,6 +78,52 @@ pub(crate) fn run(
             Ok(false)
         }
     }
+}
+
+/// Finds the peer only to tell it why this end makes no transfer. Without that it would wait for its deadline.
+///
+/// # Errors
+/// As of [`run`].
+pub(crate) fn decline(
+    reason: &Failure,
+    options: &TransferOptions,
+    end: &End,
+    token: TokenSource<'_>,
+    observer: &dyn Observer,
+) -> Result<()> {
+    observer.log(&format!("no transfer is possible here; the peer is told: {}", reason.message));
+    let rejection = Rejection {
+        reason: format!("no transfer is possible on {}: {}", own_host(), reason.message),
+        advice: format!("on that machine: {}", reason.advice),
+    };
+    let untold = match find_peer(options, end, token, observer)? {
+        Ok(mut connection) => {
+            terms::decline(&mut connection, rejection, options.timeout).err().map(|error| error.to_string())
+        }
+        Err(failure) => Some(failure.message),
+    };
+    if let Some(untold) = untold {
+        observer.log(&format!("warning: the peer was not told: {untold}"));
+    }
+    Ok(())
+}
+
+fn find_peer(
+    options: &TransferOptions,
+    end: &End,
+    token: TokenSource<'_>,
+    observer: &dyn Observer,
+) -> Result<Result<Connection, Failure>> {
+    if matches!(end, End::Listen(_)) && !options.peer_backends.is_empty() {
+        bail!("the connecting end chooses `--peer-backend`\nhelp: name this end's backends with `--backend`");
+    }
+    let (token, warning) = Token::find(token.file, token.variable.map(Into::into), options.timeout)?;
+    if let Some(warning) = warning {
+        observer.log(&format!("warning: {warning}"));
+    }
+    let peer = meet(end, token.as_ref(), options, observer)?;
+    observer.done();
+    Ok(peer)
 }
 
 fn meet(

@@ -85,6 +85,12 @@ pub(crate) fn accept(connection: &mut Connection, template: &Plan, given: &Given
     let until = Instant::now() + NEGOTIATION_TIMEOUT.min(template.timeout);
     let offer = match connection.receive(MAX_FRAME, until) {
         Ok(Message::Offer(offer)) => offer,
+        Ok(Message::Answer(Answer::Refused(rejection))) => {
+            return Err(failure(
+                format!("the connecting side offers nothing: {}", rejection.reason),
+                &rejection.advice,
+            ));
+        }
         Ok(_) => return Err(failed(connection, &out_of_turn())),
         Err(error) => return Err(failed(connection, &error)),
     };
@@ -100,6 +106,18 @@ pub(crate) fn accept(connection: &mut Connection, template: &Plan, given: &Given
     };
     connection.send(&Message::Answer(answer), until).map_err(|error| failed(connection, &error))?;
     result
+}
+
+/// Tells the peer that there will be no transfer, and why: in place of an offer, or as the answer to one.
+///
+/// # Errors
+/// If the peer cannot be told.
+pub(crate) fn decline(connection: &mut Connection, rejection: Rejection, limit: Duration) -> io::Result<()> {
+    let until = Instant::now() + NEGOTIATION_TIMEOUT.min(limit);
+    if connection.role == Role::Target {
+        connection.receive(MAX_FRAME, until)?;
+    }
+    connection.send(&Message::Answer(Answer::Refused(rejection)), until)
 }
 
 fn name_peer(connection: &mut Connection, host: &str, nixl_version: Option<String>, kernel: Option<String>) {
