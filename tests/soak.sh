@@ -2,7 +2,8 @@
 # Runs many smokes of each kind. None may fail, hang, or leave a process, a file or shared memory behind; nor may those of the
 # kind `killed`, whose supervisor gets SIGKILL at a random moment of its run.
 # Needs root for namespaces, and target/release/nixl-retrofit.
-# usage: tests/soak.sh [COUNT [KIND]...]
+# usage: tests/soak.sh [--here] [COUNT [KIND]...]
+#   --here  in this machine's own network and shared memory, where nothing else may use them; libfabric is told to use tcp
 #   COUNT   runs of each kind [200]
 #   KIND    only these: nixl-ucx nixl-libfabric native-ucx native-libfabric two-machines killed
 
@@ -10,6 +11,12 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 all='nixl-ucx nixl-libfabric native-ucx native-libfabric two-machines killed'
 
+here=
+if [ "${1:-}" = --here ]; then
+    here=yes
+    shift
+    export FI_PROVIDER=tcp # psm3, which comes with rdma-core, outranks it
+fi
 count=${1:-200}
 [[ $count =~ ^[1-9][0-9]*$ ]] || usage
 kinds=("${@:2}")
@@ -18,7 +25,7 @@ for kind in "${kinds[@]}"; do [[ " $all " == *" $kind "* ]] || usage; done
 need_program
 environment=$(tests/lab.sh env 1.5.0 none)
 libfabric=$(tests/lab.sh libfabric)
-isolate "$count" "${kinds[@]}"
+[ -n "$here" ] || isolate "$count" "${kinds[@]}"
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

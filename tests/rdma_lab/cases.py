@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 LAB = "/tmp/lab"
 PROGRAM = LAB + "/nixl-retrofit"
@@ -14,6 +15,14 @@ ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/tmp", "NIXL_RETROFIT_TOKEN"
 VERBS = "/dev/infiniband/uverbs0"
 DRIVERS = "/usr/lib/x86_64-linux-gnu/libibverbs"
 results = []
+begun = time.monotonic()
+
+
+def took():
+    """Seconds since the last result."""
+    global begun
+    before, begun = begun, time.monotonic()
+    return f"{begun - before:.0f} s"
 
 
 def site_packages():
@@ -53,7 +62,7 @@ def judged(name, result, is_found):
     status, found, errors = result
     is_right = ("two-libibverbs" in found) == is_found and status in (0, 1)
     results.append(is_right)
-    print(f"{'ok' if is_right else 'WRONG'}: {name}", *([] if is_right else [status, found, errors]), flush=True)
+    print(f"{'ok' if is_right else 'WRONG'}: {name}, {took()}", *([] if is_right else [status, found, errors]), flush=True)
 
 
 def case(name, result, status, fabric, *words):
@@ -66,7 +75,7 @@ def case(name, result, status, fabric, *words):
         wrong.append(f"fabric {made.get('fabric')}, expected {fabric}")
     wrong += [f"no {word!r}" for word in words if not re.search(word, text)]
     results.append(not wrong)
-    print(f"{'ok' if not wrong else 'WRONG'}: {name}", *wrong, sep="; " if wrong else "", flush=True)
+    print(f"{'ok' if not wrong else 'WRONG'}: {name}, {took()}", *wrong, sep="; " if wrong else "", flush=True)
     if wrong:
         shown = {key: made.get(key) for key in ("status", "transports", "warnings", "failure")}
         print(json.dumps([shown, document["findings"], document.get("error")], indent=1), flush=True)
