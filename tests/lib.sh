@@ -47,14 +47,16 @@ need_program() { [ -x "$program" ] || fail "$program is missing: run cargo build
 
 # Restarts the script in namespaces of its own, where no other process changes the network or shared memory. The network
 # has a second interface, v0 with the address 10.9.0.1: libfabric's tcp provider does not take the loopback.
-# Pass the script's arguments; nothing can be downloaded after this.
+# Pass the script's arguments; nothing can be downloaded after this. Where keeps_network is set, the network stays.
 isolate() {
-    local _
+    local _ namespaces=(--ipc --mount)
+    [ -n "${keeps_network:-}" ] || namespaces+=(--net)
     if [ -z "${ISOLATED:-}" ]; then
         is_root || fail 'namespaces need root: run this as root'
-        ISOLATED=yes exec unshare --net --ipc --mount "$repository/tests/$script.sh" "$@"
+        ISOLATED=yes exec unshare "${namespaces[@]}" "$repository/tests/$script.sh" "$@"
     fi
     mount -t tmpfs isolated /dev/shm
+    [ -z "${keeps_network:-}" ] || return 0
     ip link set lo up
     ip link add v0 type veth peer name v1
     ip addr add 10.9.0.1/24 dev v0

@@ -3,7 +3,7 @@
 # kind `killed`, whose supervisor gets SIGKILL at a random moment of its run.
 # Needs root for namespaces, and target/release/nixl-retrofit.
 # usage: tests/soak.sh [--here] [COUNT [KIND]...]
-#   --here  in this machine's own network and shared memory, where nothing else may use them; libfabric is told to use tcp
+#   --here  in this machine's own network; libfabric is told to use tcp
 #   COUNT   runs of each kind [200]
 #   KIND    only these: nixl-ucx nixl-libfabric native-ucx native-libfabric two-machines killed
 
@@ -11,9 +11,9 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 all='nixl-ucx nixl-libfabric native-ucx native-libfabric two-machines killed'
 
-here=
+arguments=("$@")
 if [ "${1:-}" = --here ]; then
-    here=yes
+    keeps_network=yes
     shift
     export FI_PROVIDER=tcp # psm3, which comes with rdma-core, outranks it
 fi
@@ -25,7 +25,7 @@ for kind in "${kinds[@]}"; do [[ " $all " == *" $kind "* ]] || usage; done
 need_program
 environment=$(tests/lab.sh env 1.5.0 none)
 libfabric=$(tests/lab.sh libfabric)
-[ -n "$here" ] || isolate "$count" "${kinds[@]}"
+isolate "${arguments[@]}"
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
