@@ -659,6 +659,25 @@ fn with_own_etc(it: &Miniature, script: &str) {
 }
 
 #[test]
+fn the_efa_installer_is_named_with_its_version() {
+    let it = with_dynamo();
+    with_own_etc(
+        &it,
+        "doctor --no-load > without.json || true; mount -t tmpfs tmpfs /opt; mkdir /opt/amazon; \
+         printf '# EFA installer version: 1.38.0\n# Packages installed:\nlibfabric-aws-bin_1.22.0amzn4.0\n' \
+             > /opt/amazon/efa_installed_packages; doctor --no-load > with.json || true",
+    );
+    let installers = |name: &str| {
+        let document: Value = serde_json::from_slice(&fs::read(it.path(name)).unwrap()).unwrap();
+        let components = document["doctor"]["components"].as_array().unwrap().clone();
+        let found = components.iter().filter(|component| component["kind"] == "efa-installer");
+        found.map(|component| component["version"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(installers("without.json"), Vec::<Value>::new());
+    assert_eq!(installers("with.json"), ["1.38.0"]);
+}
+
+#[test]
 fn the_loader_is_told_of_the_c_api_and_forgets_it_again() {
     let it = with_dynamo();
     fs::remove_file(it.path("outside/libnixl_capi.so")).unwrap();

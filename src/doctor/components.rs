@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::inventory::Inventory;
 use super::libraries::Libraries;
+use crate::environment::efa_installer;
 use crate::environment::libfabric;
 use crate::environment::nixl::{self, NixlInstallation};
 use crate::report::doctor::{Component, ComponentKind};
@@ -21,6 +22,7 @@ pub(super) fn list(inventory: &Inventory, libraries: &Libraries) -> Vec<Componen
     }
     components
         .extend(inventory.verbs_drivers.iter().map(|path| component(ComponentKind::VerbsDriver, path, Vec::new())));
+    components.extend(efa_installer());
     components.extend(inventory.dynamo.iter().cloned());
     components.sort_by_key(|component| component.kind);
     components
@@ -66,6 +68,13 @@ fn used(libraries: &Libraries) -> Vec<Component> {
         }
     }
     found
+}
+
+fn efa_installer() -> Option<Component> {
+    let path = Path::new(efa_installer::INSTALLED);
+    let (kind, name) = (ComponentKind::EfaInstaller, "EFA installer".to_string());
+    let version = Some(efa_installer::version(path)?);
+    Some(Component { kind, name, version, path: path.to_path_buf(), remarks: Vec::new() })
 }
 
 /// Of a libfabric that was loaded.

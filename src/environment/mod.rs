@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod demands;
+pub(crate) mod efa_installer;
 pub(crate) mod elf;
 pub(crate) mod fabric_devices;
 pub(crate) mod libfabric;

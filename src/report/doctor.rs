@@ -93,6 +93,8 @@ pub(crate) enum ComponentKind {
     Libibverbs,
     /// A driver of libibverbs.
     VerbsDriver,
+    /// AWS's installer of libfabric and rdma-core.
+    EfaInstaller,
     /// NVIDIA's driver library.
     CudaDriver,
     /// CUDA's runtime library.

@@ -105,6 +105,7 @@ fn kind(kind: ComponentKind) -> &'static str {
         ComponentKind::Libfabric => "libfabric",
         ComponentKind::Libibverbs => "libibverbs",
         ComponentKind::VerbsDriver => "verbs driver",
+        ComponentKind::EfaInstaller => "EFA",
         ComponentKind::CudaDriver => "CUDA driver",
         ComponentKind::CudaRuntime => "CUDA runtime",
         ComponentKind::Gdrcopy => "gdrcopy",
