@@ -89,12 +89,16 @@ fn late(plan: &Plan, stages: &[(Role, Stage); 2], last_words: &dyn Fn(Role) -> V
     let doing: Vec<String> =
         stages.iter().map(|(role, stage)| format!("the {role} was {}", stage.activity())).collect();
     let mut message = format!("no result within {}: {}", deadline::text(plan.timeout), doing.join(", "));
+    let mut words = Vec::new();
     for (role, _) in stages {
         for line in last_words(*role) {
             message.push_str(&format!("\n  {role}: {line}"));
+            words.push(line);
         }
     }
-    Failure { stage, message, advice: advise_late(plan, stage) }
+    // A library may try for ever what it has said that it cannot do.
+    let advice = advise_words(plan, &words).unwrap_or_else(|| advise_late(plan, stage));
+    Failure { stage, message, advice }
 }
 
 fn peer_lost(role: Role, stage: Stage, loss: &PeerLoss) -> Failure {

@@ -33,6 +33,11 @@ fn advise_on(plan: &Plan, words: &[String], machine: &dyn Fn() -> Machine) -> Op
     if let Some(advice) = advise_sandboxed(words) {
         return Some(advice);
     }
+    if has("max locked memory")
+        && let Some(advice) = memory_lock()
+    {
+        return Some(advice);
+    }
     if !plan.pair.has(Backend::Libfabric) {
         return None;
     }
@@ -137,6 +142,12 @@ mod tests {
         let locked = words("E1123 0:0 1 libfabric_rail.cpp:1] fi_mr_reg failed: Cannot allocate memory");
         assert!(advise_words(&plan(Backend::Libfabric), &locked).unwrap().contains("memlock=-1"));
         assert_eq!(advise_words(&plan(Backend::Ucx), &locked), None);
+        // UCX 1.23.0, seen on SoftRoCE.
+        let registering = words(
+            "ib_md.c:323  UCX  ERROR ibv_reg_mr(address=0x7f63dbc00000, length=6291456, access=0xf) failed: Cannot allocate \
+             memory : Please set max locked memory (ulimit -l) to 'unlimited' (current: 64 kbytes)",
+        );
+        assert!(advise_words(&plan(Backend::Ucx), &registering).unwrap().contains("memlock=-1"));
         let enable = words(
             "E1123 01:56:38.612558   13157 libfabric_rail.cpp:606] fi_enable failed for rail 0: Bad file descriptor",
         );

@@ -1,6 +1,6 @@
 //! A worker's output, bounded: the beginning, the end, and its own lines about transports, of which the last are kept.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io::Read;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -152,19 +152,23 @@ impl Kept {
     }
 }
 
-/// The last lines worth quoting, at most `most`: errors and warnings if there are any, else all but informational ones.
+/// The last lines worth quoting, at most `most`: errors and warnings if there are any, else all but informational ones. A
+/// library that tries again and again says the same each time; the last time is kept.
 pub(crate) fn last_words(text: &str, most: usize) -> Vec<String> {
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| is_quotable(line)).collect();
     let errors: Vec<&str> = lines.iter().copied().filter(|line| is_error(line)).collect();
     let chosen = if errors.is_empty() { lines } else { errors };
-    let mut words: Vec<String> = Vec::new();
-    for line in chosen.iter().skip(chosen.len().saturating_sub(most)) {
-        let cut = printable(line, 500);
-        if words.last() != Some(&cut) {
-            words.push(cut);
-        }
-    }
+    let mut said: HashSet<&str> = HashSet::new();
+    let last = chosen.iter().rev().filter(|line| said.insert(without_origin(line))).take(most);
+    let mut words: Vec<String> = last.map(|line| printable(line, 500)).collect();
+    words.reverse();
     words
+}
+
+/// A log line of UCX or NIXL without its time, process and place.
+fn without_origin(line: &str) -> &str {
+    let of_ucx = line.split_once(" UCX  ");
+    of_ucx.or_else(|| line.split_once("] ")).map_or(line, |(_, said)| said)
 }
 
 /// Whether a line is neither part of a table nor informational.
@@ -242,6 +246,12 @@ mod tests {
                     E1123 00:44:05.888519 4906 a.cpp:2] createBackend: backend 'UCX' encountered error\n\
                     I1123 00:44:05.888519 4906 a.cpp:3] Loading static plugin: NOP\n";
         assert_eq!(last_words(text, 3).len(), 1);
+        let again = "[1.0] [vm:7:0]  ib_md.c:3  UCX  ERROR no memory\n[2.0] [vm:7:0]  mpool.c:2  UCX  ERROR no pool\n";
+        let later = "[8.0] [vm:7:0]  ib_md.c:3  UCX  ERROR no memory\n[9.0] [vm:7:0]  mpool.c:2  UCX  ERROR no pool\n";
+        assert_eq!(
+            last_words(&format!("x: failed\n{}{later}", again.repeat(9)), 3).join("\n"),
+            format!("x: failed\n{later}").trim()
+        );
         assert_eq!(last_words("one\n\ntwo\nthree\nI1123 00:44:05.888519 4906 a.cpp:3] chatter\n", 2), ["two", "three"]);
     }
 }
