@@ -25,6 +25,7 @@ use crate::report::finding::{Finding, Severity};
 use crate::report::smoke::{Failure, Smoke, SmokeStatus};
 use crate::report::stage::Stage;
 use crate::source::regular;
+use crate::threads;
 
 /// What is to be tested, and what is known of it without a transfer.
 #[derive(Clone, Debug)]
@@ -65,16 +66,21 @@ impl Subject {
         let modules = target::require_modules(environment).unwrap_or_default();
         let file = modules.first().map(|module| module.path.as_path());
         subject.backends = subject.rule.choose(value(variables, subject.rule.variable.as_str())).backends;
-        if let Some((path, choice)) =
-            file.and_then(|path| Some((path, patched(path).map(OwnChoice::Patched).or_else(|| choice(path))?)))
-        {
-            let default = || nixl_default(environment);
-            subject.judge(&File { path, variables, default: &default }, choice);
-        }
+        let choose = || {
+            let chosen = file.and_then(|path| {
+                Some((path, patched(path).map(OwnChoice::Patched).or_else(|| choice(path))?))
+            });
+            if let Some((path, choice)) = chosen {
+                let default = || nixl_default(environment);
+                subject.judge(&File { path, variables, default: &default }, choice);
+            }
+        };
+        // The one reads a hundred libraries, the other parses Dynamo's module.
+        let ((), import) = threads::join(|| import_failure(environment, variables), choose);
         if !asked.is_empty() {
             subject.replace(backend::distinct(asked), file);
         }
-        let import = import_failure(environment, variables).map(|failure| nixl_import::finding(&failure));
+        let import = import.map(|failure| nixl_import::finding(&failure));
         match import {
             Some(finding) if required => subject.obstacle = Some(finding),
             Some(finding) => subject.findings.push(Finding { severity: Severity::Warning, ..finding }),

@@ -88,7 +88,7 @@ pub(crate) const ROOMS: &[Row] = &[
     // Finds the peer with `meeting`, then has the agreed transfers made.
     row("smoke::two_machines", "smoke::series smoke::transfer smoke::meeting smoke::plan environment choice report"),
     // What Dynamo does here, as files tell: of the environment, of its module, and in findings.
-    row("smoke::subject", "smoke::plan advice python environment source choice report"),
+    row("smoke::subject", "smoke::plan advice python environment source choice report threads"),
     row(
         "smoke::series",
         "smoke::transfer smoke::judge smoke::ending smoke::meeting smoke::launch smoke::observe smoke::wire \

@@ -8,8 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use object::elf::{EM_AARCH64, EM_X86_64, Machine};
+use object::read::ReadCache;
 
-use super::shared_library::SharedLibrary;
+use super::shared_library::{self, SharedLibrary};
 
 use crate::shown::Shown;
 
@@ -100,7 +101,9 @@ pub(crate) fn expand(folders: &[String], library: &Path) -> Vec<PathBuf> {
 
 /// The library at that path, unless it is for another processor: the loader skips those too.
 pub(crate) fn loadable(path: PathBuf) -> Option<(PathBuf, SharedLibrary)> {
-    let library = SharedLibrary::read(&path).ok().filter(is_for_this_machine)?;
+    // Most candidates are absent: an error's words, with a backtrace where RUST_BACKTRACE is set, would cost more than the search.
+    let file = fs::File::open(&path).ok()?;
+    let library = shared_library::parse(&ReadCache::new(file)).ok().filter(is_for_this_machine)?;
     Some((path, library))
 }
 
