@@ -67,9 +67,8 @@ impl Subject {
         let file = modules.first().map(|module| module.path.as_path());
         subject.backends = subject.rule.choose(value(variables, subject.rule.variable.as_str())).backends;
         let choose = || {
-            let chosen = file.and_then(|path| {
-                Some((path, patched(path).map(OwnChoice::Patched).or_else(|| choice(path))?))
-            });
+            let chosen =
+                file.and_then(|path| Some((path, patched(path).map(OwnChoice::Patched).or_else(|| choice(path))?)));
             if let Some((path, choice)) = chosen {
                 let default = || nixl_default(environment);
                 subject.judge(&File { path, variables, default: &default }, choice);

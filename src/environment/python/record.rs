@@ -59,7 +59,11 @@ impl Record {
         // Parsing is slow: some RECORDs have tens of thousands of lines, and most have no such path.
         let mut segments = ending.rsplit(|byte| *byte == b'/');
         let part = segments.find(|segment| *segment != b"__init__.py").unwrap_or(ending);
-        if memchr::memmem::find(&self.bytes, part).is_none() {
+        // vLLM's `nixl_connector.py` is no `nixl_connect`.
+        let is_whole = |at: usize| {
+            matches!(self.bytes.get(at + part.len()), None | Some(b'/' | b'\\' | b',' | b'"' | b'\r' | b'\n'))
+        };
+        if !memchr::memmem::find_iter(&self.bytes, part).any(is_whole) {
             return Vec::new();
         }
         let mut entries: Vec<Vec<u8>> = self.entries().collect();
