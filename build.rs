@@ -17,6 +17,7 @@ const SHOWN: usize = 12;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    assert!(is_supported(), "nixl-retrofit builds for x86-64 and aarch64 Linux with glibc, where NIXL has libraries");
     println!("cargo::rerun-if-env-changed={COMMIT}");
     let commit = commit().map(|commit| format!(" ({})", &commit[..SHOWN])).unwrap_or_default();
     println!("cargo::rustc-env=NIXL_RETROFIT_VERSION={}{commit}", variable("CARGO_PKG_VERSION"));
@@ -36,6 +37,12 @@ fn main() {
     command.arg("-o").arg(&output).arg(SOURCE);
     let status = command.status().expect("rustc starts");
     assert!(status.success(), "rustc could not compile {SOURCE}");
+}
+
+/// Whether NIXL has wheels for the target.
+fn is_supported() -> bool {
+    let [system, library, processor] = ["OS", "ENV", "ARCH"].map(|name| variable(&format!("CARGO_CFG_TARGET_{name}")));
+    system == "linux" && library == "gnu" && matches!(processor.as_str(), "x86_64" | "aarch64")
 }
 
 /// The commit: what the builder says, that of the checkout, or that of the published package; None of a plain archive.

@@ -20,6 +20,13 @@
 #            the root folder of a Debian 13 with libfabric1 (needs root)
 #        tests/lab.sh oldest
 #            the root folder of the oldest Debian that the mirror has, with Python (needs root)
+#        tests/lab.sh debian12 | ubuntu24.04
+#            the root folder of that release, with Python (needs root)
+#        tests/lab.sh packages PYTHON_VERSION
+#            a folder with wheels: Dynamo 1.6.1, NIXL 1.5.0 and what a transfer imports, pip, pipx and uv
+#        tests/lab.sh aarch64
+#            a folder to build and run for aarch64: `rustc`, Debian's, with the standard library for it; `qemu`; `root`, a
+#            root folder with its C library and an empty /tmp, /site and /wheel; `site`, Dynamo 1.6.1 and NIXL 1.5.0
 #        tests/lab.sh image
 #            a tar archive of a Debian 13 with Dynamo 1.6.1 and NIXL 1.5.0 in /opt/dynamo/venv (needs root)
 #        tests/lab.sh dockerd
@@ -309,6 +316,107 @@ debian13() { root_folder debian13 libfabric1,libhwloc15,libnuma1,libstdc++6 trix
 # Debian 11 (glibc 2.31), while the mirror keeps it. A mount namespace shows what is not in it.
 oldest() { root_folder oldest libhwloc15,libnuma1,libstdc++6,python3-venv bullseye bookworm; }
 
+debian12() { root_folder debian12 libhwloc15,libnuma1,python3-venv bookworm; }
+
+# Debian's debootstrap knows Ubuntu's archive, as the default of this script, but not its keys.
+ubuntu24_04() {
+    local folder=$lab/ubuntu24.04
+    if ! is_complete "$folder"; then
+        (
+            lock ubuntu24.04
+            is_complete "$folder" && exit
+            is_root || fail 'debootstrap needs root: run this as root'
+            need 'command -v debootstrap' debootstrap
+            say "making $folder with debootstrap"
+            rm -rf "$folder"
+            quietly debootstrap --variant=minbase --no-check-gpg --components=main,universe \
+                --include=libhwloc15,libnuma1,python3-venv noble "$folder" '' gutsy
+            touch "$folder/.complete"
+        )
+    fi
+    printf '%s\n' "$folder"
+}
+
+# What an image's build would download.
+packages() {
+    local folder=$lab/packages-py$1 python wheels
+    if ! is_complete "$folder"; then
+        python=$(pip_python)
+        wheels=$(
+            wheel ai-dynamo-runtime 1.6.1 "$1"
+            wheel nixl 1.5.0
+            wheel nixl-cu13 1.5.0 "$1"
+        )
+        (
+            lock "packages-py$1"
+            is_complete "$folder" && exit
+            say "downloading wheels to $folder"
+            rm -rf "$folder"
+            mapfile -t wheels <<<"$wheels"
+            quietly "$python" -m pip download --only-binary=:all: --python-version "$1" --no-cache-dir --dest "$folder" \
+                numpy 'pydantic<=2.13.5' pip pipx uv
+            ln "${wheels[@]}" "$folder/"
+            touch "$folder/.complete"
+        )
+    fi
+    printf '%s\n' "$folder"
+}
+
+# What apt does where it knows arm64 too. It has lists of its own, because a foreign architecture would change what this
+# machine installs.
+apt_arm64() { # PROGRAM ARGUMENT...
+    local state=$lab/apt program=$1
+    shift
+    mkdir -p "$state"/{lists,cache/archives}/partial
+    "$program" -o APT::Architectures::=amd64 -o APT::Architectures::=arm64 -o Dir::State::lists="$state/lists" \
+        -o Dir::Cache="$state/cache" "$@"
+}
+
+# Unpacks Debian's packages and those among their dependencies that match: FOLDER PATTERN PACKAGE...
+unpack_with_dependencies() {
+    local folder=$1 pattern=$2 packages package
+    shift 2
+    packages=$(apt_arm64 apt-cache depends --recurse --important "$@" | grep -Ex "$pattern" || true)
+    mkdir -p "$folder" "$folder.packages"
+    # shellcheck disable=SC2086 # a word a package
+    (cd "$folder.packages" && quietly apt_arm64 apt-get download "$@" $packages)
+    for package in "$folder".packages/*.deb; do
+        quietly dpkg-deb -x "$package" "$folder"
+    done
+    rm -r "$folder.packages"
+}
+
+# Debian's rustc-web is its newest rustc; unlike rustup's, its standard library for another processor is a package.
+aarch64() {
+    local folder=$lab/aarch64 python
+    [ "$(uname -m)" = x86_64 ] || fail 'it cross-compiles on x86-64'
+    if ! is_complete "$folder"; then
+        python=$(pip_python)
+        (
+            lock aarch64
+            is_complete "$folder" && exit
+            say "making $folder from Debian's packages and NIXL's and Dynamo's wheels"
+            rm -rf "$folder"
+            quietly apt_arm64 apt-get update
+            unpack_with_dependencies "$folder/debian" '(libstd-rust-web-[0-9.]+|libllvm[0-9]+)' rustc-web:amd64 \
+                libstd-rust-web-dev:amd64 libstd-rust-web-dev:arm64
+            printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$folder/debian/usr/lib/x86_64-linux-gnu" \
+                "$folder/debian/usr/bin/rustc" >"$folder/rustc"
+            chmod +x "$folder/rustc"
+            unpack_with_dependencies "$folder/qemu-user" none qemu-user-static:amd64
+            ln -s qemu-user/usr/bin/qemu-aarch64-static "$folder/qemu"
+            unpack_with_dependencies "$folder/root" '[^ ]*:arm64' libhwloc15:arm64 libnuma1:arm64 libssl3:arm64 \
+                libstdc++6:arm64 zlib1g:arm64
+            mkdir -p "$folder"/root/{dev,proc,site,sys,tmp,wheel}
+            quietly "$python" -m pip install --no-deps --only-binary=:all: --no-cache-dir --no-compile \
+                --python-version 3.12 --platform manylinux_2_28_aarch64 --target "$folder/site" \
+                ai-dynamo-runtime==1.6.1 nixl==1.5.0 nixl-cu13==1.5.0
+            touch "$folder/.complete"
+        )
+    fi
+    printf '%s\n' "$folder"
+}
+
 # The parts of a Dynamo image that matter here. It has no RDMA libraries, with which UCX crashes as a process exits, and
 # therefore no libfabric1. Wheels are downloaded outside of it, where pip is configured.
 image() {
@@ -364,6 +472,10 @@ case "${1:-} $#" in
     'libfabric 1') libfabric ;;
     'debian13 1') debian13 ;;
     'oldest 1') oldest ;;
+    'debian12 1') debian12 ;;
+    'ubuntu24.04 1') ubuntu24_04 ;;
+    'packages 2') packages "$2" ;;
+    'aarch64 1') aarch64 ;;
     'image 1') image ;;
     'dockerd 1') docker_engine ;;
     'python 1') pip_python ;;

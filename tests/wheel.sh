@@ -2,18 +2,20 @@
 # Builds the wheel from the package that `cargo publish` would upload: the program for glibc 2.17 (manylinux2014), with
 # zig as the linker, its manual pages and completions, and a list of what it is made of (SBOM). Then does the main job with
 # it: from a fresh virtual environment, and in the oldest Debian at hand (needs root).
-# usage: tests/wheel.sh [build|reproducible]
+# usage: tests/wheel.sh [build|reproducible|aarch64]
 #   build          only builds: the wheel in target/wheel/dist, its program in target/release for the other tests
 #   reproducible   builds a second time elsewhere and compares; takes a whole build
+#   aarch64        cross-compiles the wheel for aarch64 to target/wheel/aarch64/dist and does the main job with it under
+#                  qemu-user; takes a whole build
 
 # shellcheck source=tests/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 case "$*" in
-    '' | build | reproducible) ;;
+    '' | build | reproducible | aarch64) ;;
     *) usage ;;
 esac
 work=$repository/target/wheel
-maximum=$((8 << 20)) # bytes of the program; 6 MiB are wanted
+maximum=$((7 << 20)) # bytes of the program; 6 MiB are wanted
 passed=0
 
 ok() {
@@ -36,39 +38,64 @@ unpack_package() {
     fi
 }
 
-# The folder that maturin packs beside the program: PROGRAM FOLDER
+# The folder that maturin packs beside the program, which an emulator may have to run: FOLDER PROGRAM...
 print_data() {
-    local share=$2/data/share name
-    rm -rf "$2"
+    local share=$1/data/share name
+    rm -rf "$1"
+    shift
     mkdir -p "$share"/{man/man1,bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
-    "$1" man >"$share/man/man1/nixl-retrofit.1"
+    "$@" man >"$share/man/man1/nixl-retrofit.1"
     for name in apply check revert smoke audit doctor; do
-        "$1" man "$name" >"$share/man/man1/nixl-retrofit-$name.1"
+        "$@" man "$name" >"$share/man/man1/nixl-retrofit-$name.1"
     done
-    "$1" completions bash >"$share/bash-completion/completions/nixl-retrofit"
-    "$1" completions zsh >"$share/zsh/site-functions/_nixl-retrofit"
-    "$1" completions fish >"$share/fish/vendor_completions.d/nixl-retrofit.fish"
+    "$@" completions bash >"$share/bash-completion/completions/nixl-retrofit"
+    "$@" completions zsh >"$share/zsh/site-functions/_nixl-retrofit"
+    "$@" completions fish >"$share/fish/vendor_completions.d/nixl-retrofit.fish"
 }
 
-# No path of this machine is in the program, so that two machines build the same bytes: FOLDER
+# No path of this machine is in the program, so that two machines build the same bytes: FOLDER TARGET
 pack() {
-    local folder=$1 cargo_home=${CARGO_HOME:-$HOME/.cargo}
+    local folder=$1 target=$2 cargo_home=${CARGO_HOME:-$HOME/.cargo}
     rm -rf "$folder/dist"
     RUSTFLAGS="--remap-path-prefix=$folder/source=. --remap-path-prefix=$cargo_home=cargo" quietly "$maturin" build \
-        --release --locked --zig --target x86_64-unknown-linux-gnu --compatibility manylinux2014 \
+        --release --locked --zig --target "$target" --compatibility manylinux2014 \
         --manifest-path "$folder/source/Cargo.toml" --target-dir "$folder/target" --out "$folder/dist"
 }
 
-# FOLDER
+# The list of parts names the folder of the sources, which another machine does not have: FOLDER
+drop_folder() {
+    "$(tests/lab.sh python)" - "$1"/dist/*.whl "$1/source" <<'PYTHON'
+import base64, hashlib, sys, zipfile
+
+wheel, folder = sys.argv[1:]
+with zipfile.ZipFile(wheel) as archive:
+    members = {info: archive.read(info) for info in archive.infolist()}
+(parts,) = (info for info in members if "/sboms/" in info.filename)
+(record,) = (info for info in members if info.filename.endswith(".dist-info/RECORD"))
+members[parts] = members[parts].replace(folder.encode(), b"/nixl-retrofit")
+digest = base64.urlsafe_b64encode(hashlib.sha256(members[parts]).digest()).rstrip(b"=").decode()
+rows = members[record].decode().splitlines()
+(row,) = (number for number, row in enumerate(rows) if row.startswith(parts.filename + ","))
+rows[row] = f"{parts.filename},sha256={digest},{len(members[parts])}"
+members[record] = ("\n".join(rows) + "\n").encode()
+with zipfile.ZipFile(wheel, "w") as archive:
+    for info, content in members.items():
+        archive.writestr(info, content, compresslevel=9)
+PYTHON
+}
+
+# FOLDER TARGET [EMULATOR...]
 build() {
-    local folder=$1 built=$1/target/x86_64-unknown-linux-gnu/release/nixl-retrofit
+    local folder=$1 target=$2
+    shift 2
     mkdir -p "$folder"
     unpack_package "$folder"
     rm -rf "$folder/source/nixl_retrofit.data"
-    pack "$folder"
+    pack "$folder" "$target"
     # What the program prints about itself goes into the wheel, so it is packed again.
-    print_data "$built" "$folder/source/nixl_retrofit.data"
-    pack "$folder"
+    print_data "$folder/source/nixl_retrofit.data" "$@" "$folder/target/$target/release/nixl-retrofit"
+    pack "$folder" "$target"
+    drop_folder "$folder"
 }
 
 maturin=$(tests/lab.sh tool maturin 1.16.0)/maturin
@@ -76,7 +103,46 @@ PATH=$(tests/lab.sh tool ziglang 0.15.2):$PATH # maturin looks for `python3 -m z
 # The commit's time and number, where git tells them.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)
 export PATH SOURCE_DATE_EPOCH
-build "$work"
+
+# The main job, inside of a root folder when $inside says so: PROGRAM ENVIRONMENT SMOKE
+inside=()
+main_job() {
+    local program=$1 environment=$2 smoke=$3 status=0
+    "${inside[@]}" "$program" check --quiet "$environment" || status=$?
+    [ "$status" = 1 ] || fail "check ended with $status"
+    "${inside[@]}" "$program" apply --quiet --smoke "$smoke" "$environment"
+    "${inside[@]}" "$program" check --quiet "$environment"
+    "${inside[@]}" "$program" revert --quiet "$environment"
+}
+
+if [ "$*" = aarch64 ]; then
+    cross=$(tests/lab.sh aarch64)
+    work=$work/aarch64
+    RUSTC=$cross/rustc build "$work" aarch64-unknown-linux-gnu "$cross/qemu" -L "$cross/root"
+    wheel=$(echo "$work"/dist/*.whl)
+    rm -rf "$work/unpacked" "$work/site"
+    "$(tests/lab.sh python)" -m zipfile -e "$wheel" "$work/unpacked"
+    chmod +x "$work"/unpacked/*.data/scripts/nixl-retrofit
+    ok "$(basename "$wheel"), $(stat -c %s "$wheel") bytes"
+    cp -a --reflink=auto "$cross/site" "$work/site"
+    # The kernel starts qemu for aarch64's programs: in this user namespace, which has handlers of its own.
+    magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
+    mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
+    enter=$(printf 'mount -t binfmt_misc none /proc/sys/fs/binfmt_misc; printf %%s %q >/proc/sys/fs/binfmt_misc/register; ' \
+        ":aarch64:M::$magic:$mask:$(realpath "$cross/qemu"):F"
+        printf 'mount --bind %q %q; mount --bind %q %q; mount -t proc proc %q; mount --rbind /sys %q; mount --rbind /dev %q; mount -t tmpfs shm %q; ' \
+            "$work/site" "$cross/root/site" "$(echo "$work"/unpacked/*.data/scripts)" "$cross/root/wheel" \
+            "$cross/root/proc" "$cross/root/sys" "$cross/root/dev" "$cross/root/dev/shm"
+        printf 'exec chroot %q "$@"' "$cross/root")
+    inside=(unshare --user --map-root-user --mount --pid --fork bash -euc "$enter" enter)
+    ok "$("${inside[@]}" /wheel/nixl-retrofit --version) under qemu-user"
+    main_job /wheel/nixl-retrofit /site require
+    ok 'check, apply with a transfer over UCX, and revert: Dynamo 1.6.1 and NIXL 1.5.0 for aarch64'
+    printf '%d passed, 0 failed\n' "$passed"
+    exit 0
+fi
+
+build "$work" x86_64-unknown-linux-gnu
 wheel=$(echo "$work"/dist/*.whl)
 rm -rf "$work/unpacked"
 "$(tests/lab.sh python)" -m zipfile -e "$wheel" "$work/unpacked"
@@ -87,7 +153,7 @@ ok "$(basename "$wheel"), $(stat -c %s "$wheel") bytes"
 if [ "$*" = reproducible ]; then
     second=$(mktemp -d)
     trap 'rm -rf "$second"' EXIT
-    build "$second"
+    build "$second" x86_64-unknown-linux-gnu
     cmp "$wheel" "$second"/dist/*.whl
     ok "a second build in $second has the same SHA-256: $(sha256sum <"$wheel" | cut -d ' ' -f 1)"
     printf '%d passed, 0 failed\n' "$passed"
@@ -118,8 +184,19 @@ need 'command -v git' git
 newest=$(objdump -T "$installed" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -n 1)
 [ "$(printf '%s\n' GLIBC_2.17 "$newest" | sort -V | tail -n 1)" = GLIBC_2.17 ] || fail "the program needs $newest"
 ok "the program needs $newest at most"
-! grep -aqF -e "$repository" -e "${CARGO_HOME:-$HOME/.cargo}" "$installed" || fail 'the program has paths of this machine'
-ok 'the program has no path of this machine'
+! grep -rqF -e "$repository" -e "${CARGO_HOME:-$HOME/.cargo}" "$work/unpacked" || fail 'the wheel has paths of this machine'
+ok 'the wheel has no path of this machine'
+
+# Where it cannot run, its build says so, before anything of it is compiled.
+build_script() { # SYSTEM C_LIBRARY PROCESSOR
+    env CARGO_CFG_TARGET_OS="$1" CARGO_CFG_TARGET_ENV="$2" CARGO_CFG_TARGET_ARCH="$3" \
+        "$(echo "$work"/target/release/build/nixl-retrofit-*/build-script-build)" 2>&1
+}
+for target in 'macos gnu aarch64' 'linux musl x86_64' 'linux gnu riscv64'; do
+    # shellcheck disable=SC2086 # its three words
+    [[ $(build_script $target || true) == *'builds for x86-64 and aarch64 Linux with glibc'* ]] || fail "builds for $target"
+done
+ok 'the build refuses macOS, musl and other processors'
 
 # What Cargo.toml tells cargo-binstall.
 names=$("$(tests/lab.sh python)" - "$repository/Cargo.toml" <<'PYTHON'
@@ -146,19 +223,9 @@ assert listed <= locked, listed - locked
 PYTHON
 ok 'the CycloneDX list of its parts, all of them in Cargo.lock'
 
-# The main job, inside of a root folder when $inside says so: PROGRAM ENVIRONMENT SMOKE
-main_job() {
-    local program=$1 environment=$2 smoke=$3 status=0
-    "${inside[@]}" "$program" check --quiet "$environment" || status=$?
-    [ "$status" = 1 ] || fail "check ended with $status"
-    "${inside[@]}" "$program" apply --quiet --smoke "$smoke" "$environment"
-    "${inside[@]}" "$program" check --quiet "$environment"
-    "${inside[@]}" "$program" revert --quiet "$environment"
-}
 environment=$work/environment
 rm -rf "$environment"
 cp -a --reflink=auto "$(tests/lab.sh env 1.5.0 1.6.1)" "$environment"
-inside=()
 main_job "$installed" "$environment" require
 ok 'check, apply with a transfer over UCX, and revert: Dynamo 1.6.1 and NIXL 1.5.0'
 libraries=$(tests/lab.sh libfabric)
