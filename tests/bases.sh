@@ -63,6 +63,14 @@ PATH=/opt/tools/bin:$PATH
     nixl-retrofit revert
 )
 exits 1 uvx nixl-retrofit check
+# With a hash that is pinned, and with a wrong one.
+python3 -m venv /tmp/pinned
+version=$(basename /wheel/*.whl | cut -d - -f 2)
+pin() { printf 'nixl-retrofit==%s --hash=sha256:%s\n' "$version" "$1" >/tmp/pinned.txt; }
+pin "$(printf wrong | sha256sum | cut -d ' ' -f 1)"
+exits 1 /tmp/pinned/bin/pip install --quiet --require-hashes -r /tmp/pinned.txt
+pin "$(sha256sum /wheel/*.whl | cut -d ' ' -f 1)"
+/tmp/pinned/bin/pip install --quiet --require-hashes -r /tmp/pinned.txt
 bash -euxc "$(cat /dockerfile.sh)"
 exits 0 nixl-retrofit check
 NIXL_BACKEND=UCX nixl-retrofit smoke
