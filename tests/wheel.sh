@@ -188,9 +188,10 @@ ok "the program needs $newest at most"
 ok 'the wheel has no path of this machine'
 
 # Where it cannot run, its build says so, before anything of it is compiled.
+script=$(find "$work"/target/release/build -path '*/nixl-retrofit-*/build-script-build' -printf '%T@ %p\n' | sort -n |
+    tail -n 1 | cut -d ' ' -f 2)
 build_script() { # SYSTEM C_LIBRARY PROCESSOR
-    env CARGO_CFG_TARGET_OS="$1" CARGO_CFG_TARGET_ENV="$2" CARGO_CFG_TARGET_ARCH="$3" \
-        "$(echo "$work"/target/release/build/nixl-retrofit-*/build-script-build)" 2>&1
+    env CARGO_CFG_TARGET_OS="$1" CARGO_CFG_TARGET_ENV="$2" CARGO_CFG_TARGET_ARCH="$3" "$script" 2>&1
 }
 for target in 'macos gnu aarch64' 'linux musl x86_64' 'linux gnu riscv64'; do
     # shellcheck disable=SC2086 # its three words
