@@ -529,8 +529,8 @@ pub struct DoctorArgs {
     /// Read files only; load no library to confirm what they say
     #[arg(long)]
     pub no_load: bool,
-    /// Print the page about a finding, and look at nothing
-    #[arg(long, value_name = "ID", conflicts_with_all = ["target", "backend", "fabric", "expect_node", "no_load", "fix", "undo", "compare"])]
+    /// Print the page about a finding, or list all of them, and look at nothing
+    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["target", "backend", "fabric", "expect_node", "no_load", "fix", "undo", "compare"])]
     pub explain: Option<String>,
     /// Write the cure of these findings, where it is a link or a configuration file of its own: two-libibverbs,
     /// capi-not-on-loader-path, record-out-of-date; then look again

@@ -15,19 +15,23 @@ mod release;
 mod rust;
 mod selected;
 
+use std::cmp::Reverse;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::str::FromStr;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail};
+use pep440_rs::Version;
 
 use crate::choice::rule::Rule;
 use crate::environment::python::bytecode;
-use crate::environment::python::distribution::Distribution;
+use crate::environment::python::distribution::{self, Distribution};
 use crate::environment::python::install::{self, Direction, Failure, Transaction};
 use crate::environment::python::module::{self, Listed, Module};
 use crate::environment::python::record::Record;
-use crate::environment::python::target::{self, Environment, Execution};
+use crate::environment::python::target::{self, Environment, Execution, NotStarted, Takes};
+use crate::environment::source_date;
 use crate::python::helper_check;
 use crate::python::nixl_default::{self, NixlDefault};
 use crate::python::patch::{self, PatchError};
@@ -52,6 +56,8 @@ const NIXL_DEFAULT: &str = "UCX";
 pub(crate) struct Work {
     files: Vec<Planned>,
     environments: Vec<Environment>,
+    /// The latest time that what is written may have.
+    latest: Option<SystemTime>,
     _locks: Vec<Lock>,
 }
 
@@ -108,6 +114,32 @@ pub(crate) fn is_standard_input(targets: &[PathBuf], selection: Selection) -> Re
         bail!("`-` (standard input) cannot be combined with `--also`\nhelp: drop one of the two");
     }
     Ok(named)
+}
+
+impl Found {
+    /// Puts the distribution first that the file is of: its RECORD has the file's hash. Where several have it, as those of a
+    /// patched file do, it is the newest.
+    fn put_owner_first(&mut self, content: &[u8]) {
+        self.owners.sort_by_key(|owner| {
+            let version = Version::from_str(&owner.version).ok();
+            Reverse((owner.record.agrees(&owner.entry, content), version))
+        });
+    }
+
+    /// Says that its distribution is installed twice in one folder.
+    fn several_dist_infos(&self) -> Option<String> {
+        let owner = self.owners.first()?;
+        let others = distribution::others_of(owner);
+        let (first, rest) = others.split_first()?;
+        let others = rest.iter().fold(format!("`{first}`"), |text, other| format!("{text}, `{other}`"));
+        Some(format!(
+            "warning: `{}` is installed twice: `{}`, which is used here, and {others}; RECORD is updated wherever it lists \
+             the file. Reinstall `{}` to have one",
+            owner.name,
+            owner.folder_name(),
+            owner.name
+        ))
+    }
 }
 
 /// What a run found: its environments, their modules, Rust sources, and the locks.
@@ -190,7 +222,7 @@ fn environments(targets: Targets, program: &str) -> Result<Vec<Environment>> {
         let (default, ()) = target::default_environment(execution, &what, targets.variables, has_module)?;
         return Ok(vec![default]);
     }
-    targets.named.iter().map(|target| target::resolve(target, execution, targets.variables)).collect()
+    targets.named.iter().map(|target| target::resolve(target, &Takes::Sources, execution, targets.variables)).collect()
 }
 
 /// Plans the rewrite of every TARGET. A file that cannot be processed is also added to `failures`.
@@ -198,6 +230,7 @@ fn environments(targets: Targets, program: &str) -> Result<Vec<Environment>> {
 /// # Errors
 /// The first TARGET that cannot be processed: then nothing may be written.
 pub(crate) fn plan(targets: Targets, rule: &Rule, purpose: Purpose, failures: &mut Vec<FileReport>) -> Result<Work> {
+    let latest = source_date::latest(targets.variables)?;
     let Search { mut environments, found, sources, locks } =
         find(targets, &helper_check::program(rule), purpose, false)?;
     let mut files: Vec<Planned> = Vec::new();
@@ -209,7 +242,11 @@ pub(crate) fn plan(targets: Targets, rule: &Rule, purpose: Purpose, failures: &m
             let mut file = plan_rewrite(found, environment, rule, targets.directory, purpose)?;
             if file.changed.is_some() && is_first {
                 file.report.notes.extend(replaced_defaults(environment, rule));
-                file.report.details.extend(check_helper(environment, rule)?);
+                match check_helper(environment, rule)? {
+                    Checked::No(note) => file.report.notes.push(note),
+                    Checked::Said(detail) => file.report.details.push(detail),
+                    Checked::NoPython => {}
+                }
             }
             if targets.selection.known_only {
                 release::require(&path, &file.report)?;
@@ -233,18 +270,19 @@ pub(crate) fn plan(targets: Targets, rule: &Rule, purpose: Purpose, failures: &m
         let planned = planned.inspect_err(|error| failures.push(failed(&path, error)))?;
         files.extend(planned.map(|planned| Planned::of_source(source, planned, name.folder)));
     }
-    Ok(Work { files, environments, _locks: locks })
+    Ok(Work { files, environments, latest, _locks: locks })
 }
 
 fn plan_rewrite(
-    found: Found,
+    mut found: Found,
     environment: &Environment,
     rule: &Rule,
     directory: &Path,
     purpose: Purpose,
 ) -> Result<Planned> {
+    let content = regular::read(&found.module.path)?;
+    found.put_owner_first(&content);
     let path = &found.module.path;
-    let content = regular::read(path)?;
     let name = DiffName::of(path, found.module.root(&found.owners), directory);
     let plan = patch::plan(&name.path, &content, rule).map_err(|error| located(path, &error))?;
     if let Some(cached) = found.module.in_shared_cache().filter(|_| plan.patched.is_some()) {
@@ -260,6 +298,7 @@ fn plan_rewrite(
     report.diff_folder = Some(name.folder);
     report.sites = plan.sites;
     report.notes = plan.notes;
+    report.notes.extend(found.several_dist_infos());
     report.diff = plan.diff;
     if plan.patched.is_none() && plan.intact && is_unfinished(&found, environment, &content)? {
         let note = match purpose {
@@ -329,17 +368,35 @@ fn replaced_default(path: &Path, rule: &Rule) -> Option<String> {
     }
 }
 
-/// Checks what the inserted helper returned in the environment's own interpreter. Returns a message for `-v`.
-fn check_helper(environment: &mut Environment, rule: &Rule) -> Result<Option<String>> {
-    if let Some(python) = &environment.not_started {
-        return Ok(Some(format!("did not check the inserted helper: `--no-exec` forbids {}", python.shown())));
+/// What came of the check of the inserted helper.
+enum Checked {
+    /// It was not made, as everybody should know.
+    No(String),
+    /// What was done, for `-v`.
+    Said(String),
+    /// TARGET has no interpreter.
+    NoPython,
+}
+
+/// Checks what the inserted helper returned in the environment's own interpreter.
+fn check_helper(environment: &mut Environment, rule: &Rule) -> Result<Checked> {
+    if let Some(NotStarted { command, broken }) = &environment.not_started {
+        let command = command.shown();
+        return Ok(match broken {
+            Some(fact) => Checked::No(format!(
+                "warning: `{command}` {fact}; the module was found by the environment's files, and the inserted helper \
+                 was not checked in that Python"
+            )),
+            None => Checked::Said(format!("did not check the inserted helper: `--no-exec` forbids {command}")),
+        });
     }
-    let Some(interpreter) = &mut environment.interpreter else { return Ok(None) };
+    let Some(interpreter) = &mut environment.interpreter else { return Ok(Checked::NoPython) };
     let output = interpreter.output()?;
     let python = format!("{} (Python {})", interpreter.executable.shown(), interpreter.version);
     helper_check::compare(&output, rule).map_err(|wrong| anyhow!("{python}: {wrong}; nothing was changed"))?;
     let values = helper_check::count();
-    Ok(Some(format!("checked the inserted helper with {values} values of the variable, isolated, in {python}")))
+    let said = format!("checked the inserted helper with {values} values of the variable, isolated, in {python}");
+    Ok(Checked::Said(said))
 }
 
 /// Writes what was planned, all of it or nothing. Adds the reports to `reports`; returns the environments for a smoke
@@ -352,7 +409,7 @@ pub(crate) fn commit(work: Work, reports: &mut Vec<FileReport>) -> Result<Vec<En
 }
 
 fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Result<Vec<Environment>> {
-    let mut transaction = Transaction::default();
+    let mut transaction = Transaction::until(work.latest);
     let mut files = work.files;
     for planned in &mut files {
         let details = stage(&mut transaction, planned, &work.environments)
@@ -422,6 +479,7 @@ fn changed_report(planned: &Planned, direction: Direction, stuck: bool) -> FileR
 /// # Errors
 /// When a file was edited since it was patched, or one cannot be replaced.
 pub(crate) fn revert(targets: Targets, reports: &mut Vec<FileReport>) -> Result<()> {
+    let latest = source_date::latest(targets.variables)?;
     let Search { environments, found, sources, locks } = find(targets, "", Purpose::Change, true)?;
     let mut files = Vec::new();
     for found in found {
@@ -436,7 +494,7 @@ pub(crate) fn revert(targets: Targets, reports: &mut Vec<FileReport>) -> Result<
         let planned = rust::plan_revert(&source, &name.path)?;
         files.extend(planned.map(|planned| Planned::of_source(source, planned, name.folder)));
     }
-    change(Work { files, environments, _locks: locks }, Direction::Back, reports)?;
+    change(Work { files, environments, latest, _locks: locks }, Direction::Back, reports)?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -166,16 +166,92 @@ fn an_interpreter_in_which_the_helper_is_wrong() {
     refused(site.path(), &python, &["inserted helper returns", "`NIXL_BACKEND=UCX`", "nothing was changed"]);
 }
 
+/// As images are whose base lost its Python, or has one for another machine: the folders tell what it would import.
 #[test]
-fn a_virtual_environment_without_its_interpreter() {
-    let (environment, _) = virtual_environment();
-    for name in ["python", "python3"] {
-        fs::remove_file(environment.path().join("bin").join(name)).unwrap();
+fn a_virtual_environment_whose_interpreter_cannot_run() {
+    type Break = fn(&Path);
+    let breaks: [(Break, &str); 6] = [
+        (|_| {}, "cannot be started: No such file or directory (os error 2)"),
+        (
+            |python| symlink("/nonexistent/python3", python).unwrap(),
+            "cannot be started: No such file or directory (os error 2)",
+        ),
+        (|python| drop(fs::write(python, "\x7fELF no more")), "cannot be started: Permission denied (os error 13)"),
+        (|python| executable(python, b"\x7fELF no more"), "cannot be started: Exec format error (os error 8)"),
+        (|python| executable(python, &of_another_machine()), "cannot be started: Exec format error (os error 8)"),
+        // It starts, and its own library is gone.
+        (|python| drop(fs::copy("/bin/false", python)), "reports no import path (exit status: 1)"),
+    ];
+    for (broken, fact) in breaks {
+        let (environment, site) = virtual_environment();
+        for entry in fs::read_dir(environment.path().join("bin")).unwrap().flatten() {
+            fs::remove_file(entry.path()).unwrap();
+        }
+        let python = environment.path().join("bin/python3");
+        broken(&python);
+        let before = snapshot(&site);
+        let note = format!(
+            "warning: `{}` {fact}; the module was found by the environment's files, and the inserted helper was not \
+             checked in that Python",
+            python.display()
+        );
+        let (exit, document) = run_json(["check".as_ref(), environment.path().as_os_str()]);
+        assert_eq!(exit, 1, "{document:#}");
+        assert_eq!(document["files"][0]["notes"][0], note, "{document:#}");
+        let output = run(["apply".as_ref(), "--smoke=off".as_ref(), environment.path().as_os_str()]);
+        assert_eq!(status(&output), 0, "{}", stderr(&output));
+        assert!(stdout(&output).contains(&note), "{}", stdout(&output));
+        assert!(record_agrees(&site));
+        let target = if python.is_symlink() { &python } else { environment.path() };
+        assert_eq!(status(&run(["revert".as_ref(), target.as_os_str()])), 0);
+        assert_eq!(snapshot(&site), before);
     }
-    let python = environment.path().join("bin/python3").display().to_string();
-    let output = run(["check".as_ref(), environment.path().as_os_str()]);
-    assert_eq!(status(&output), 2);
-    assert!(stderr(&output).contains(&python), "{}", stderr(&output));
+}
+
+fn executable(path: &Path, content: &[u8]) {
+    fs::write(path, content).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A whole program, with the number of a machine in its header that this one is not: IBM's s390.
+fn of_another_machine() -> Vec<u8> {
+    let mut program = fs::read("/bin/true").unwrap();
+    program[18..20].copy_from_slice(&22_u16.to_le_bytes());
+    program
+}
+
+#[test]
+fn a_broken_interpreter_stays_an_error_where_the_folders_do_not_tell() {
+    let (environment, site) = virtual_environment();
+    let bin = environment.path().join("bin");
+    let python = bin.join("python3");
+    for entry in fs::read_dir(&bin).unwrap().flatten() {
+        fs::remove_file(entry.path()).unwrap();
+    }
+    let refuse = |facts: &[&str]| {
+        let output = run(["check".as_ref(), environment.path().as_os_str()]);
+        assert_eq!(status(&output), 2);
+        let text = stderr(&output);
+        for fact in facts {
+            assert!(text.contains(fact), "{fact}: {text}");
+        }
+        assert!(!text.contains("--no-exec"), "{text}");
+    };
+    // Nothing says which of two versions.
+    let beside = site.parent().unwrap().with_file_name("python3.2").join("site-packages");
+    copy_tree(&site, &beside);
+    let configuration = environment.path().join("pyvenv.cfg");
+    let text = fs::read_to_string(&configuration).unwrap();
+    let without: String =
+        text.lines().filter(|line| !line.starts_with("version")).map(|line| format!("{line}\n")).collect();
+    fs::write(&configuration, &without).unwrap();
+    let named =
+        ["cannot be started", "leave the import path open", "`python3.2`", "help: pass the site-packages folder"];
+    refuse(&named);
+    // What a script would start, nobody knows.
+    fs::write(&configuration, text).unwrap();
+    executable(&python, b"#!/nonexistent/shell\n");
+    refuse(&["cannot be started", "is no binary program", "help: pass the site-packages folder"]);
 }
 
 #[test]

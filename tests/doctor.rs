@@ -442,9 +442,20 @@ fn every_finding_has_a_page() {
     let text = run(["doctor", "--explain", "two-libibverbs"]);
     assert_eq!(status(&text), 0);
     assert!(stdout(&text).starts_with("# two-libibverbs\n"));
-    let unknown = run(["doctor", "--explain", "nothing"]);
-    assert_eq!(status(&unknown), 2);
-    assert!(stderr(&unknown).contains("help: the identifiers are "), "{}", stderr(&unknown));
+    let help = "\nhelp: run `nixl-retrofit doctor --explain` to list all of them\n";
+    for (id, near) in [("nope", ""), ("two-libibverb", "; similar: `two-libibverbs`")] {
+        let unknown = run(["doctor", "--explain", id]);
+        assert_eq!(status(&unknown), 2);
+        assert_eq!(stderr(&unknown), format!("nixl-retrofit: error: no finding is called `{id}`{near}{help}"));
+    }
+    let list = run(["doctor", "--explain"]);
+    assert_eq!(status(&list), 0);
+    let listed: Vec<String> = stdout(&list).lines().map(|line| line.split(' ').next().unwrap().to_string()).collect();
+    let pages = fs::read_dir("docs/findings").unwrap().flatten();
+    let mut pages: Vec<String> =
+        pages.map(|page| page.path().file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    pages.sort();
+    assert_eq!(listed, pages);
     // Every identifier in the source is one of those.
     let is_source = |path: &Path| path.extension().is_some_and(|it| it == "rs");
     for (path, bytes) in snapshot(Path::new("src/advice")).into_iter().filter(|(path, _)| is_source(path)) {
@@ -452,6 +463,43 @@ fn every_finding_has_a_page() {
         for id in source.lines().filter_map(|line| line.trim().strip_prefix("id: \"")?.strip_suffix("\",")) {
             assert!(Path::new("docs/findings").join(format!("{id}.md")).exists(), "{}: {id}", path.display());
         }
+    }
+}
+
+/// What was read from the folders is told all the same.
+#[test]
+fn an_environment_whose_python_cannot_run_is_found() {
+    let it = Miniature::whole();
+    it.write("venv/pyvenv.cfg", "home = /nonexistent\ninclude-system-site-packages = false\nversion = 3.12.4\n");
+    for folder in ["venv/bin", "venv/lib/python3.12"] {
+        fs::create_dir_all(it.path(folder)).unwrap();
+    }
+    symlink(it.path("site"), it.path("venv/lib/python3.12/site-packages")).unwrap();
+    let python = it.path("venv/bin/python3");
+    symlink("/nonexistent/python3", &python).unwrap();
+    let message = format!("`{}` cannot be started: No such file or directory (os error 2)", python.display());
+    for command in ["doctor", "smoke"] {
+        for (option, expected) in [(None, true), (Some("--no-exec"), false)] {
+            let mut arguments = vec![command.into(), it.path("venv").into_os_string()];
+            arguments.extend(option.map(Into::into));
+            let (status, document) = run_json(arguments);
+            assert_eq!(status, 1, "{document:#}");
+            let findings = document["findings"].as_array().unwrap();
+            let found = findings.iter().find(|finding| finding["id"] == "interpreter-broken");
+            assert_eq!(found.map(|it| &it["message"]), expected.then_some(&message.clone().into()), "{document:#}");
+        }
+    }
+}
+
+#[test]
+fn the_help_for_a_wrong_target_names_what_the_command_takes() {
+    for command in ["doctor", "smoke"] {
+        let output = run([command, "/no/such"]);
+        assert_eq!(status(&output), 2);
+        let help = "help: pass a virtual environment, a Python interpreter, a site-packages folder or a NIXL installation as \
+                    TARGET\n";
+        let fact = "nixl-retrofit: error: /no/such: cannot be accessed: No such file or directory (os error 2)\n";
+        assert_eq!(stderr(&output), format!("{fact}{help}"));
     }
 }
 

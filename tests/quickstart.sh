@@ -22,6 +22,7 @@ run() {
 command -v cargo >/dev/null || fail 'cargo is missing: install Rust with rustup, then try again'
 command -v python3 >/dev/null || fail 'python3 is missing: install Python 3.10 or newer, then try again'
 
+say 'takes about 5 minutes on two cores, 150 MB from PyPI and crates.io, and 1.5 GB in target/; as root, installs python3-venv if missing'
 [ "${QUICKSTART_BUILT:-no}" = yes ] || run 0 cargo build --release --locked --target-dir target
 need_program
 printf '\n$ tests/lab.sh env 1.5.0 1.6.1\n'

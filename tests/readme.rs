@@ -132,8 +132,10 @@ fn in_a_container(arguments: &[String]) -> String {
     let script = r#"
         set -eu
         mount -t tmpfs none /opt
-        mkdir -p /opt/dynamo /opt/amazon/efa
-        cp -a "$1" /opt/dynamo/venv
+        mkdir -p /opt/dynamo/venv /opt/amazon/efa
+        # By hard links: whatever changes a file of an environment puts another one in its place.
+        cp -al "$1" "$3/venv"
+        mount --bind "$3/venv" /opt/dynamo/venv
         cp -a "$2" /opt/amazon/efa/lib
         for devices in /sys/class/infiniband /dev/infiniband; do
             [ ! -d $devices ] || mount -t tmpfs none $devices
@@ -144,11 +146,13 @@ fn in_a_container(arguments: &[String]) -> String {
         ip link set v0 up
         ip link set v1 up
         cd /
-        shift 2
+        shift 3
         exec "$@""#;
+    // Where hard links to the laboratory's files can be.
+    let room = tempfile::tempdir_in(environment.parent().unwrap()).unwrap();
     let program = program();
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--net", "sh", "-c", script, "sh"]).args([environment, libfabric]);
+    command.args(["--mount", "--net", "sh", "-c", script, "sh"]).args([&environment, &libfabric]).arg(room.path());
     command.arg(program.get_program()).args(arguments);
     for (name, value) in program.get_envs() {
         match value {
@@ -166,5 +170,81 @@ fn in_a_container(arguments: &[String]) -> String {
         stdout(&output),
         stderr(&output)
     );
+    assert_unpatched(&environment);
     stdout(&output)
+}
+
+/// A page that is read on its own, by whoever finds it in the repository.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let top = fs::read_dir(root).unwrap().flatten().map(|entry| entry.path());
+    let below = snapshot(&root.join("docs")).into_iter().map(|(path, _)| path);
+    top.chain(below).filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
+/// The anchors of a page's headings, as GitHub and mdBook make them.
+fn anchors(path: &Path) -> Vec<String> {
+    let mut inside = false;
+    let mut found: Vec<String> = Vec::new();
+    for line in fs::read_to_string(path).unwrap().lines() {
+        inside ^= line.starts_with("```");
+        let heading = line.trim_start_matches('#');
+        if !inside && line.starts_with('#') && heading.starts_with(' ') {
+            let kept = heading.trim().to_lowercase().replace(' ', "-");
+            found.push(kept.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect());
+        }
+    }
+    found
+}
+
+/// Relative links alone: nothing is fetched. A page of the repository is linked by its place.
+#[test]
+fn each_link_leads_somewhere() {
+    let link = Regex::new(r#"\]\(([^)\s]+)\)|(?:src|srcset|href)="([^"]+)""#).unwrap();
+    let mut wrong = Vec::new();
+    let mut checked = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let outside = text.split("```").step_by(2).collect::<String>();
+        for found in link.captures_iter(&outside) {
+            let target = found.get(1).or(found.get(2)).unwrap().as_str();
+            if target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            checked += 1;
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            let is_there = file.exists() && (anchor.is_empty() || anchors(&file).iter().any(|known| known == anchor));
+            if !is_there {
+                wrong.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "links to nothing:\n{}", wrong.join("\n"));
+    assert!(checked > 50, "{checked} links were found");
+}
+
+/// What is drawn, line by line.
+fn drawn(picture: &Path) -> Vec<String> {
+    let text = Regex::new("(?s)<text>(.*?)</text>").unwrap();
+    let mark = Regex::new("<[^>]*>").unwrap();
+    let plain = |marked: &str| {
+        let escaped = mark.replace_all(marked, "").into_owned();
+        escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    };
+    text.captures_iter(&fs::read_to_string(picture).unwrap()).map(|found| plain(&found[1])).collect()
+}
+
+/// The pictures show the first output of README.md, which is compared with the program's: `tests/picture.sh` draws them anew.
+#[test]
+fn the_pictures_show_what_the_readme_shows() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = blocks(&root.join("README.md"));
+    let shown = readme.iter().find(|block| block.language == "console").unwrap();
+    for theme in ["light", "dark"] {
+        let picture = format!("docs/images/apply-{theme}.svg");
+        let drawn = drawn(&root.join(&picture)).join("\n");
+        assert_eq!(comparable(&drawn), comparable(&shown.lines.join("\n")), "{picture}: run tests/picture.sh");
+    }
+    assert!(fs::read_to_string(root.join("README.md")).unwrap().lines().count() <= 150);
 }

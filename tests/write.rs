@@ -3,10 +3,12 @@
 
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
 
 use common::*;
 
@@ -243,4 +245,124 @@ fn killed_at_any_moment_the_file_is_the_old_or_the_new_one() {
         let left: Vec<_> = snapshot(site.path()).into_iter().map(|(path, _)| path).collect();
         assert_eq!(left.len(), 3, "nothing stays behind: {left:?}");
     }
+}
+
+/// The times that files and folders were modified, in seconds, by their paths.
+fn times(folder: &Path) -> BTreeMap<PathBuf, i64> {
+    let entries = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    let below =
+        entries.flat_map(|path| if path.is_dir() { times(&path) } else { [(path.clone(), mtime(&path))].into() });
+    below.chain([(folder.to_path_buf(), mtime(folder))]).collect()
+}
+
+fn mtime(path: &Path) -> i64 {
+    fs::metadata(path).unwrap().mtime()
+}
+
+fn with_date(arguments: &[&str], site: &Path, date: &str) -> Output {
+    program().args(arguments).arg(site).env("SOURCE_DATE_EPOCH", date).output().unwrap()
+}
+
+#[test]
+fn nothing_written_is_later_than_source_date_epoch() {
+    let site = site_packages();
+    let module = site.path().join(SOURCE);
+    python(&["-m", "compileall", "-q", &module.to_string_lossy()]);
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for path in times(site.path()).keys() {
+        fs::File::open(path).unwrap().set_modified(old).unwrap();
+    }
+    for (arguments, date) in [(&["apply", "--smoke=off"][..], 1_600_000_000), (&["revert"], 1_700_000_000)] {
+        let before = times(site.path());
+        let output = with_date(arguments, site.path(), &date.to_string());
+        assert_eq!(status(&output), 0, "{}", stderr(&output));
+        assert!(record_agrees(site.path()));
+        let after = times(site.path());
+        let changed: BTreeSet<&PathBuf> =
+            after.iter().filter(|it| before.get(it.0) != Some(it.1)).map(|it| it.0).collect();
+        let mut expected = vec![module.clone(), site.path().join(RECORD)];
+        expected.extend([module.parent().unwrap().to_path_buf(), site.path().join(RECORD).parent().unwrap().into()]);
+        if arguments[0] == "apply" {
+            expected.push(module.with_file_name("__pycache__"));
+        }
+        assert_eq!(changed, expected.iter().collect(), "what was written, and nothing else");
+        assert!(changed.iter().all(|path| after[*path] == date), "{after:?}");
+    }
+    // A time that has not come yet is nobody's.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64;
+    assert_eq!(status(&with_date(&["apply", "--smoke=off"], site.path(), "99999999999")), 0);
+    assert!((now - 1..now + 60).contains(&mtime(&module)));
+}
+
+#[test]
+fn a_source_date_epoch_that_is_no_number_changes_nothing() {
+    let site = site_packages();
+    let before = snapshot(site.path());
+    for arguments in [&["apply", "--smoke=off"][..], &["check"], &["revert"]] {
+        let output = with_date(arguments, site.path(), "yesterday");
+        let text = stderr(&output);
+        assert_eq!(status(&output), 2, "{text}");
+        assert!(text.contains("`SOURCE_DATE_EPOCH` is `yesterday`, not a number of seconds"), "{text}");
+        assert!(text.contains("\nhelp: set it as `date +%s`"), "{text}");
+    }
+    assert_eq!(snapshot(site.path()), before);
+}
+
+/// As an upgrade leaves it that stopped before it removed the old version.
+#[test]
+fn a_distribution_that_is_installed_twice_is_warned_of() {
+    let site = site_packages();
+    let record = |version: &str| site.path().join(format!("ai_dynamo_runtime-{version}.dist-info/RECORD"));
+    let module = fs::read(site.path().join(SOURCE)).unwrap();
+    for version in ["9.9.10", "9.8.0"] {
+        let dist_info = record(version).parent().unwrap().to_path_buf();
+        copy_tree(record("9.9.9").parent().unwrap(), &dist_info);
+        let metadata = fs::read_to_string(dist_info.join("METADATA")).unwrap_or_default();
+        fs::write(dist_info.join("METADATA"), metadata.replace("9.9.9", version)).unwrap();
+        let text = fs::read_to_string(record(version)).unwrap();
+        let other = text.lines().map(|line| match line.starts_with(SOURCE) {
+            true => format!("{SOURCE},sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0\n"),
+            false => format!("{line}\n"),
+        });
+        fs::write(record(version), other.collect::<String>()).unwrap();
+    }
+    let original = fs::read(record("9.9.9")).unwrap();
+    let warning = |used: &str, others: [&str; 2]| {
+        let folder = |version| format!("`ai_dynamo_runtime-{version}.dist-info`");
+        let others = others.map(folder).join(", ");
+        format!("warning: `ai-dynamo-runtime` is installed twice: {}, which is used here, and {others}", folder(used))
+    };
+    let (exit, document) = run_json(["check".as_ref(), site.path().as_os_str()]);
+    assert_eq!(exit, 1);
+    let file = &document["files"][0];
+    assert_eq!(file["distribution_version"], "9.9.9", "whose RECORD has the file's hash");
+    let note = file["notes"][0].as_str().unwrap();
+    assert!(note.starts_with(&warning("9.9.9", ["9.8.0", "9.9.10"])), "{note}");
+    assert!(note.ends_with("Reinstall `ai-dynamo-runtime` to have one"), "{note}");
+
+    let output = run(["apply".as_ref(), "--smoke=off".as_ref(), site.path().as_os_str()]);
+    assert_eq!(status(&output), 0);
+    assert!(stdout(&output).contains(&warning("9.9.9", ["9.8.0", "9.9.10"])), "{}", stdout(&output));
+    let patched = fs::read(site.path().join(SOURCE)).unwrap();
+    let has = |version: &str, content: &[u8]| {
+        let line = format!("{SOURCE},{},{}\n", digest(content), content.len());
+        fs::read_to_string(record(version)).unwrap().contains(&line)
+    };
+    assert!(["9.9.9", "9.9.10", "9.8.0"].iter().all(|version| has(version, &patched)));
+    // Now each RECORD has the hash, and the newest is taken.
+    let (exit, document) = run_json(["check".as_ref(), site.path().as_os_str()]);
+    assert_eq!((exit, &document["files"][0]["distribution_version"]), (0, &"9.9.10".into()));
+    revert(site.path());
+    assert!(["9.9.10", "9.8.0"].iter().all(|version| has(version, &module)));
+    assert_eq!(fs::read(record("9.9.9")).unwrap(), original);
+}
+
+/// A hash as RECORD has it, by Python.
+fn digest(content: &[u8]) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), content).unwrap();
+    let script = "import base64, hashlib, sys\n\
+        digest = hashlib.sha256(open(sys.argv[1], 'rb').read()).digest()\n\
+        print('sha256=' + base64.urlsafe_b64encode(digest).rstrip(b'=').decode())";
+    python(&["-c", script, &file.path().to_string_lossy()]).trim().to_string()
 }

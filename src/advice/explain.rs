@@ -1,5 +1,8 @@
 //! The page behind each finding: `docs/findings/ID.md`.
 
+/// How many letters of an identifier may be wrong, and no more than a third of them.
+const WRONG_LETTERS: usize = 5;
+
 /// Identifier and page, by the files in `docs/findings`.
 const PAGES: &[(&str, &str)] = &[
     ("another-variable", include_str!("../../docs/findings/another-variable.md")),
@@ -10,6 +13,7 @@ const PAGES: &[(&str, &str)] = &[
     ("capi-of-another-nixl", include_str!("../../docs/findings/capi-of-another-nixl.md")),
     ("choice-unclear", include_str!("../../docs/findings/choice-unclear.md")),
     ("ends-choose-differently", include_str!("../../docs/findings/ends-choose-differently.md")),
+    ("interpreter-broken", include_str!("../../docs/findings/interpreter-broken.md")),
     ("libfabric-built-without-efa", include_str!("../../docs/findings/libfabric-built-without-efa.md")),
     ("libfabric-without-efa", include_str!("../../docs/findings/libfabric-without-efa.md")),
     ("library-damaged", include_str!("../../docs/findings/library-damaged.md")),
@@ -56,7 +60,49 @@ pub(crate) fn page(id: &str) -> Option<&'static str> {
     PAGES.iter().find(|(known, _)| *known == id).map(|(_, page)| *page)
 }
 
-/// Every identifier.
-pub(crate) fn identifiers() -> impl Iterator<Item = &'static str> {
-    PAGES.iter().map(|(id, _)| *id)
+/// Every identifier with the first sentence of its page, a line each.
+pub(crate) fn list() -> String {
+    let width = PAGES.iter().map(|(id, _)| id.len()).max().unwrap_or_default();
+    let line = |(id, page): &(&str, &str)| format!("{id:width$}  {}\n", first_sentence(page));
+    PAGES.iter().map(line).collect()
+}
+
+/// A page begins with its title and a paragraph.
+fn first_sentence(page: &str) -> String {
+    let paragraph = page.lines().skip(2).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    paragraph.split_inclusive(". ").next().unwrap_or_default().trim_end().to_string()
+}
+
+/// The identifiers that a wrong one is nearest to, or a part of; at most three.
+pub(crate) fn near_misses(wrong: &str) -> Vec<&'static str> {
+    let lower = wrong.to_ascii_lowercase();
+    let known = PAGES.iter().map(|(id, _)| {
+        let distance = if lower.len() > 2 && id.contains(&lower) { 0 } else { strsim::osa_distance(&lower, id) };
+        (distance, *id)
+    });
+    let mut near: Vec<_> = known.filter(|(distance, id)| *distance <= WRONG_LETTERS.min(id.len() / 3)).collect();
+    near.sort_unstable();
+    near.into_iter().take(3).map(|(_, id)| id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_identifier_leads_to_the_right_one() {
+        assert_eq!(near_misses("two-libibverb"), ["two-libibverbs"]);
+        assert_eq!(near_misses("Library-Mising"), ["library-missing"]);
+        assert_eq!(near_misses("libibverbs"), ["two-libibverbs"]);
+        assert_eq!(near_misses("ucx").len(), 3);
+        assert_eq!(near_misses("nope"), [""; 0]);
+        assert_eq!(near_misses(""), [""; 0]);
+    }
+
+    #[test]
+    fn each_line_of_the_list_is_a_sentence() {
+        for line in list().lines() {
+            assert!(line.ends_with('.') && line.len() < 240, "{line}");
+        }
+    }
 }

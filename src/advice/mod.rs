@@ -6,6 +6,7 @@ pub(crate) mod efa_settings;
 pub(crate) mod ends;
 pub(crate) mod explain;
 pub(crate) mod installed;
+pub(crate) mod interpreter;
 pub(crate) mod knobs;
 pub(crate) mod libraries;
 pub(crate) mod loading;

@@ -1,17 +1,18 @@
 //! `doctor`: what would be loaded here, what can work, and why not.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 
 use super::console::Console;
 use super::process::Process;
-use crate::advice::{explain, media_loader};
+use crate::advice::{explain, interpreter, media_loader};
 use crate::choice::rule::Rule;
 use crate::cli::DoctorArgs;
 use crate::doctor::question::Subject;
 use crate::doctor::{self, compare, repair, stale_record};
-use crate::environment::python::target::{self, Environment, Execution};
+use crate::environment::python::target::{self, Environment, Execution, Takes};
 use crate::exit_status::ExitStatus;
 use crate::patching::{self, Purpose, Selection, Work};
 use crate::report::Report;
@@ -23,7 +24,7 @@ use crate::smoke;
 pub(super) fn run(args: &DoctorArgs, process: &Process) -> Result<ExitStatus> {
     let console = Console::new(&process.output, false);
     if let Some(id) = &args.explain {
-        let Some(page) = explain::page(id) else { return console.finish(Report::new("doctor"), Err(unknown(id))) };
+        let Some(page) = page(id) else { return console.finish(Report::new("doctor"), Err(unknown(id))) };
         console.source(page.as_bytes())?;
         return Ok(ExitStatus::Success);
     }
@@ -33,11 +34,15 @@ pub(super) fn run(args: &DoctorArgs, process: &Process) -> Result<ExitStatus> {
     console.finish(report, outcome)
 }
 
+/// The page of a finding; without an identifier, all of them.
+fn page(id: &str) -> Option<Cow<'static, str>> {
+    if id.is_empty() { Some(explain::list().into()) } else { explain::page(id).map(Cow::from) }
+}
+
 fn unknown(id: &str) -> anyhow::Error {
-    anyhow!(
-        "no finding is called `{id}`\nhelp: the identifiers are {}",
-        explain::identifiers().collect::<Vec<_>>().join(", ")
-    )
+    let near: Vec<String> = explain::near_misses(id).into_iter().map(|near| format!("`{near}`")).collect();
+    let meant = if near.is_empty() { String::new() } else { format!("; similar: {}", near.join(", ")) };
+    anyhow!("no finding is called `{id}`{meant}\nhelp: run `nixl-retrofit doctor --explain` to list all of them")
 }
 
 fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut Report) -> Result<ExitStatus> {
@@ -52,7 +57,7 @@ fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut
     };
     let (environment, mut examined) = match &args.target {
         Some(target) => {
-            let environment = target::resolve(target, execution, &process.variables)?;
+            let environment = target::resolve(target, &Takes::Nixl, execution, &process.variables)?;
             let examined = look(&environment).ok_or_else(|| no_nixl(&environment))?;
             (environment, examined)
         }
@@ -111,7 +116,8 @@ fn subject<'a>(environment: &Environment, folders: &'a [PathBuf], process: &'a P
 fn of_dynamo(environment: &Environment, process: &Process) -> Vec<Finding> {
     let chosen = smoke::subject::Subject::of(environment, &[], &process.variables, true, &|_| None);
     let compiled = media_loader::finding(&environment.folders(), &chosen.rule, &process.variables);
-    chosen.all_findings().cloned().chain(compiled).collect()
+    let broken = environment.not_started.as_ref().and_then(interpreter::finding);
+    broken.into_iter().chain(chosen.all_findings().cloned()).chain(compiled).collect()
 }
 
 fn no_nixl(environment: &Environment) -> anyhow::Error {

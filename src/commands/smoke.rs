@@ -5,10 +5,11 @@ use anyhow::Result;
 use super::console::Console;
 use super::process::Process;
 use super::transfer;
+use crate::advice::interpreter;
 use crate::cli::SmokeArgs;
 use crate::environment::nixl;
 use crate::environment::program::group;
-use crate::environment::python::target::{self, Environment, Execution};
+use crate::environment::python::target::{self, Environment, Execution, Takes};
 use crate::exit_status::ExitStatus;
 use crate::report::Report;
 use crate::report::smoke::SmokeStatus;
@@ -42,7 +43,7 @@ fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Re
             (None, (subject, series))
         }
         (Some(target), None) => {
-            let environment = target::resolve(target, execution, &process.variables)?;
+            let environment = target::resolve(target, &Takes::Nixl, execution, &process.variables)?;
             let planned = plan(&environment)?;
             (Some(environment), planned)
         }
@@ -54,6 +55,8 @@ fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Re
     };
     if let Some(environment) = &environment {
         transfer::add_findings(environment, &subject, process, report);
+        let broken = environment.not_started.as_ref().and_then(interpreter::finding);
+        broken.into_iter().for_each(|finding| report.add_finding(finding));
     }
     let end = args.machines.end();
     let token = two_machines::TokenSource {

@@ -157,7 +157,7 @@ fn records(subject: &Subject, file: &Path, content: &[u8]) -> Result<Vec<Change>
     for owner in owners.into_iter().flatten() {
         let updated = owner.record.with_content(&owner.entry, content)?;
         if updated != owner.record.bytes {
-            changes.push(Change::Replace(replace::stage(&owner.record.path, &owner.record.bytes, &updated)?));
+            changes.push(Change::Replace(replace::stage(&owner.record.path, &owner.record.bytes, &updated, None)?));
         }
     }
     Ok(changes)

@@ -16,6 +16,7 @@ pub(crate) mod nixl_mix;
 pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod rust;
+pub(crate) mod source_date;
 pub(crate) mod ucx;
 pub(crate) mod ucx_modules;
 pub(crate) mod variables;

@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -48,14 +49,14 @@ pub(crate) struct Staged {
     pub note: Option<String>,
 }
 
-/// Writes `content` beside `path`, with the access of `path`. Changes nothing yet: dropping the result removes the new
-/// file. `expected` is the present content of `path`.
+/// Writes `content` beside `path`, with the access of `path`, and with the time `latest` where now is later. Changes nothing
+/// yet: dropping the result removes the new file. `expected` is the present content of `path`.
 ///
 /// # Errors
 /// When the folder cannot be written to, or the access cannot be kept.
-pub(crate) fn stage(path: &Path, expected: &[u8], content: &[u8]) -> Result<Staged> {
+pub(crate) fn stage(path: &Path, expected: &[u8], content: &[u8], latest: Option<SystemTime>) -> Result<Staged> {
     let path = fs::canonicalize(path).with_context(|| format!("{}: cannot be found", path.shown()))?;
-    let (new, note) = write_beside(&path, content)?;
+    let (new, note) = write_beside(&path, content, latest)?;
     let old = other_name(&path, expected)?;
     Ok(Staged { path, expected: expected.to_vec(), new, old, note })
 }
@@ -80,12 +81,28 @@ fn temporary(path: &Path) -> Result<NamedTempFile> {
     builder.tempfile_in(folder_of(path)).map_err(|error| access::denied(path, &error))
 }
 
-fn write_beside(path: &Path, content: &[u8]) -> Result<(TempPath, Option<String>)> {
+fn write_beside(path: &Path, content: &[u8], latest: Option<SystemTime>) -> Result<(TempPath, Option<String>)> {
     let mut file = temporary(path)?;
     file.write_all(content).map_err(|error| access::denied(path, &error))?;
+    // Before the file is given to its owner: only an owner sets times.
+    latest.map_or(Ok(()), |latest| clamp(file.as_file(), latest)).map_err(|error| access::denied(path, &error))?;
     let note = access::copy(path, file.as_file())?;
     file.as_file().sync_all().map_err(|error| access::denied(path, &error))?;
     Ok((file.into_temp_path(), note))
+}
+
+/// Gives a file or folder that was modified later the time `latest`.
+fn clamp(file: &fs::File, latest: SystemTime) -> io::Result<()> {
+    if file.metadata()?.modified()? > latest { file.set_modified(latest) } else { Ok(()) }
+}
+
+/// Gives a folder, in which names were changed, the time `latest`, if now is later.
+///
+/// # Errors
+/// When that fails: only its owner may set its time.
+pub(crate) fn clamp_folder(folder: &Path, latest: SystemTime) -> Result<()> {
+    let clamped = fs::File::open(folder).and_then(|opened| clamp(&opened, latest));
+    clamped.with_context(|| format!("{}: keeps the time of this run", folder.shown()))
 }
 
 /// Another name of the file, or a copy where it can have none (link(2): not every file system, and not every user).
@@ -95,7 +112,7 @@ fn other_name(path: &Path, content: &[u8]) -> Result<TempPath> {
     if retry_on_intr(|| rustix::fs::link(path, &*name)).is_ok() {
         return Ok(name);
     }
-    Ok(write_beside(path, content)?.0)
+    Ok(write_beside(path, content, None)?.0)
 }
 
 impl Change {
@@ -244,7 +261,7 @@ mod tests {
     }
 
     fn replaced(path: &Path, old: &[u8], new: &[u8]) -> Change {
-        Change::Replace(stage(path, old, new).unwrap())
+        Change::Replace(stage(path, old, new, None).unwrap())
     }
 
     #[test]

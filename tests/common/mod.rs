@@ -185,6 +185,13 @@ pub(crate) fn lab(arguments: &[&str]) -> PathBuf {
     PathBuf::from(stdout(&output).trim())
 }
 
+/// Makes sure that the laboratory's own Dynamo stayed as it was.
+pub(crate) fn assert_unpatched(environment: &Path) {
+    let lib = fs::read_dir(environment.join("lib")).unwrap().flatten().next().expect("lib/pythonX.Y");
+    let module = fs::read_to_string(lib.path().join("site-packages").join(SOURCE)).unwrap();
+    assert!(!module.contains("nixl-retrofit"), "{}: patched through a hard link", environment.display());
+}
+
 /// The environment with that NIXL and no Dynamo.
 pub(crate) fn nixl(version: &str) -> PathBuf {
     lab(&["env", version, "none"])

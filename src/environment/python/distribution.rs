@@ -25,6 +25,14 @@ pub(crate) struct Distribution {
     pub entry: Vec<u8>,
 }
 
+impl Distribution {
+    /// The name of its dist-info folder.
+    pub(crate) fn folder_name(&self) -> String {
+        let folder = self.record.path.parent().and_then(Path::file_name).unwrap_or_default();
+        folder.shown().to_string()
+    }
+}
+
 /// For each of the files, given with a folder above it, the distributions in these site-packages folders whose RECORD lists
 /// it. Several may list the same file, also from another folder (`../../../lib64/…` in a RECORD below `lib`).
 ///
@@ -41,6 +49,15 @@ pub(crate) fn owners(site_packages: &[&Path], files: &[(&Path, &Path)]) -> Resul
         }
     }
     Ok(found)
+}
+
+/// Folder names of the dist-infos beside an owner's that are of the same distribution, as a broken upgrade leaves them.
+pub(crate) fn others_of(owner: &Distribution) -> Vec<String> {
+    let Some(own) = owner.record.path.parent() else { return Vec::new() };
+    let Some(site) = own.parent() else { return Vec::new() };
+    let beside = dist_infos(site).unwrap_or_default().into_iter().filter(|dist_info| dist_info != own);
+    let same = beside.filter(|dist_info| normalized(&identity(dist_info).0) == normalized(&owner.name));
+    same.filter_map(|dist_info| Some(dist_info.file_name()?.shown().to_string())).collect()
 }
 
 /// The RECORD of a distribution; some installers write none.

@@ -5,6 +5,7 @@
 //! it tell the next run that there is something to finish. Bytecode goes in between.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::Result;
 use thiserror::Error;
@@ -36,6 +37,8 @@ pub(crate) struct Transaction {
     checksums: Vec<(Checksum, Vec<u8>)>,
     /// What could not be kept, in words.
     notes: Vec<String>,
+    /// The latest time that what is written may have.
+    latest: Option<SystemTime>,
 }
 
 /// A transaction that failed.
@@ -75,6 +78,11 @@ pub(crate) fn records_agree(owners: &[Distribution], content: &[u8]) -> bool {
 }
 
 impl Transaction {
+    /// One that writes nothing with a time after `latest`.
+    pub(crate) fn until(latest: Option<SystemTime>) -> Self {
+        Transaction { latest, ..Transaction::default() }
+    }
+
     /// Adds a module's new content. Returns messages about the files touched besides the module.
     ///
     /// # Errors
@@ -86,7 +94,7 @@ impl Transaction {
         (old, new): (&[u8], &[u8]),
         cache_prefix: Option<&Path>,
     ) -> Result<Vec<String>> {
-        let staged = replace::stage(path, old, new)?;
+        let staged = replace::stage(path, old, new, self.latest)?;
         self.notes.extend(staged.note.clone());
         self.modules.push(Change::Replace(staged));
         let mut details = self.add_records(owners, new)?;
@@ -122,7 +130,8 @@ impl Transaction {
         checksum: Option<&Checksum>,
     ) -> Result<Vec<String>> {
         if old != new {
-            let staged = replace::stage(path, old, new)?;
+            // Cargo sees by its time that a source has changed.
+            let staged = replace::stage(path, old, new, None)?;
             self.notes.extend(staged.note.clone());
             self.modules.push(Change::Replace(staged));
         }
@@ -182,7 +191,7 @@ impl Transaction {
         let of_records = self.records.iter().map(|(record, new)| (&record.path, &record.bytes, new));
         let of_checksums = self.checksums.iter().map(|(checksum, new)| (&checksum.path, &checksum.bytes, new));
         for (path, old, new) in of_records.chain(of_checksums).filter(|(_, old, new)| old != new) {
-            let staged = replace::stage(path, old, new).map_err(Failure::Nothing)?;
+            let staged = replace::stage(path, old, new, self.latest).map_err(Failure::Nothing)?;
             notes.extend(staged.note.clone());
             records.push(Change::Replace(staged));
         }
@@ -196,6 +205,17 @@ impl Transaction {
                 return Err(undo(&made, error));
             }
         }
+        drop(made);
+        if let Some(latest) = self.latest {
+            let folders = folders(phases.iter().flatten());
+            // Their removal of temporary names changes the folders once more.
+            drop(phases);
+            notes.extend(
+                folders
+                    .iter()
+                    .filter_map(|folder| replace::clamp_folder(folder, latest).err().map(|error| format!("{error:#}"))),
+            );
+        }
         Ok(notes)
     }
 }
@@ -207,10 +227,15 @@ fn make<'c>(phase: &'c [Change], made: &mut Vec<&'c Change>) -> Result<()> {
         made.push(change);
     }
     let replaced = phase.iter().filter(|change| matches!(change, Change::Replace(_)));
-    let mut folders: Vec<&Path> = replaced.filter_map(|change| change.path().parent()).collect();
+    folders(replaced).iter().try_for_each(|folder| replace::sync(folder))
+}
+
+/// The folders in which names change, each once.
+fn folders<'c>(changes: impl Iterator<Item = &'c Change>) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = changes.filter_map(|change| Some(change.path().parent()?.to_path_buf())).collect();
     folders.sort_unstable();
     folders.dedup();
-    folders.into_iter().try_for_each(replace::sync)
+    folders
 }
 
 fn undo(made: &[&Change], error: anyhow::Error) -> Failure {

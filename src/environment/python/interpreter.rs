@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
+use thiserror::Error;
 
 use super::site_packages::{self, ImportFolder};
 use crate::environment::program::bounded::{Bounded, Limits};
@@ -54,6 +55,17 @@ print(flush=True)
 exec(compile(sys.argv[1], "helper", "exec"), {"__name__": "helper"})
 "#;
 
+/// Why an interpreter is of no use.
+#[derive(Debug, Error)]
+pub(crate) enum Unusable {
+    /// It cannot run: it is a link to nothing, not executable, for another machine, or its libraries are gone.
+    #[error("{0}")]
+    Broken(String),
+    /// It runs, and does not answer as Python does.
+    #[error("{0}")]
+    Strange(String),
+}
+
 /// A running interpreter.
 pub(crate) struct Interpreter {
     process: Option<Bounded>,
@@ -72,17 +84,19 @@ impl Interpreter {
     ///
     /// # Errors
     /// When it cannot be started, or does not answer as Python does.
-    pub(crate) fn start(command: &Path, program: &str, variables: &Variables) -> Result<Self> {
+    pub(crate) fn start(command: &Path, program: &str, variables: &Variables) -> Result<Self, Unusable> {
         let mut isolated = Command::new(with_folder(command).as_ref());
         isolated.args(["-I", "-S", "-c", SCRIPT, program]).env_clear().envs(variables.iter());
+        let strange = |error: anyhow::Error| Unusable::Strange(format!("{error:#}"));
         let mut process = Bounded::start(&mut isolated, LIMITS)
-            .map_err(|error| wrong(command, &format!("cannot be started: {error}")))?;
-        let answer = process.read_past(b"\n\n").map_err(|error| wrong(command, &error.to_string()))?;
+            .map_err(|error| Unusable::Broken(format!("cannot be started: {error}")))?;
+        let answer = process.read_past(b"\n\n").map_err(|error| strange(error.into()))?;
         let answer = String::from_utf8_lossy(&answer);
         let lines: Vec<&str> = answer.trim_end().lines().collect();
         let [executable, version, folders @ ..] = lines.as_slice() else {
-            let (status, _, errors) = process.finish().map_err(|error| wrong(command, &error.to_string()))?;
-            return Err(wrong(command, &format!("reports no import path ({status}){}", last_line(&errors))));
+            let (status, _, errors) = process.finish().map_err(|error| strange(error.into()))?;
+            let fact = format!("reports no import path ({status}){}", last_line(&errors));
+            return Err(if status.success() { Unusable::Strange(fact) } else { Unusable::Broken(fact) });
         };
         Ok(Interpreter {
             process: Some(process),
@@ -107,13 +121,6 @@ impl Interpreter {
         }
         Ok(String::from_utf8_lossy(&output).into_owned())
     }
-}
-
-fn wrong(command: &Path, fact: &str) -> anyhow::Error {
-    anyhow!(
-        "{}: the interpreter {fact}\nhelp: pass `--no-exec` to find the import path without starting it",
-        command.shown()
-    )
 }
 
 /// A program's path for `exec`, which searches PATH for a name without a slash.

@@ -56,6 +56,11 @@ fn site_folders(command: &Path, variables: &Variables) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
+/// Whether an interpreter is that of a virtual environment.
+pub(crate) fn is_virtual(command: &Path) -> bool {
+    path::absolute(command).is_ok_and(|executable| VirtualEnvironment::of(&executable).is_some())
+}
+
 /// Whether a file is a program itself. A script, such as a version manager's shim, may start any Python.
 fn is_binary(program: &Path) -> bool {
     let mut start = [0; ELF.len()];

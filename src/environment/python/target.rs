@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 
 use super::distribution;
-use super::interpreter::Interpreter;
+use super::interpreter::{Interpreter, Unusable};
 use super::layout;
 use super::module::{self, Listed, Module, SOURCE};
 use super::site_packages::{self, ImportFolder};
@@ -26,6 +26,14 @@ pub(crate) enum Execution<'a> {
     Never,
 }
 
+/// An interpreter that was not started.
+pub(crate) struct NotStarted {
+    /// Its path.
+    pub command: PathBuf,
+    /// Why it cannot be; None where [`Execution::Never`] forbids it.
+    pub broken: Option<String>,
+}
+
 /// A Python environment, or the part of one that a TARGET is.
 pub(crate) struct Environment {
     /// Its path as the user knows it.
@@ -34,8 +42,8 @@ pub(crate) struct Environment {
     pub import_path: Vec<ImportFolder>,
     /// Its interpreter, which is running the program given to [`resolve`].
     pub interpreter: Option<Interpreter>,
-    /// Its interpreter's path, where [`Execution::Never`] kept it from being started.
-    pub not_started: Option<PathBuf>,
+    /// Its interpreter, where that was not started: its files told the import path.
+    pub not_started: Option<NotStarted>,
     /// `PYTHONPYCACHEPREFIX`: its Python keeps bytecode below that folder.
     pub cache_prefix: Option<PathBuf>,
     /// The modules, when TARGET is a file or a package.
@@ -97,13 +105,36 @@ impl Environment {
     }
 
     fn of_interpreter(command: &Path, execution: Execution, variables: &Variables) -> Result<Self> {
-        let Execution::Start(program) = execution else {
-            let environment = Environment::new(command, layout::import_path(command, variables)?, variables);
-            return Ok(Environment { not_started: Some(command.to_path_buf()), ..environment });
-        };
-        let interpreter = Interpreter::start(command, program, variables)?;
-        let environment = Environment::new(command, interpreter.import_path.clone(), variables);
-        Ok(Environment { interpreter: Some(interpreter), ..environment })
+        let Execution::Start(program) = execution else { return Environment::of_files(command, None, variables) };
+        match Interpreter::start(command, program, variables) {
+            Ok(interpreter) => {
+                let environment = Environment::new(command, interpreter.import_path.clone(), variables);
+                Ok(Environment { interpreter: Some(interpreter), ..environment })
+            }
+            // An image whose own Python is gone, or is another one, keeps the environment's packages.
+            Err(Unusable::Broken(fact)) if layout::is_virtual(command) => {
+                Environment::of_files(command, Some(fact.clone()), variables).map_err(|error| {
+                    let reason = without_help(&format!("{error:#}"));
+                    let reason = reason.rsplit("the interpreter: ").next().unwrap_or_default();
+                    anyhow!(
+                        "{}: the interpreter {fact}, and its files leave the import path open: {reason}\n\
+                         help: pass the site-packages folder as TARGET",
+                        command.shown()
+                    )
+                })
+            }
+            Err(fact) => bail!(
+                "{}: the interpreter {fact}\nhelp: pass `--no-exec` to find the import path without starting it",
+                command.shown()
+            ),
+        }
+    }
+
+    /// That of an interpreter which is not started.
+    fn of_files(command: &Path, broken: Option<String>, variables: &Variables) -> Result<Self> {
+        let import_path = layout::import_path(command, variables)?;
+        let not_started = Some(NotStarted { command: command.to_path_buf(), broken });
+        Ok(Environment { not_started, ..Environment::new(command, import_path, variables) })
     }
 
     fn of_file(path: &Path, found_by: &str, variables: &Variables) -> Self {
@@ -114,17 +145,40 @@ impl Environment {
     }
 }
 
+/// What a command takes as TARGET, in the words of an error's help.
+pub(crate) enum Takes {
+    /// What can be patched.
+    Sources,
+    /// What a NIXL can be loaded from.
+    Nixl,
+}
+
+impl Takes {
+    fn words(&self) -> &'static str {
+        match self {
+            Takes::Sources => {
+                "a source file, a package or site-packages folder, a virtual environment or a Python interpreter"
+            }
+            Takes::Nixl => "a virtual environment, a Python interpreter, a site-packages folder or a NIXL installation",
+        }
+    }
+}
+
 /// The environment that TARGET is or belongs to. Of a file, a package or a site-packages folder, no interpreter is started.
 ///
 /// # Errors
 /// When TARGET does not exist, or its interpreter does not work.
-pub(crate) fn resolve(target: &Path, execution: Execution, variables: &Variables) -> Result<Environment> {
+pub(crate) fn resolve(
+    target: &Path,
+    takes: &Takes,
+    execution: Execution,
+    variables: &Variables,
+) -> Result<Environment> {
+    if is_link_to_nothing(target) && has_interpreters_name(target) && layout::is_virtual(target) {
+        return Environment::of_interpreter(target, execution, variables);
+    }
     let metadata = std::fs::metadata(target).map_err(|error| {
-        anyhow!(
-            "{}: cannot be accessed: {error}\n\
-             help: pass a source file, a package or site-packages folder, a virtual environment or a Python interpreter as TARGET",
-            target.shown()
-        )
+        anyhow!("{}: cannot be accessed: {error}\nhelp: pass {} as TARGET", target.shown(), takes.words())
     })?;
     if metadata.is_dir() {
         return resolve_folder(target, execution, variables);
@@ -153,17 +207,24 @@ pub(crate) fn audited(root: &Path, execution: Execution, variables: &Variables) 
     }
     let is_environment = if metadata.is_dir() { python_of(root).is_some() } else { is_interpreter(root, &metadata) };
     if is_environment {
-        return Ok(resolve(root, execution, variables)?.folders());
+        return Ok(resolve(root, &Takes::Sources, execution, variables)?.folders());
     }
     Ok(vec![root.to_path_buf()])
 }
 
-/// Whether a file is called `python`, `python3`, `python3.12`, `pypy3`, …; a source is called `*.py`.
 fn is_interpreter(path: &Path, metadata: &std::fs::Metadata) -> bool {
+    has_interpreters_name(path) && metadata.is_file()
+}
+
+/// Whether a file is called `python`, `python3`, `python3.12`, `pypy3`, …; a source is called `*.py`.
+fn has_interpreters_name(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let rest = name.strip_prefix("python").or_else(|| name.strip_prefix("pypy"));
-    let named = rest.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || "._-dt".contains(c)));
-    named && metadata.is_file()
+    rest.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || "._-dt".contains(c)))
+}
+
+fn is_link_to_nothing(path: &Path) -> bool {
+    path.is_symlink() && !path.exists()
 }
 
 fn resolve_folder(folder: &Path, execution: Execution, variables: &Variables) -> Result<Environment> {
@@ -224,7 +285,7 @@ pub(crate) fn default_environment<T>(
             searched.push(format!("{name}: {absence}"));
             continue;
         };
-        let outcome = match resolve(&path, execution, variables) {
+        let outcome = match resolve(&path, &Takes::Sources, execution, variables) {
             Ok(environment) => match wanted(&environment) {
                 Some(found) => return Ok((environment, found)),
                 None => format!("no {what} in {}", list(&environment.folders(), ", ")),
