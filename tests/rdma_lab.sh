@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the program on a real RDMA device: two virtual machines with Debian's kernel and SoftRoCE on one socket network, in
 # software emulation. Each sees this machine's root below a layer in memory. The first runs tests/rdma_lab/cases.py, the
-# second is its peer. About two minutes. Debian's archive is the kernel's source; apt checks its hashes.
+# second is its peer. About three minutes. Debian's archive is the kernel's source; apt checks its hashes.
 # usage: tests/rdma_lab.sh
 #   PROGRAM   the program to test (default: target/release/nixl-retrofit)
 

@@ -17,13 +17,12 @@ for argument in "$@"; do
     if [ "$argument" = --all-releases ]; then releases=(--all); else chosen+=("$argument"); fi
 done
 # What `need` installs here, as the scripts name it.
-packages() { sed -n "s/^ *need [\"'].*[\"'] \([^#]*\).*/\1/p" tests/{run,lab,examples,builders,wheel,faults,fuzz,benchmark,audit_speed}.sh | xargs -n 1 | sort -u | xargs; }
+packages() { sed -n "s/^ *need [\"'].*[\"'] \([^#]*\).*/\1/p" tests/{run,lab,rdma_lab,examples,builders,wheel,faults,fuzz,benchmark,audit_speed}.sh | xargs -n 1 | sort -u | xargs; }
 if [ ${#chosen[@]} = 0 ]; then
     say 'all stages take about 30 minutes on two cores, and 11 GB in target/ with what is fetched from PyPI, crates.io and Debian'
     say "as root, these Debian packages are installed where they are missing: $(packages)"
 fi
-# The laboratory takes five minutes in an emulated machine, so it runs only where it is named.
-[ ${#chosen[@]} != 0 ] || read -ra chosen <<<"${stages/ rdma/}"
+[ ${#chosen[@]} != 0 ] || read -ra chosen <<<"$stages"
 
 logs=$(mktemp -d)
 declare -A ahead
