@@ -21,6 +21,9 @@ const OTHER_WAYS: [&str; 5] = ["nixl_agent_config", "create_backend", "backends"
 const IN_STRINGS: [&str; 3] = [AGENT, "nixl_agent_config", "create_backend"];
 /// The longest chain of bindings that is followed.
 const ROUNDS: usize = 16;
+/// From this length on, in bytes, what is left out is not joined with what follows: the proof of a rewrite reads all of
+/// the statement beside an insertion.
+const JOINED: usize = 1 << 10;
 /// The end of a string that decides whether it can be one of the names.
 const TAIL: usize = 64;
 
@@ -381,7 +384,7 @@ impl<'o> Closure<'o> {
             let follows = last.is_some_and(|last| {
                 last.lines.end == unit.lines.start && lines[last.lines.start].depth == lines[unit.lines.start].depth
             });
-            match left_out.last_mut().filter(|_| follows) {
+            match left_out.last_mut().filter(|before| follows && before.len() < JOINED) {
                 Some(before) => before.end = end as usize,
                 None => left_out.push(start as usize..end as usize),
             }
