@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use arbitrary::Unstructured;
 use rustix::time::{ClockId, clock_gettime};
+use rustpython_parser::ast::Stmt;
 
 use super::grammar;
 use crate::choice::backend::Backend;
 use crate::choice::rule::{OnUnknown, Rule};
+use crate::python::agent_call::{self, relevant};
 use crate::python::encoding::SourceText;
 use crate::python::patch::{self, PatchError};
 use crate::python::syntax;
@@ -50,12 +52,24 @@ pub(super) fn rule(number: u8) -> Rule {
 }
 
 fn check(bytes: &[u8], rule: &Rule, other: &Rule) {
+    if let Ok(source) = SourceText::decode(bytes) {
+        nothing_is_missed(source.text());
+    }
     let reverted = patch::revert(Path::new("module.py"), bytes);
     let original = reverted.map_or_else(|_| bytes.to_vec(), |reverted| reverted.original);
     let Some(patched) = plan(bytes, rule).and_then(|plan| plan.patched) else { return };
     holds(&patched, rule, &original);
     let patched_again = plan(&patched, other).and_then(|plan| plan.patched).unwrap_or(patched);
     holds(&patched_again, other, &original);
+}
+
+/// A module without what its calls do not depend on has the same calls, and parses only if the whole does.
+pub(super) fn nothing_is_missed(text: &str) {
+    let Some(left_out) = relevant::left_out(text) else { return };
+    let Some(rest) = syntax::parse_without(text, &left_out) else { return };
+    let module = syntax::parse(text).unwrap_or_else(|error| panic!("{error}, without {left_out:?} none:\n{text}"));
+    let sites = |module: &[Stmt]| format!("{:#?}", agent_call::find(text, module));
+    assert_eq!(sites(&rest), sites(&module), "without {left_out:?}:\n{text}");
 }
 
 /// The plan for a source, in time; None where the source is refused.

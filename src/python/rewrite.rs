@@ -33,6 +33,8 @@ pub(crate) struct Original<'a> {
     pub source: &'a SourceText<'a>,
     /// Its syntax tree.
     pub module: &'a [Stmt],
+    /// Whether it has all statements.
+    pub is_whole: bool,
     /// Its calls that create an agent.
     pub sites: &'a [Site],
 }
@@ -70,7 +72,8 @@ impl Rewrite {
     /// Where it does not parse, is not the original but for the insertions, or cannot be reverted: a bug in this
     /// program, found before anything is written.
     pub(crate) fn prove(&self, original: &Original) -> Result<(), verify::Mismatch> {
-        verify::verify(original.source.text(), original.module, &self.text, &self.spans)?;
+        let tree = verify::Tree { text: original.source.text(), module: original.module, is_whole: original.is_whole };
+        verify::verify(&tree, &self.text, &self.spans)?;
         verify::decodes(&self.bytes, &self.text)?;
         verify::reverts(original.source.bytes(), &self.sha256, &self.bytes)
     }

@@ -1,5 +1,6 @@
 //! The proof, in memory, that a rewrite did what it should and nothing else.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::Range;
 
@@ -33,6 +34,27 @@ pub(crate) enum Mismatch {
     Revert,
 }
 
+/// A module before the rewrite.
+pub(crate) struct Tree<'a> {
+    /// Its text.
+    pub text: &'a str,
+    /// Its statements.
+    pub module: &'a [Stmt],
+    /// Whether nothing was left out of them.
+    pub is_whole: bool,
+}
+
+impl Tree<'_> {
+    /// All statements of a region.
+    fn statements(&self, region: &Region) -> Result<Cow<'_, [Stmt]>, Mismatch> {
+        if self.is_whole {
+            return Ok(Cow::Borrowed(&self.module[region.statements.clone()]));
+        }
+        let text = self.text.get(region.start.0..region.end.0).ok_or(Mismatch::Text)?;
+        parse_at(text, region.start).map(Cow::Owned).map_err(|error| Mismatch::Syntax(error.to_string()))
+    }
+}
+
 /// Checks that `patched` parses, and that its tree without the nodes inside the insertions is the original's, ranges
 /// included.
 ///
@@ -42,21 +64,16 @@ pub(crate) enum Mismatch {
 ///
 /// # Errors
 /// Where it does not parse, or the trees differ.
-pub(crate) fn verify(
-    text: &str,
-    original: &[Stmt],
-    patched: &str,
-    spans: &[InsertedSpan<TextOffset>],
-) -> Result<(), Mismatch> {
+pub(crate) fn verify(original: &Tree, patched: &str, spans: &[InsertedSpan<TextOffset>]) -> Result<(), Mismatch> {
     let mut without = WithoutInsertions { inserted: Inserted::new(spans) };
-    for region in regions(text, original, spans) {
+    for region in regions(original.text, original.module, spans) {
         let start = without.inserted.patched(region.start.0, false);
         let end = without.inserted.patched(region.end.0, true);
         let part = patched.get(start..end).ok_or(Mismatch::Text)?;
         let part = parse_at(part, TextOffset(start)).map_err(|error| Mismatch::Syntax(error.to_string()))?;
         let part: Vec<Stmt> = part.into_iter().filter(|statement| !without.is_inserted(statement)).collect();
         let Ok(part) = without.fold(part);
-        if part != original[region.statements] {
+        if *part != *original.statements(&region)? {
             return Err(Mismatch::Tree);
         }
     }
@@ -218,7 +235,10 @@ mod tests {
         let insertions: Vec<_> = insertions.iter().map(insertion).collect();
         let spans: Vec<_> = insertions.iter().map(Insertion::span).collect();
         let patched = edit::insert(text, &insertions);
-        verify(text, &parse(text).unwrap(), &patched, &spans)
+        let module = parse(text).unwrap();
+        let whole = verify(&Tree { text, module: &module, is_whole: true }, &patched, &spans);
+        assert_eq!(verify(&Tree { text, module: &module, is_whole: false }, &patched, &spans), whole);
+        whole
     }
 
     const TEXT: &str = "import a\n@d(1)\ndef f(x):\n    return g(x)\ny = 1; z = h(2)  # c\nw = '''\n'''\n";

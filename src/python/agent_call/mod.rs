@@ -9,6 +9,7 @@ mod chosen_later;
 mod configuration;
 mod finder;
 mod reference;
+pub(crate) mod relevant;
 mod shape;
 mod site;
 pub(crate) mod survey;

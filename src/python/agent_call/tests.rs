@@ -1,13 +1,18 @@
 //! Sources and how their calls are judged.
 
 use super::*;
-use crate::python::syntax::parse;
+use crate::python::syntax::{parse, parse_without};
 use crate::report::file::SiteShape;
 
 /// Each call's line and shape, in short.
 fn shapes(text: &str) -> Vec<String> {
     let module = parse(text).expect("the test's source parses");
-    find(text, &module).expect("not too deep").iter().map(short).collect()
+    let sites = find(text, &module).expect("not too deep");
+    if let Some(rest) = relevant::left_out(text).and_then(|left_out| parse_without(text, &left_out)) {
+        let found = find(text, &rest).expect("not too deep");
+        assert_eq!(format!("{found:?}"), format!("{sites:?}"), "{text}");
+    }
+    sites.iter().map(short).collect()
 }
 
 fn short(site: &Site) -> String {

@@ -84,6 +84,16 @@ pub(super) struct Change {
 }
 
 impl Change {
+    /// Whether it opens a block.
+    pub(super) fn opens(&self) -> bool {
+        self.opened
+    }
+
+    /// How many blocks it closes.
+    pub(super) fn closes(&self) -> usize {
+        self.closed
+    }
+
     /// The tokens for it.
     pub(super) fn tokens(&self) -> impl Iterator<Item = Tok> {
         let opened = self.opened.then_some(Tok::Indent);

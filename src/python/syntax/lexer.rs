@@ -2,12 +2,13 @@
 //! lexer refuses some of what Python accepts, and gives calls in some f-strings wrong offsets.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use rustpython_parser::Tok;
 use rustpython_parser::lexer::{LexResult, LexicalError, Spanned};
 use rustpython_parser::text_size::{TextRange, TextSize};
 
-use super::blocks::{Blocks, Indentation};
+use super::blocks::{Blocks, Change, Indentation};
 use super::cursor::Cursor;
 use super::literal::{self, Prefix};
 use super::logical_line;
@@ -34,6 +35,8 @@ pub(super) struct Lexer<'a> {
     operators: usize,
     operators_of_statement: usize,
     blocks: Blocks,
+    /// Where statements are left out, in order: from the first token of whole logical lines to the last one's end.
+    left_out: &'a [Range<usize>],
     ready: VecDeque<Spanned>,
     done: bool,
 }
@@ -60,25 +63,41 @@ impl<'a> Lexer<'a> {
             operators: 0,
             operators_of_statement: 0,
             blocks: Blocks::default(),
+            left_out: &[],
             ready: VecDeque::new(),
             done: false,
         }
     }
 
-    /// Reads the next logical line, or what ends the text.
+    /// A lexer for a module, that reads `pass` in the place of some statements.
+    pub(super) fn without(text: &'a str, left_out: &'a [Range<usize>]) -> Self {
+        Lexer { left_out, ..Lexer::new(text, TextSize::default()) }
+    }
+
+    /// Reads the next logical line, or what ends the text, for the grammar.
     fn logical_line(&mut self) -> Result<(), LexicalError> {
-        let Some(indentation) = self.indentation()? else {
+        let Some((change, start)) = self.read_line()? else {
             self.done = true;
             let end = TextRange::empty(self.cursor.offset(self.cursor.at));
             self.ready.extend(self.blocks.close_all().map(|()| (Tok::Dedent, end)));
             return Ok(());
         };
+        let here = TextRange::empty(self.cursor.offset(start));
+        self.ready.extend(change.tokens().map(|token| (token, here)));
+        self.ready.extend(self.line.drain(..));
+        Ok(())
+    }
+
+    /// Reads the next logical line into `line`, its newline included. Returns how it changes the blocks, and where it
+    /// starts; None at the end of the text.
+    pub(super) fn read_line(&mut self) -> Result<Option<(Change, usize)>, LexicalError> {
+        self.line.clear();
+        let Some(indentation) = self.indentation()? else { return Ok(None) };
         self.operators = 0;
         self.operators_of_statement = 0;
         let start = self.cursor.at;
-        let here = TextRange::empty(self.cursor.offset(start));
         let change = self.blocks.enter(indentation).map_err(|message| self.cursor.error(start, message))?;
-        self.ready.extend(change.tokens().map(|token| (token, here)));
+        self.leave_out(start);
         while self.skip_blank() {
             self.token()?;
         }
@@ -93,8 +112,15 @@ impl<'a> Lexer<'a> {
         if self.blocks.follow(header) > MAX_DEPTH {
             return Err(self.too_deep(start));
         }
-        self.ready.extend(self.line.drain(..));
-        Ok(())
+        Ok(Some((change, start)))
+    }
+
+    /// Reads `pass` in the place of statements that are left out, if they begin here.
+    fn leave_out(&mut self, start: usize) {
+        let Some((first, rest)) = self.left_out.split_first().filter(|(first, _)| first.start == start) else { return };
+        self.left_out = rest;
+        self.cursor.at = first.end;
+        self.push(Tok::Pass, start);
     }
 
     /// Skips empty lines and comments, and measures the indentation of the line that follows. None at the end.

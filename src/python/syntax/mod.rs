@@ -1,5 +1,6 @@
 //! From text to syntax tree: tokens from a lexer of its own, the grammar of rustpython-parser.
 
+mod accept;
 #[cfg(test)]
 mod against_python;
 mod blocks;
@@ -8,6 +9,7 @@ mod formatted;
 mod lexer;
 mod literal;
 mod logical_line;
+pub(crate) mod outline;
 
 use std::iter;
 use std::ops::Range;
@@ -80,6 +82,12 @@ pub(crate) fn parse_alone(text: &str) -> Result<ast::Suite, SyntaxError> {
 /// The parser's.
 pub(crate) fn parse_at(text: &str, offset: TextOffset) -> Result<ast::Suite, ParseError> {
     ast::Suite::parse_tokens(Lexer::new(text, span::to_parser(offset)), "")
+}
+
+/// Parses a module without some of its statements: `pass` is read where they are, from the first token of whole logical
+/// lines to the last one's end. None where the rest is not Python.
+pub(crate) fn parse_without(text: &str, left_out: &[Range<usize>]) -> Option<ast::Suite> {
+    ast::Suite::parse_tokens(Lexer::without(text, left_out), "").ok()
 }
 
 /// The statements of all parts. A part that parses as a module begins and ends outside every string, parenthesis and

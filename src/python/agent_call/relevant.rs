@@ -1,0 +1,398 @@
+//! What of a module its calls do not depend on, so that the grammar need not read it.
+//!
+//! Only where all agents are created in the plainest way: `nixl_agent(name)`, `module.nixl_agent(name)`. Then no agent's
+//! class or configuration goes anywhere but into these calls, and what they call depends on what the names in
+//! `module.nixl_agent` are bound to, on what the names in these bindings are bound to, and so on. Names are compared as
+//! they are written, whatever their scope, so what is taken as a binding is too much rather than too little.
+
+use std::ops::Range;
+
+use rustc_hash::FxHashSet;
+use rustpython_parser::Tok;
+use rustpython_parser::lexer::Spanned;
+
+use super::NIXL;
+use super::reference::AGENT;
+use crate::python::syntax::outline::{self, Kind, Look, Mention, Name, Outline, Unit};
+
+/// Names by which backends are chosen in other ways, or names are bound unseen.
+const OTHER_WAYS: [&str; 5] = ["nixl_agent_config", "create_backend", "backends", "setattr", "globals"];
+/// What a string can name.
+const IN_STRINGS: [&str; 3] = [AGENT, "nixl_agent_config", "create_backend"];
+/// The longest chain of bindings that is followed.
+const ROUNDS: usize = 16;
+/// From this length on, in bytes, what is left out is not joined with what follows: the proof of a rewrite reads all of
+/// the statement beside an insertion.
+const JOINED: usize = 1 << 10;
+/// The end of a string that decides whether it can be one of the names.
+const TAIL: usize = 64;
+
+/// Where statements can be left out of a module, in order: from the first token of whole logical lines to the last one's
+/// end. None where its calls may depend on all of it.
+pub(crate) fn left_out(text: &str) -> Option<Vec<Range<usize>>> {
+    let concerned = memchr::memmem::find(text.as_bytes(), NIXL).is_some();
+    let (outline, watcher) = outline::read(text, &Watcher { concerned, ..Watcher::default() })?;
+    Some(Closure::of(&outline, &watcher)?.left_out())
+}
+
+/// Looks for the calls, and for what else could create or configure an agent.
+#[derive(Clone, Default)]
+struct Watcher {
+    /// Whether the module has anything to do with NIXL.
+    concerned: bool,
+    /// The number of the present line.
+    line: usize,
+    calls: Vec<Call>,
+    /// The lines that define a `__getattr__`.
+    getattrs: Vec<usize>,
+}
+
+/// A call.
+#[derive(Clone)]
+struct Call {
+    line: usize,
+    /// The names in what is called: the first is a variable, the others are attributes.
+    callee: Vec<Name>,
+    /// Whether its line may bind them.
+    binds: bool,
+}
+
+impl Look for Watcher {
+    /// None where the line may have anything but the plainest calls.
+    fn line(&mut self, line: &[Spanned]) -> Option<()> {
+        if !self.concerned {
+            return Some(());
+        }
+        for (at, (token, _)) in line.iter().enumerate() {
+            match token {
+                Tok::Name { name } if name == AGENT => self.agent(line, at)?,
+                Tok::Name { name } if OTHER_WAYS.contains(&name.as_str()) => {
+                    let is_harmless = name == "backends" && before(line, at) != Some(&Tok::Dot);
+                    is_harmless.then_some(())?;
+                }
+                Tok::Name { name } if name == "__getattr__" => self.getattrs.push(self.line),
+                Tok::String { value, .. } if may_name(value, at + 1 < line.len() && is_string(&line[at + 1].0)) => {
+                    return None;
+                }
+                _ => {}
+            }
+        }
+        self.line += 1;
+        Some(())
+    }
+
+    fn append(&mut self, after: Self, first: usize) {
+        self.calls.extend(after.calls.into_iter().map(|call| Call { line: call.line + first, ..call }));
+        self.getattrs.extend(after.getattrs.into_iter().map(|line| line + first));
+    }
+}
+
+impl Watcher {
+    /// Looks at the name of the class.
+    fn agent(&mut self, line: &[Spanned], at: usize) -> Option<()> {
+        let after = line.get(at + 1).map(|(token, _)| token);
+        if before(line, at) != Some(&Tok::Dot) && line[0].0 == Tok::From {
+            // Imported under its own name.
+            return matches!(after, Some(Tok::Comma | Tok::Rpar | Tok::Newline)).then_some(());
+        }
+        if after != Some(&Tok::Lpar) || matches!(before(line, at), Some(Tok::Def | Tok::Class)) {
+            return None;
+        }
+        takes_one_argument(&line[at + 2..]).then_some(())?;
+        let mut callee = vec![outline::name(AGENT)];
+        let mut first = at;
+        while before(line, first) == Some(&Tok::Dot) {
+            first = first.checked_sub(2)?;
+            let Tok::Name { name } = &line[first].0 else { return None };
+            callee.push(outline::name(name));
+        }
+        callee.reverse();
+        let binds = line.iter().any(|(token, _)| may_bind(token));
+        self.calls.push(Call { line: self.line, callee, binds });
+        Some(())
+    }
+}
+
+fn before(line: &[Spanned], at: usize) -> Option<&Tok> {
+    at.checked_sub(1).map(|before| &line[before].0)
+}
+
+/// Whether the tokens after an opening parenthesis are one positional argument.
+fn takes_one_argument(tokens: &[Spanned]) -> bool {
+    let mut depth = 0_usize;
+    for (at, (token, _)) in tokens.iter().enumerate() {
+        match token {
+            Tok::Lpar | Tok::Lsqb | Tok::Lbrace => depth += 1,
+            Tok::Rpar if depth == 0 => return at > 0,
+            Tok::Rpar | Tok::Rsqb | Tok::Rbrace => depth = depth.saturating_sub(1),
+            Tok::Comma if depth == 0 && tokens.get(at + 1).is_some_and(|(next, _)| *next != Tok::Rpar) => return false,
+            Tok::Equal | Tok::ColonEqual | Tok::For if depth == 0 => return false,
+            Tok::Star | Tok::DoubleStar if at == 0 => return false,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Whether a line with this token may bind names in the middle of it.
+fn may_bind(token: &Tok) -> bool {
+    matches!(token, Tok::Lambda | Tok::For | Tok::ColonEqual | Tok::As | Tok::Def | Tok::Class | Tok::Case)
+}
+
+fn is_string(token: &Tok) -> bool {
+    matches!(token, Tok::String { .. })
+}
+
+/// Whether a string may be the name of what is looked for, or end with it. `followed`: another string follows it, and they
+/// are one.
+fn may_name(value: &str, followed: bool) -> bool {
+    let bytes = value.as_bytes();
+    let tail = &bytes[bytes.len().saturating_sub(TAIL)..];
+    if has_odd_escape(tail) {
+        return true;
+    }
+    let mut names = IN_STRINGS.iter().map(|name| name.as_bytes());
+    if followed {
+        // The strings after it may be the rest of a name.
+        return names.any(|name| (1..=name.len()).any(|length| tail.ends_with(&name[..length])));
+    }
+    names.any(|name| tail.ends_with(name))
+}
+
+/// Whether there is an escape sequence that can stand for a letter or for nothing.
+fn has_odd_escape(tail: &[u8]) -> bool {
+    let is_odd = |at: usize| !matches!(tail.get(at + 1), Some(b'n' | b'r' | b't' | b'\\' | b'\'' | b'"' | b'.' | b' '));
+    memchr::memchr_iter(b'\\', tail).any(is_odd)
+}
+
+/// What the calls depend on.
+struct Closure<'o> {
+    outline: &'o Outline,
+    /// The variables.
+    variables: FxHashSet<Name>,
+    /// Those among them that are used outside functions, where the names of classes are seen.
+    outside: FxHashSet<Name>,
+    /// Those that are used in a function, by its unit.
+    local: FxHashSet<(usize, Name)>,
+    /// The attributes.
+    attributes: FxHashSet<Name>,
+    /// The lines whose names count.
+    lines: Vec<bool>,
+    /// The units that are not left out.
+    units: Vec<bool>,
+    /// The unit of each line of a function.
+    unit_of: Vec<Option<usize>>,
+    changed: bool,
+}
+
+impl<'o> Closure<'o> {
+    /// None where the chain of bindings is too long.
+    fn of(outline: &'o Outline, watcher: &Watcher) -> Option<Self> {
+        let mut unit_of = vec![None; outline.lines.len()];
+        for (number, unit) in outline.units.iter().enumerate() {
+            unit_of[unit.lines.clone()].fill(Some(number));
+        }
+        let mut closure = Closure {
+            outline,
+            variables: FxHashSet::default(),
+            outside: FxHashSet::default(),
+            local: FxHashSet::default(),
+            attributes: FxHashSet::default(),
+            lines: vec![false; outline.lines.len()],
+            units: vec![false; outline.units.len()],
+            unit_of,
+            changed: false,
+        };
+        for call in &watcher.calls {
+            closure.call(call);
+        }
+        if !watcher.calls.is_empty() {
+            // Whether one raises says what an attribute of a stand-in is.
+            watcher.getattrs.iter().for_each(|line| closure.whole_unit(*line));
+        }
+        for _ in 0..ROUNDS {
+            if !closure.goes_on() {
+                return Some(closure);
+            }
+        }
+        None
+    }
+
+    fn call(&mut self, call: &Call) {
+        self.keep(call.line);
+        for (number, name) in call.callee.iter().enumerate() {
+            self.count(*name, number > 0, call.line);
+        }
+        if call.binds {
+            self.add(call.line);
+        }
+    }
+
+    /// Keeps the unit of a line.
+    fn keep(&mut self, line: usize) {
+        if let Some(unit) = self.unit_of[line] {
+            self.changed |= !self.units[unit];
+            self.units[unit] = true;
+        }
+    }
+
+    /// Makes the names of a line count.
+    fn add(&mut self, line: usize) {
+        self.keep(line);
+        if std::mem::replace(&mut self.lines[line], true) {
+            return;
+        }
+        self.changed = true;
+        let kind = self.outline.lines[line].kind;
+        for (number, mention) in self.outline.mentions(line).iter().enumerate() {
+            // What a definition binds it does not use.
+            let defined = kind == Kind::Function && mention.bound || kind == Kind::Class && number == 0;
+            if !defined {
+                self.count(mention.name, mention.attribute, line);
+            }
+        }
+    }
+
+    /// Makes a name count that a line uses.
+    fn count(&mut self, name: Name, attribute: bool, line: usize) {
+        if attribute {
+            self.attributes.insert(name);
+            return;
+        }
+        self.variables.insert(name);
+        match self.function_around(line) {
+            Some(unit) => self.local.insert((unit, name)),
+            None => self.outside.insert(name),
+        };
+    }
+
+    /// The unit that a line is inside of, as a line of its body.
+    fn function_around(&self, line: usize) -> Option<usize> {
+        let unit = self.unit_of[line]?;
+        let header = self.header(&self.outline.units[unit])?;
+        (header < line).then_some(unit)
+    }
+
+    /// The header of a function that is a unit.
+    fn header(&self, unit: &Unit) -> Option<usize> {
+        unit.lines.clone().find(|line| self.outline.lines[*line].kind == Kind::Function)
+    }
+
+    /// Makes the names of a line count, and those of all lines of the class or function that it defines.
+    fn add_block(&mut self, line: usize) {
+        self.add(line);
+        if matches!(self.outline.lines[line].kind, Kind::Class | Kind::Function) {
+            self.outline.block(line).for_each(|line| self.add(line));
+        }
+    }
+
+    /// The same for all lines of a function and its decorators.
+    fn whole_unit(&mut self, line: usize) {
+        match self.unit_of[line] {
+            Some(unit) => self.outline.units[unit].lines.clone().for_each(|line| self.add(line)),
+            None => self.add(line),
+        }
+    }
+
+    /// Adds what the names that count are bound to. Returns whether there was anything.
+    fn goes_on(&mut self) -> bool {
+        self.changed = false;
+        for unit in 0..self.units.len() {
+            if !self.units[unit] {
+                self.look_into(&self.outline.units[unit]);
+            }
+        }
+        for line in 0..self.lines.len() {
+            let hidden = self.unit_of[line].is_some_and(|unit| !self.units[unit]);
+            if self.lines[line] || hidden {
+                continue;
+            }
+            let mentions = self.outline.mentions(line);
+            let is_function = self.outline.lines[line].kind == Kind::Function;
+            let (own, parameters) = mentions.split_at(usize::from(is_function).min(mentions.len()));
+            if is_function && own.iter().any(|own| self.counts(own, line)) {
+                self.add_block(line);
+            } else if is_function && parameters.iter().any(|it| it.bound && self.counts_inside(it, line)) {
+                self.add(line);
+            } else if !is_function && mentions.iter().any(|it| it.bound && self.counts(it, line)) {
+                self.add_block(line);
+            }
+        }
+        self.changed
+    }
+
+    /// Whether a name counts that a line binds.
+    fn counts(&self, mention: &Mention, line: usize) -> bool {
+        // A name in a class is an attribute too.
+        let is_attribute = self.attributes.contains(&mention.name);
+        if mention.attribute {
+            return is_attribute;
+        }
+        match self.function_around(line) {
+            Some(unit) => self.local.contains(&(unit, mention.name)) || is_attribute && self.has_class(unit),
+            None if self.outline.lines[line].in_class => is_attribute || self.outside.contains(&mention.name),
+            None => is_attribute || self.variables.contains(&mention.name),
+        }
+    }
+
+    fn has_class(&self, unit: usize) -> bool {
+        self.outline.units[unit].lines.clone().any(|line| self.outline.lines[line].kind == Kind::Class)
+    }
+
+    /// Whether the parameters that a header binds count in its function.
+    fn counts_inside(&self, mention: &Mention, header: usize) -> bool {
+        self.unit_of[header].is_some_and(|unit| self.local.contains(&(unit, mention.name)))
+    }
+
+    /// Keeps a unit that binds a name that counts outside of itself.
+    fn look_into(&mut self, unit: &Unit) {
+        let outline = self.outline;
+        let Some(header) = self.header(unit) else {
+            // A simple statement.
+            let line = unit.lines.start;
+            if outline.mentions(line).iter().any(|mention| mention.bound && self.counts(mention, line)) {
+                self.add(line);
+            }
+            return;
+        };
+        if outline.mentions(header).first().is_some_and(|own| self.counts(own, header)) {
+            return self.whole_unit(header);
+        }
+        let global = unit.lines.clone().any(|line| outline.lines[line].kind == Kind::Global);
+        let goes_out = |line: usize| {
+            let mut mentions = outline.mentions(line).iter();
+            mentions.any(|it| {
+                let attribute = it.attribute && self.attributes.contains(&it.name);
+                it.bound && (attribute || global && self.variables.contains(&it.name))
+            })
+        };
+        if unit.lines.clone().any(goes_out) {
+            self.keep(header);
+        }
+    }
+
+    /// The units that nothing depends on, joined where they follow each other in one block.
+    fn left_out(&self) -> Vec<Range<usize>> {
+        let lines = &self.outline.lines;
+        let mut left_out: Vec<Range<usize>> = Vec::new();
+        let mut last: Option<&Unit> = None;
+        for (unit, kept) in self.outline.units.iter().zip(&self.units) {
+            if *kept || !unit.accepted {
+                continue;
+            }
+            let (start, end) = (lines[unit.lines.start].span.start, lines[unit.lines.end - 1].span.end);
+            let follows = last.is_some_and(|last| {
+                last.lines.end == unit.lines.start && lines[last.lines.start].depth == lines[unit.lines.start].depth
+            });
+            match left_out.last_mut().filter(|before| follows && before.len() < JOINED) {
+                Some(before) => before.end = end as usize,
+                None => left_out.push(start as usize..end as usize),
+            }
+            last = Some(unit);
+        }
+        left_out
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! What is left out of a module, and that its calls are judged as before.
+
+use super::*;
+use crate::python::agent_call::find;
+use crate::python::syntax::{parse, parse_without};
+
+/// What nothing depends on.
+const FILLER: &str = "def filler(a, b=1):\n    a.b = [a for c in b]\n    return a\nunused = filler(1)\n";
+
+/// What remains of a text whose calls are judged as before; None where nothing is left out.
+fn rest(text: &str) -> Option<String> {
+    let left_out = left_out(text)?;
+    let module = parse_without(text, &left_out).expect("the rest parses");
+    let (whole, rest) = (find(text, &parse(text).expect("it parses")), find(text, &module));
+    assert_eq!(format!("{rest:#?}"), format!("{whole:#?}"), "{text}");
+    let mut kept = String::new();
+    let mut at = 0;
+    for range in left_out {
+        kept.push_str(&text[at..range.start]);
+        at = range.end;
+    }
+    Some(kept + &text[at..])
+}
+
+#[test]
+fn what_calls_depend_on_is_kept() {
+    for (case, needed) in [
+        ("def f(n):\n    return api.nixl_agent(n)\n", "return api"),
+        ("class C:\n    x = 1\n    def f(self): return api.nixl_agent('a')\n", "self"),
+        ("api = object()\napi.nixl_agent('a')\n", "object"),
+        ("if x:\n    api = other()\ndef other(): return None\napi.nixl_agent('a')\n", "return None"),
+        ("def g():\n    global api\n    api = 1\napi.nixl_agent('a')\n", "global"),
+        ("def f(api=None): api.nixl_agent('a')\n", "api=None"),
+        ("api.nixl_agent('a')\ndef api(): pass\n", "pass"),
+        ("def f():\n    for api in apis: api.nixl_agent('a')\napis = [1, 2]\n", "[1, 2]"),
+        ("def f():\n    with apis as api: api.nixl_agent('a')\napis = [3]\n", "[3]"),
+        ("f = [api.nixl_agent('a') for api in apis]\napis = [4]\n", "[4]"),
+        ("f = lambda api=other: api.nixl_agent('a')\nother = 5\n", "= 5"),
+        ("class C:\n    def f(self): self.api.nixl_agent('a')\n    def g(self): self.api = api\n", "= api"),
+        ("class C:\n    api = api\n    def f(self): self.api.nixl_agent('a')\n", "api = api"),
+        ("class C:\n    def api(self): pass\n    def f(self): self.api.nixl_agent('a')\n", "pass"),
+        (
+            "class C:\n    @property\n    def api(self): return api\n    def f(self): self.api.nixl_agent('a')\n",
+            "return api",
+        ),
+        ("class C:\n    def f(self): self.__api.nixl_agent('a')\ndef g(c): c._C__api = 6\n", "= 6"),
+        ("x = y = api\nz = x\nz.nixl_agent('a')\n", "x = y"),
+        ("x: object = api\nx.nixl_agent('a')\n", "x: object"),
+        ("x = 0\nx += api\nx.nixl_agent('a')\n", "x += api"),
+        ("(x := api); x.nixl_agent('a')\n", "x := api"),
+        ("print(x := api)\nx.nixl_agent('a')\n", "x := api"),
+        ("[x, *y], z = api\nx.nixl_agent('a')\n", "z = api"),
+        ("del api\napi.nixl_agent('a')\n", "del api"),
+        ("match 1:\n    case api: pass\napi.nixl_agent('a')\n", "case"),
+        ("from nixl._api import (nixl_agent,\n    x)\ndef f(): return f'{nixl_agent(1)}'\n", "return f"),
+        ("def f():\n    def g(): api.nixl_agent('a')\n    api = 7\n", "= 7"),
+        ("def f():\n    class C:\n        if x: api = 8\n        def f(self): self.api.nixl_agent('a')\n", "= 8"),
+        (
+            "if x:\n    api = Proxy()\napi.nixl_agent('a')\n\
+             class Proxy:\n    def __getattr__(self, n): self.r()\n    def r(self): raise ImportError\n",
+            "raise",
+        ),
+    ] {
+        let text = format!("import nixl._api as api\n{FILLER}{case}{FILLER}");
+        let kept = rest(&text).unwrap_or_else(|| panic!("nothing is left out of {case}"));
+        assert!(kept.contains(needed), "{needed} is left out of {case}\n{kept}");
+        assert!(!kept.contains("return a\n") && !kept.contains("unused"), "{kept}");
+    }
+}
+
+#[test]
+fn nothing_is_left_out_where_more_than_the_plainest_calls_may_be() {
+    for case in [
+        "from nixl._api import nixl_agent as A\nA('a')\n",
+        "from nixl._api import nixl_agent\nA = nixl_agent\n",
+        "api.nixl_agent('a', None)\n",
+        "api.nixl_agent(*a)\n",
+        "api.nixl_agent(agent_name='a')\n",
+        "api.nixl_agent()\n",
+        "x = api.nixl_agent_config()\n",
+        "x = api.nixl_agent('a')\nx.create_backend('UCX')\n",
+        "f(api.nixl_agent)\n",
+        "f()[0].nixl_agent('a')\n",
+        "getattr(api, 'nixl_agent')('a')\n",
+        "getattr(api, 'nixl' '_agent')('a')\n",
+        "getattr(api, 'nixl_agen\\x74')('a')\n",
+        "setattr(api, 'x', 1)\n",
+        "globals()['api'] = 1\n",
+        "def nixl_agent(a): pass\n",
+        "class C:\n    nixl_agent = 1\n",
+        "x.backends = 1\n",
+        "x = '\n",
+    ] {
+        assert_eq!(left_out(&format!("import nixl._api as api\n{case}{FILLER}")), None, "{case}");
+    }
+}
+
+#[test]
+fn a_module_without_nixl_needs_its_imports_and_headers_alone() {
+    let kept = rest(&format!("'''Text.'''\nimport os\nif x:\n    y = 1\n{FILLER}")).unwrap_or_default();
+    assert_eq!(kept, "'''Text.'''\nimport os\nif x:\n    \n\n");
+}
+
+#[test]
+fn a_long_module_is_read_in_two_parts() {
+    let filler = FILLER.replace("def ", "\n\ndef ").repeat(400);
+    let text = format!(
+        "import nixl._api as api\n{filler}x = api\n{filler}\n\ndef f():\n    x.nixl_agent('a')\n{filler}\n\ndef g(): x = 1\n"
+    );
+    let kept = rest(&text).unwrap_or_default();
+    assert!(kept.contains("x = api") && kept.contains("nixl_agent('a')"), "{kept}");
+    assert!(!kept.contains("filler") && !kept.contains("def g"), "{kept}");
+}
