@@ -19,6 +19,7 @@ use crate::report::Report;
 use crate::report::file::FileReport;
 use crate::report::finding::{Finding, Severity};
 use crate::smoke;
+use crate::threads;
 
 /// Examines the environment.
 pub(super) fn run(args: &DoctorArgs, process: &Process) -> Result<ExitStatus> {
@@ -55,13 +56,22 @@ fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut
         let folders = environment.folders();
         doctor::examine(&subject(environment, &folders, process), &question)
     };
-    let (environment, mut examined) = match &args.target {
+    let about = |environment: &Environment| question.is_about_everything().then(|| About::dynamo(environment, process));
+    let look_at_all = |environment: &Environment| {
+        let (examined, about) = threads::join(|| about(environment), || look(environment));
+        Ok::<_, anyhow::Error>((examined.ok_or_else(|| no_nixl(environment))?, about))
+    };
+    let (environment, (mut examined, mut about_dynamo)) = match &args.target {
         Some(target) => {
             let environment = target::resolve(target, &Takes::Nixl, execution, &process.variables)?;
-            let examined = look(&environment).ok_or_else(|| no_nixl(&environment))?;
-            (environment, examined)
+            let seen = look_at_all(&environment)?;
+            (environment, seen)
         }
-        None => target::default_environment(execution, "NIXL", &process.variables, look)?,
+        None => {
+            let (environment, examined) = target::default_environment(execution, "NIXL", &process.variables, look)?;
+            let about = about(&environment);
+            (environment, (examined, about))
+        }
     };
     let folders = environment.folders();
     let modules = || dynamo(&folders, process).into_iter().map(|file| file.path).collect::<Vec<PathBuf>>();
@@ -71,7 +81,7 @@ fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut
         (false, ids) => repair::fix(&subject(&environment, &folders, process), ids, &modules())?,
     };
     if !repairs.is_empty() {
-        examined = look(&environment).ok_or_else(|| no_nixl(&environment))?;
+        (examined, about_dynamo) = look_at_all(&environment)?;
         examined.0.repairs = repairs;
     }
     let (mut doctor, mut findings) = examined;
@@ -80,16 +90,32 @@ fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut
         doctor.comparison = Some(comparison);
         findings.extend(differences);
     }
-    if question.is_about_everything() {
-        report.files = dynamo(&folders, process);
-        let modules: Vec<PathBuf> = report.files.iter().map(|file| file.path.clone()).collect();
-        findings.extend(stale_record::findings(&folders, &modules)?);
-        findings.extend(of_dynamo(&environment, process));
+    if let Some(about) = about_dynamo {
+        report.files = about.files;
+        findings.extend(about.stale_records?);
+        findings.extend(about.findings);
     }
     report.doctor = Some(doctor);
     findings.into_iter().for_each(|finding| report.add_finding(finding));
     let is_wrong = report.findings.iter().any(|finding| finding.severity != Severity::Note);
     Ok(if is_wrong { ExitStatus::Findings } else { ExitStatus::Success })
+}
+
+/// What is told of Dynamo itself, beside the libraries.
+struct About {
+    files: Vec<FileReport>,
+    stale_records: Result<Vec<Finding>>,
+    findings: Vec<Finding>,
+}
+
+impl About {
+    fn dynamo(environment: &Environment, process: &Process) -> About {
+        let folders = environment.folders();
+        let files = dynamo(&folders, process);
+        let modules: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+        let stale_records = stale_record::findings(&folders, &modules);
+        About { files, stale_records, findings: of_dynamo(environment, process) }
+    }
 }
 
 /// Dynamo's modules as `check` sees them, without the diff. What `check` cannot read is told by `check`.
