@@ -186,7 +186,8 @@ impl Reader {
         self.headers.truncate(self.headers.len().saturating_sub(change.closes()));
         let form = accept::form(tokens);
         let kind = kind(tokens, form);
-        let last = tokens.get(tokens.len().checked_sub(2)?)?;
+        // A semicolon at the end is part of no statement.
+        let last = tokens.iter().rev().find(|(token, _)| !matches!(token, Tok::Newline | Tok::Semi))?;
         let span = u32::from(tokens.first()?.1.start())..u32::from(last.1.end());
         let first = self.outline.mentions.len() as u32;
         let in_class = self.headers.last() == Some(&Kind::Class);

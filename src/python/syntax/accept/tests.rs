@@ -149,6 +149,15 @@ fn clauses_follow_one_another_as_the_grammar_has_them() {
     assert!(sure > 100, "{sure}");
 }
 
+#[test]
+fn a_semicolon_at_the_end_of_a_class_is_not_part_of_it() {
+    assert!(
+        left_out_is_whole("class C:\n    x = 1\n    def f(self):\n        return 1;\n\nclass D:\n    y = 2;\n")
+            .unwrap()
+            > 0
+    );
+}
+
 /// Looks at nothing.
 #[derive(Clone)]
 struct Nothing;
