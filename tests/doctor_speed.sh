@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How long `doctor` takes without and with the loading check, and `ldd` over the same libraries, in one run; and doctor's
-# peak memory. Needs hyperfine.
+# peak memory. Without `--no-exec`, `doctor` also starts the environment's Python, for its paths. Needs hyperfine.
 # usage: tests/doctor_speed.sh PROGRAM [ENVIRONMENT]
 #            ENVIRONMENT: a virtual environment with NIXL (default: the laboratory's NIXL 1.5.0 with Dynamo 1.6.1)
 
@@ -22,6 +22,7 @@ say "$(wc -l <"$list") libraries"
 
 hyperfine --ignore-failure --warmup 2 --style basic \
     --command-name 'doctor --no-load' "'$program' doctor --no-load '$environment'" \
+    --command-name 'the same, --no-exec' "'$program' doctor --no-load --no-exec '$environment'" \
     --command-name doctor "'$program' doctor '$environment'" \
     --command-name ldd "xargs -n 1 ldd -r <'$list'" \
     --command-name 'ldd, one process' "xargs ldd -r <'$list'"

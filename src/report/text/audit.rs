@@ -88,7 +88,8 @@ pub(super) fn knobs(page: &mut Page, knobs: &[Knob]) {
             (None, KnobKind::Environment) => "not set".into(),
             (None, KnobKind::Option) => "an option".into(),
         };
-        page.line(format_args!("  {package}: `{name}`, {value}, default {default}: {chooses}; {syntax}"));
+        let facts = format!("`{name}`, {value}, default {default}: {chooses}; {syntax}");
+        page.wrapped(&format!("  {package}: "), &facts);
     }
 }
 
@@ -174,6 +175,24 @@ mod tests {
         insta::assert_snapshot!(shown(|page| super::audit(page, &audit, false)));
         let verbose = shown(|page| super::audit(page, &audit, true));
         assert_eq!(verbose.matches("the reason").count(), 9, "{verbose}");
+    }
+
+    #[test]
+    fn a_setting_fits_a_terminal() {
+        let knob = Knob {
+            package: "sglang",
+            kind: KnobKind::Environment,
+            name: "SGLANG_DISAGGREGATION_NIXL_BACKEND",
+            default: "UCX",
+            syntax: "one name",
+            chooses: "KV cache transfer of `--disaggregation-transfer-backend nixl`",
+            source: "one/m.py",
+            source_version: "1.2",
+            value: Some("LIBFABRIC".into()),
+        };
+        let text = shown(|page| super::knobs(page, &[knob]));
+        assert!(text.lines().count() > 3 && text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.ends_with("one name\n"), "{text}");
     }
 
     #[test]
