@@ -31,7 +31,7 @@ make_machine() {
     mkdir -p "$machine"
     exec {lock}>"$machine/lock"
     flock "$lock"
-    [ ! -f "$machine/initrd" ] || return 0
+    [ "$machine/initrd" -nt tests/rdma_lab/init.sh ] && return 0
     say 'fetching the kernel'
     image=$(apt-cache depends linux-image-amd64 | grep -o 'linux-image-[0-9][^ ]*' | head -1)
     [ -n "$image" ] || fail 'apt knows no linux-image-amd64: run apt-get update'
@@ -68,6 +68,7 @@ trap 'rm -rf "$work"' EXIT
 cp tests/rdma_lab/cases.py "$work/"
 cp "$program" "$work/nixl-retrofit"
 printf '%s\n' "$nixl" "$fabric" >"$work/places"
+printf '%s\n' "$lab" >"$work/packages"
 port=$((20000 + $$ % 20000))
 boot 2 "listen=127.0.0.1:$port" &
 peer=$!

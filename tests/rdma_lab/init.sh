@@ -7,7 +7,7 @@ $b mount -t sysfs s /sys
 $b mount -t devtmpfs d /dev
 while read -r module; do $b insmod "/modules/$module"; done </modules/order
 $b mount -t tmpfs m /memory
-$b mkdir /memory/upper /memory/work
+$b mkdir /memory/upper /memory/work /memory/packages /memory/packages-work
 $b mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=524288,cache=loose host /host
 $b mount -t overlay -o lowerdir=/host,upperdir=/memory/upper,workdir=/memory/work o /new
 $b mount -t proc p /new/proc
@@ -19,6 +19,12 @@ for folder in dev/shm tmp run; do
 done
 number=$($b sed -n 's/.*\bnumber=\([0-9]*\).*/\1/p' /proc/cmdline)
 lab=$($b sed -n 's/.*\blab=\([^ ]*\).*/\1/p' /proc/cmdline)
+# The packages may be below one of these folders, whose files a tmpfs hides.
+packages=$($b cat "/host$lab/packages")
+if ! [ -e "/new$packages" ]; then
+    $b mkdir -p "/new$packages"
+    $b mount -t overlay -o "lowerdir=/host$packages,upperdir=/memory/packages,workdir=/memory/packages-work" o "/new$packages"
+fi
 $b cp -r "/host$lab" /new/tmp/lab
 $b chmod 755 /new/tmp/lab
 $b hostname "lab$number"
