@@ -4,11 +4,9 @@ use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
+use ignore::{WalkBuilder, WalkState};
 use rustix::fs::OFlags;
-use walkdir::WalkDir;
 
 use crate::report::audit::Problem;
 
@@ -16,8 +14,6 @@ use crate::report::audit::Problem;
 const BUFFER: usize = 128 << 10;
 /// A larger file is no source.
 const LARGEST: usize = 1 << 30;
-/// More threads wait for the same folders.
-const THREADS: usize = 12;
 /// Where the kernel shows processes and devices as files.
 const NO_FILES: [&str; 3] = ["/proc", "/sys", "/dev"];
 
@@ -25,35 +21,31 @@ const NO_FILES: [&str; 3] = ["/proc", "/sys", "/dev"];
 /// read. Nothing is left out that Python could import or Cargo compile: no hidden file, nothing that a `.gitignore` names. Symbolic links
 /// are followed; one that leads to a folder above itself is not.
 pub(super) fn files(roots: &[PathBuf], visit: &(dyn Fn(&Path, &[u8]) + Sync), problem: &(dyn Fn(Problem) + Sync)) {
-    let entries = roots.iter().flat_map(|root| {
-        let walk = WalkDir::new(root).follow_links(true).into_iter();
-        walk.filter_entry(|entry| !NO_FILES.iter().any(|folder| entry.path() == Path::new(folder)))
-    });
-    // Work queue: listing folders is a small part of it, reading and searching files the large one.
-    let entries = Mutex::new(entries);
-    let take = || entries.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || {
+    let [first, others @ ..] = roots else { return };
+    let mut walk = WalkBuilder::new(first);
+    for root in others {
+        walk.add(root);
+    }
+    walk.standard_filters(false)
+        .follow_links(true)
+        .filter_entry(|entry| !NO_FILES.iter().any(|folder| entry.path() == Path::new(folder)));
+    walk.build_parallel().run(|| {
         let mut buffer = vec![0; BUFFER];
-        while let Some(entry) = take() {
+        Box::new(move |entry| {
             match entry {
-                Ok(entry) if entry.file_type().is_file() && is_source(entry.path()) => {
-                    match read(entry.path(), &mut buffer) {
-                        Ok(length) => visit(entry.path(), &buffer[..length]),
-                        Err(error) => problem(unreadable(entry.path(), &error)),
+                Ok(entry) => {
+                    let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
+                    if is_file && is_source(entry.path()) {
+                        match read(entry.path(), &mut buffer) {
+                            Ok(length) => visit(entry.path(), &buffer[..length]),
+                            Err(error) => problem(unreadable(entry.path(), &error)),
+                        }
                     }
                 }
-                Ok(_) => {}
-                Err(error) => walk_problem(error).into_iter().for_each(problem),
+                Err(error) => walk_problem(first, &error).into_iter().for_each(problem),
             }
-        }
-    };
-    let others = thread::available_parallelism().map_or(1, usize::from).min(THREADS) - 1;
-    thread::scope(|scope| {
-        for _ in 0..others {
-            // Without a thread, the others do its part.
-            let _ = thread::Builder::new().spawn_scoped(scope, work);
-        }
-        work();
+            WalkState::Continue
+        })
     });
 }
 
@@ -92,12 +84,14 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
 }
 
 /// What the walk could not enter. A link that leads to a folder above itself is none: its files are seen there.
-fn walk_problem(error: walkdir::Error) -> Option<Problem> {
-    let path = error.path()?.to_path_buf();
-    let error = error.into_io_error()?;
-    // A link to nothing, which would be no source.
-    if error.kind() == io::ErrorKind::NotFound && !is_source(&path) {
-        return None;
+fn walk_problem(root: &Path, error: &ignore::Error) -> Option<Problem> {
+    match error {
+        ignore::Error::Loop { .. } => None,
+        ignore::Error::WithPath { path, err } => walk_problem(path, err),
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => walk_problem(root, err),
+        // A link to nothing, which would be no source.
+        ignore::Error::Io(error) if error.kind() == io::ErrorKind::NotFound && !is_source(root) => None,
+        ignore::Error::Io(error) => Some(unreadable(root, error)),
+        other => Some(Problem { path: root.to_path_buf(), message: other.to_string() }),
     }
-    Some(unreadable(&path, &error))
 }

@@ -156,9 +156,9 @@ fn generated_modules_are_worth_their_time() {
 
 /// The `.rs` files below a folder.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = walkdir::WalkDir::new(folder).into_iter().flatten();
-    let files = entries.filter(|entry| entry.file_type().is_file());
-    files.map(walkdir::DirEntry::into_path).filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
+    let entries = ignore::WalkBuilder::new(folder).standard_filters(false).build().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()));
+    files.map(ignore::DirEntry::into_path).filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
 }
 
 /// Cargo's registry has sources of every kind; a line is put before each, so that none is passed by.

@@ -91,7 +91,7 @@ pub(crate) fn decline(
     token: TokenSource<'_>,
     observer: &dyn Observer,
 ) -> Result<()> {
-    observer.log(&format!("no transfer is possible here; the peer is told: {}", reason.message));
+    observer.log(&format!("no transfer is possible here, and the peer will be told: {}", reason.message));
     let rejection = Rejection {
         reason: format!("no transfer is possible on {}: {}", own_host(), reason.message),
         advice: format!("on that machine: {}", reason.advice),

@@ -230,6 +230,8 @@ mod tests {
                 .is_err_and(|error| error.to_string().contains("`md4=abc`"))
         );
         assert_eq!(record("y/x.py,,\nx.pyc,,\n").entries_ending(b"x.py"), [b"y/x.py"]);
+        let beside = record("v/nixl_connector.py,,\n\"d/nixl_connect\\__init__.py\",,\n");
+        assert_eq!(beside.entries_ending(b"nixl_connect/__init__.py"), [b"d/nixl_connect\\__init__.py"]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use ignore::WalkBuilder;
 use memchr::memmem::Finder;
-use walkdir::WalkDir;
 
 use super::distribution;
 use super::site_packages::ImportFolder;
@@ -66,9 +66,9 @@ pub(crate) fn containing(places: &[PathBuf], word: &str) -> Result<Vec<PathBuf>>
     let finder = Finder::new(word);
     let mut found = Vec::new();
     for place in places {
-        for entry in WalkDir::new(place) {
+        for entry in WalkBuilder::new(place).standard_filters(false).build() {
             let entry = entry.with_context(|| format!("{}: cannot be searched", place.shown()))?;
-            let is_file = entry.file_type().is_file() || entry.path() == place;
+            let is_file = entry.file_type().is_some_and(|kind| kind.is_file()) || entry.path() == place;
             if is_file && is_source(entry.path()) && finder.find(&regular::read(entry.path())?).is_some() {
                 found.push(entry.into_path());
             }
@@ -82,9 +82,9 @@ pub(crate) fn containing(places: &[PathBuf], word: &str) -> Result<Vec<PathBuf>>
 /// The sources of an import path that contain the word; sorted. What cannot be read is left out: nobody asked for it by name.
 pub(crate) fn containing_anywhere(import_path: &[ImportFolder], word: &str) -> Vec<PathBuf> {
     let finder = Finder::new(word);
-    let entries = import_path.iter().flat_map(|folder| WalkDir::new(&folder.path));
-    let files = entries.flatten().filter(|entry| entry.file_type().is_file());
-    let sources = files.map(walkdir::DirEntry::into_path).filter(|path| is_source(path));
+    let entries = import_path.iter().flat_map(|folder| WalkBuilder::new(&folder.path).standard_filters(false).build());
+    let files = entries.flatten().filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()));
+    let sources = files.map(ignore::DirEntry::into_path).filter(|path| is_source(path));
     let contains = |path: &PathBuf| regular::read(path).is_ok_and(|bytes| finder.find(&bytes).is_some());
     let mut found: Vec<PathBuf> = sources.filter(contains).collect();
     found.sort();

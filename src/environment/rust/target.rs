@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use walkdir::{DirEntry, WalkDir};
+use ignore::{DirEntry, WalkBuilder};
 
 use super::package::{self, MANIFEST, Manifest, Package};
 
@@ -91,7 +91,7 @@ fn of_folder(folder: &Path) -> Result<Sources> {
 fn of_package(package: Package, found_by: String) -> Result<Sources> {
     let root = package.root.join("src");
     let mut files = Vec::new();
-    for entry in walk(&root) {
+    for entry in walk(&root).build() {
         let entry = entry.with_context(|| format!("{}: cannot be listed", root.shown()))?;
         if is_file(&entry) && entry.path().extension() == Some(OsStr::new("rs")) {
             files.push(entry.into_path());
@@ -103,20 +103,23 @@ fn of_package(package: Package, found_by: String) -> Result<Sources> {
 
 /// The manifests below a workspace, in order. A folder that cannot be listed is passed by: its packages are not found.
 fn manifests(folder: &Path) -> Vec<PathBuf> {
-    let walk = walk(folder).max_depth(DEPTH).into_iter().filter_entry(|entry| {
+    let mut walk = walk(folder);
+    walk.max_depth(Some(DEPTH)).filter_entry(|entry| {
         // Builds and hidden folders have manifests of other packages.
         let name = entry.file_name().to_string_lossy();
         entry.depth() == 0 || !(name == "target" || name.starts_with('.'))
     });
-    let found = walk.flatten().filter(|entry| is_file(entry) && entry.file_name() == MANIFEST);
+    let found = walk.build().flatten().filter(|entry| is_file(entry) && entry.file_name() == MANIFEST);
     found.map(DirEntry::into_path).collect()
 }
 
 /// Every file counts, those that git ignores too; links are not followed.
-fn walk(folder: &Path) -> WalkDir {
-    WalkDir::new(folder).sort_by_file_name()
+fn walk(folder: &Path) -> WalkBuilder {
+    let mut walk = WalkBuilder::new(folder);
+    walk.standard_filters(false).sort_by_file_name(OsStr::cmp);
+    walk
 }
 
 fn is_file(entry: &DirEntry) -> bool {
-    entry.file_type().is_file()
+    entry.file_type().is_some_and(|kind| kind.is_file())
 }

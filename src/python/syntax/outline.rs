@@ -322,21 +322,5 @@ impl Binding {
 }
 
 fn is_assignment(token: &Tok) -> bool {
-    matches!(
-        token,
-        Tok::Equal
-            | Tok::PlusEqual
-            | Tok::MinusEqual
-            | Tok::StarEqual
-            | Tok::AtEqual
-            | Tok::SlashEqual
-            | Tok::PercentEqual
-            | Tok::AmperEqual
-            | Tok::VbarEqual
-            | Tok::CircumflexEqual
-            | Tok::LeftShiftEqual
-            | Tok::RightShiftEqual
-            | Tok::DoubleStarEqual
-            | Tok::DoubleSlashEqual
-    )
+    *token == Tok::Equal || accept::statement::is_augmented(token)
 }

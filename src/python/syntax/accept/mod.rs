@@ -6,7 +6,7 @@
 pub(super) mod clauses;
 mod expression;
 mod parameters;
-mod statement;
+pub(super) mod statement;
 
 use rustpython_parser::Tok;
 use rustpython_parser::lexer::Spanned;

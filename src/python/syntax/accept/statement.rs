@@ -224,7 +224,8 @@ impl Acceptor<'_> {
     }
 }
 
-fn is_augmented(token: &Tok) -> bool {
+/// Whether it is the operator of an augmented assignment.
+pub(in crate::python::syntax) fn is_augmented(token: &Tok) -> bool {
     matches!(
         token,
         Tok::PlusEqual
