@@ -126,6 +126,23 @@ fn odd_sizes_are_moved_and_compared_too() {
     }
 }
 
+/// This payload takes longer than the interval at which its progress is told.
+#[test]
+fn a_large_payload_shows_how_far_it_has_come_on_a_terminal() {
+    let program = common::program().get_program().to_string_lossy().into_owned();
+    let environment = nixl("1.5.0");
+    let line = format!("TERM=xterm {program} smoke --backend UCX --size 1G {}", environment.display());
+    let output = Command::new("script").args(["-qec", &line, "/dev/null"]).output();
+    let shown = common::stdout(&output.expect("script (util-linux) is needed for this test"));
+    assert!(shown.contains("passed"), "{shown}");
+    for stage in ["registering memory", "comparing"] {
+        let label = format!("{stage}, ");
+        let percent = shown.split(&label).skip(1).filter_map(|rest| rest.split(" %").next());
+        let percents: Vec<u64> = percent.filter_map(|text| text.parse().ok()).collect();
+        assert!(percents.iter().any(|&percent| (1..100).contains(&percent)), "{stage}: {percents:?}\n{shown}");
+    }
+}
+
 /// The most memory that one of the two workers held, in KiB, as the kernel counted it.
 fn peak(size: &str, engine: &str) -> u64 {
     let script = "import resource, subprocess, sys\n\

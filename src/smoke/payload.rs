@@ -45,6 +45,8 @@ const OTHER: u64 = 0x5851_f42d_4c95_7f2d;
 const ONES: u64 = 0x0101_0101_0101_0101;
 /// Bytes compared at a time: few enough for the first-level cache, many enough to make the test after each block cheap.
 const BLOCK: usize = 4096;
+/// Bytes after which the caller is told how far a long message has come: whole blocks.
+const PIECE: usize = 16 << 20;
 
 impl Stream {
     /// The stream of one part of the transfer with this seed.
@@ -65,14 +67,33 @@ impl Stream {
 
     /// Writes the stream's bytes.
     pub(crate) fn fill(self, bytes: &mut [u8]) {
-        self.fill_from(bytes, 0);
+        self.fill_counted(bytes, &mut |_| {});
+    }
+
+    /// Writes the stream's bytes; `written` gets their number, piece by piece.
+    pub(crate) fn fill_counted(self, bytes: &mut [u8], written: &mut dyn FnMut(usize)) {
+        for (piece, bytes) in bytes.chunks_mut(PIECE).enumerate() {
+            self.fill_from(bytes, first_word(piece * (PIECE / BLOCK)));
+            written(bytes.len());
+        }
     }
 
     /// Compares every byte; None where all are correct.
     pub(crate) fn mismatch(self, bytes: &[u8]) -> Option<Mismatch> {
-        let wrong =
-            bytes.chunks(BLOCK).enumerate().position(|(block, bytes)| !self.is_right(bytes, first_word(block)))?;
-        self.describe(bytes, wrong * BLOCK)
+        self.mismatch_counted(bytes, &mut |_| {})
+    }
+
+    /// Compares every byte; None where all are correct. `compared` gets the number of correct ones, piece by piece.
+    pub(crate) fn mismatch_counted(self, bytes: &[u8], compared: &mut dyn FnMut(usize)) -> Option<Mismatch> {
+        for (piece, part) in bytes.chunks(PIECE).enumerate() {
+            let first = piece * (PIECE / BLOCK);
+            let mut blocks = part.chunks(BLOCK).enumerate();
+            if let Some(wrong) = blocks.position(|(block, bytes)| !self.is_right(bytes, first_word(first + block))) {
+                return self.describe(bytes, (first + wrong) * BLOCK);
+            }
+            compared(part.len());
+        }
+        None
     }
 
     fn fill_from(self, bytes: &mut [u8], first: u64) {
@@ -162,6 +183,20 @@ mod tests {
         for length in [0, 1, 7, 8, 9, 4095, 4096, 4097, 10_000] {
             assert_eq!(Stream::new(7, Part::Write(0)).mismatch(&filled(Part::Write(0), length)), None, "{length}");
         }
+    }
+
+    #[test]
+    fn a_long_message_is_counted_piece_by_piece() {
+        let stream = Stream::new(7, Part::Write(0));
+        let mut bytes = vec![0; 2 * PIECE + 100];
+        let (mut written, mut compared) = (Vec::new(), Vec::new());
+        stream.fill_counted(&mut bytes, &mut |count| written.push(count));
+        assert_eq!(stream.mismatch_counted(&bytes, &mut |count| compared.push(count)), None);
+        assert_eq!((&written, &compared), (&vec![PIECE, PIECE, 100], &vec![PIECE, PIECE, 100]));
+        bytes[PIECE + 5000] ^= 1;
+        compared.clear();
+        let mismatch = stream.mismatch_counted(&bytes, &mut |count| compared.push(count)).expect("caught");
+        assert_eq!((mismatch.offset, mismatch.wrong, compared), (PIECE + 5000, 1, vec![PIECE]));
     }
 
     #[test]

@@ -34,7 +34,7 @@ const PLUGIN_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 const NEEDS_AGENTS: &str = "the native engine tests each backend alone: it has no agents, so it cannot show which of several \
     backends NIXL chooses";
 
-/// Runs one transfer and reports it; `progress` gets each stage as it begins.
+/// Runs one transfer and reports it; `progress` gets each stage as it begins, and how far a long one has come.
 ///
 /// A transfer that needs the C API of a NIXL from before 0.10.1 is reported as skipped.
 pub(crate) fn run(plan: &Plan, progress: &mut dyn FnMut(&str)) -> Smoke {

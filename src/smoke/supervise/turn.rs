@@ -74,7 +74,7 @@ impl Turn {
             (Done, FromWorker::Done(_)) => true,
             // What a library states, before its memory is registered.
             (Enters(stage), FromWorker::Stated(_) | FromWorker::Gpu(_)) => return *stage <= Stage::Register,
-            (_, FromWorker::Failed(_)) => return true,
+            (_, FromWorker::Failed(_) | FromWorker::Progress(_)) => return true,
             _ => false,
         };
         self.said += usize::from(is_next);

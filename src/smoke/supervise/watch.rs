@@ -15,7 +15,8 @@ use crate::smoke::wire::worker::FromWorker;
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Supervisor {
-    /// Watches both workers until they are done, one fails, or the deadline passes; `progress` gets each stage.
+    /// Watches both workers until they are done, one fails, or the deadline passes; `progress` gets each stage, and how
+    /// far a long one has come.
     ///
     /// # Errors
     /// How it ended, if it did not end well.
@@ -49,6 +50,9 @@ impl Supervisor {
         }
         match event {
             Event::Worker(role, FromWorker::Stage(stage)) => self.stage_begins(role, stage, progress),
+            Event::Worker(role, FromWorker::Progress(share)) => {
+                progress(&format!("{}, {} %", self.stage(role).activity(), share.percent()));
+            }
             Event::Worker(role, FromWorker::Peer(message)) => {
                 // If the worker has ended, its own channel says how.
                 let _ = self.worker(role.other()).forward(message);

@@ -127,6 +127,8 @@ pub(crate) struct Keyed {
 pub(crate) enum FromWorker {
     /// A stage begins.
     Stage(Stage),
+    /// How far the present stage has come with the payload.
+    Progress(Share),
     /// What the library states about itself.
     Stated(Stated),
     /// The GPU whose memory holds the payload.
@@ -139,6 +141,23 @@ pub(crate) enum FromWorker {
     Done(Measurements),
     /// The worker has failed. The last message.
     Failed(Surrender),
+}
+
+/// A part of the payload, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Share {
+    /// What is done.
+    pub done: u64,
+    /// All of it.
+    pub of: u64,
+}
+
+impl Share {
+    /// Rounded down; more than all of it is all of it.
+    pub(crate) fn percent(self) -> u64 {
+        let percent = u128::from(self.done) * 100 / u128::from(self.of.max(1));
+        u64::try_from(percent).unwrap_or(u64::MAX).min(100)
+    }
 }
 
 /// What an engine's libraries state about themselves in answer to calls.

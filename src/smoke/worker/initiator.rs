@@ -5,6 +5,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
+use super::gauge::Gauge;
 use super::link::Link;
 use super::session::{HELLO, SMALL, Session, microseconds, notification, wrong_bytes};
 use crate::report::stage::Stage;
@@ -104,8 +105,9 @@ fn read_all(link: &mut Link, task: &Task, session: &Session, mut portions: Vec<P
     session.expect(link, PeerMessage::Compared)?;
     let (arrived, arrivals) = mpsc::channel();
     let messages = session.messages;
+    let (right, progress) = mpsc::channel();
     let compared = std::thread::scope(|scope| {
-        let mut compare = move |(index, mut portion)| compare(task, messages, index, &mut portion);
+        let mut compare = move |(index, mut portion)| compare(task, messages, index, &mut portion, &right);
         let comparison = scope.spawn(move || arrivals.iter().try_for_each(&mut compare));
         read_messages(session, portions, &arrived)?;
         drop(arrived);
@@ -113,6 +115,8 @@ fn read_all(link: &mut Link, task: &Task, session: &Session, mut portions: Vec<P
         session.expect(link, PeerMessage::Finished)?;
         link.send_to_peer(PeerMessage::Finished);
         link.enter(Stage::Compare);
+        let mut gauge = Gauge::new(task.size);
+        progress.iter().for_each(|bytes| gauge.add(bytes, link));
         Ok::<_, Cause>(comparison.join())
     })?;
     compared.unwrap_or_else(|_| Err(Cause::Protocol("the comparison panicked".into())))
@@ -155,7 +159,14 @@ fn retire(session: &Session, mut request: Box<dyn Transfer + '_>) -> Result<(), 
     request.release()
 }
 
-fn compare(task: &Task, messages: Messages, index: usize, portion: &mut Portion) -> Result<(), Cause> {
+/// Compares a message that was read; `right` gets the number of its bytes, piece by piece.
+fn compare(
+    task: &Task,
+    messages: Messages,
+    index: usize,
+    portion: &mut Portion,
+    right: &Sender<usize>,
+) -> Result<(), Cause> {
     let range = messages.range(index);
     if let Some(offset) = corrupted(task, &range) {
         portion.download()?;
@@ -163,7 +174,9 @@ fn compare(task: &Task, messages: Messages, index: usize, portion: &mut Portion)
         portion.upload()?;
     }
     portion.download()?;
-    match Stream::new(task.seed, Part::Read(index)).mismatch(portion.bytes()) {
+    // Whoever receives waits for the end of this.
+    let mut count = |bytes| right.send(bytes).unwrap_or_default();
+    match Stream::new(task.seed, Part::Read(index)).mismatch_counted(portion.bytes(), &mut count) {
         None => Ok(()),
         Some(mismatch) => Err(wrong_bytes(Operation::Read, index, range.start, range.len(), mismatch)),
     }

@@ -6,6 +6,7 @@
 //! delivery: comparison and bandwidth wait for the notifications.
 #![forbid(unsafe_code)]
 
+mod gauge;
 mod initiator;
 mod link;
 mod session;

@@ -1,5 +1,8 @@
 //! From a task to a session: library, memory, exchange of metadata.
 
+use std::sync::mpsc::{self, Sender};
+
+use super::gauge::Gauge;
 use super::link::{Link, unexpected};
 use super::session::{PAGE, SMALL, Session};
 use crate::report::stage::Stage;
@@ -23,7 +26,8 @@ pub(super) fn set_up(link: &mut Link, task: &Task, is_set: &dyn Fn(&str) -> bool
     let messages = Messages::divide(size, task.iterations as usize);
     // Generates the payload while the libraries load.
     let (role, seed) = (task.role, task.seed);
-    let payload = std::thread::spawn(move || prepare_region(role, seed, size, messages));
+    let (written, progress) = mpsc::channel();
+    let payload = std::thread::spawn(move || prepare_region(role, seed, size, messages, &written));
 
     // Before the libraries load: some look for GPUs only once, and need a current context in this thread.
     let gpu = open_gpu(link, task)?;
@@ -32,6 +36,8 @@ pub(super) fn set_up(link: &mut Link, task: &Task, is_set: &dyn Fn(&str) -> bool
         link.send(&FromWorker::Stated(stated));
     }
     link.enter(Stage::Register);
+    let mut gauge = Gauge::new(task.size);
+    progress.iter().for_each(|bytes| gauge.add(bytes, link));
     let mut region = payload.join().ok().flatten().ok_or(Cause::Memory(task.size))?;
     // UCX hooks allocations once it is loaded, and may misdetect memory allocated earlier as host memory.
     if let Some(gpu) = gpu {
@@ -66,13 +72,19 @@ fn open_gpu(link: &mut Link, task: &Task) -> Result<Option<&'static Cuda>, Cause
     Ok(Some(gpu))
 }
 
-/// Fills the initiator's region with what it writes, and the target's with bytes that are all wrong.
-fn prepare_region(role: Role, seed: u64, size: usize, messages: Messages) -> Option<Region> {
+/// Fills the initiator's region with what it writes, and the target's with bytes that are all wrong; `written` gets their
+/// number, piece by piece.
+fn prepare_region(role: Role, seed: u64, size: usize, messages: Messages, written: &Sender<usize>) -> Option<Region> {
     let payload = size.checked_next_multiple_of(PAGE)?;
     let mut region = Region::allocate(payload.checked_add(PAGE)?)?;
-    let mut prepare = |part, range| match role {
-        Role::Initiator => Stream::new(seed, part).fill(region.bytes_mut(range)),
-        Role::Target => Stream::new(seed, part).poison().fill(region.bytes_mut(range)),
+    // Where nobody receives, the worker has failed.
+    let mut count = |bytes| written.send(bytes).unwrap_or_default();
+    let mut prepare = |part, range| {
+        let stream = match role {
+            Role::Initiator => Stream::new(seed, part),
+            Role::Target => Stream::new(seed, part).poison(),
+        };
+        stream.fill_counted(region.bytes_mut(range), &mut count);
     };
     for index in 0..messages.count() {
         prepare(Part::Write(index), messages.range(index));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::gauge::Gauge;
 use super::link::Link;
 use super::session::{HELLO, SMALL, Session, notification, wrong_bytes};
 use crate::report::stage::Stage;
@@ -34,8 +35,9 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &Session, mut region: R
     link.send_to_peer(PeerMessage::Delivered);
 
     link.enter(Stage::Compare);
+    let mut gauge = Gauge::new(task.size);
     for index in 0..session.messages.count() {
-        compare(session, &mut region, index)?;
+        compare(session, &mut region, index, &mut |bytes| gauge.add(bytes, link))?;
         offer(session, &mut region, index)?;
         session.engine.progress()?;
     }
@@ -49,10 +51,10 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &Session, mut region: R
     Ok(Measurements { compared: task.size, ..Measurements::default() })
 }
 
-fn compare(session: &Session, region: &mut Region, index: usize) -> Result<(), Cause> {
+fn compare(session: &Session, region: &mut Region, index: usize, compared: &mut dyn FnMut(usize)) -> Result<(), Cause> {
     let range = session.messages.range(index);
     region.download(range.clone())?;
-    match Stream::new(session.seed, Part::Write(index)).mismatch(region.bytes(range.clone())) {
+    match Stream::new(session.seed, Part::Write(index)).mismatch_counted(region.bytes(range.clone()), compared) {
         None => Ok(()),
         Some(mismatch) => Err(wrong_bytes(Operation::Write, index, range.start, range.len(), mismatch)),
     }
