@@ -157,7 +157,7 @@ fn parse_those(roots: &[PathBuf], shared: &Shared, decide: &(dyn Fn(&Path, &[u8]
 fn pool(work: &(dyn Fn() + Sync), here: impl FnOnce()) -> Result<()> {
     let count = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let work = || {
-        threads::grow_heap();
+        threads::grow_heap(threads::HEAP_BYTES);
         work();
     };
     thread::scope(|scope| {

@@ -1,11 +1,12 @@
 //! `doctor`: what would be loaded here, what can work, and why not.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 
 use super::console::Console;
+use super::early_look;
 use super::process::Process;
 use crate::advice::{explain, interpreter, media_loader};
 use crate::choice::rule::Rule;
@@ -59,19 +60,18 @@ fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut
     let about = |environment: &Environment| question.is_about_everything().then(|| About::dynamo(environment, process));
     let look_at_all = |environment: &Environment| {
         let (examined, about) = threads::join(|| about(environment), || look(environment));
-        Ok::<_, anyhow::Error>((examined.ok_or_else(|| no_nixl(environment))?, about))
+        examined.map(|examined| (examined, about))
+    };
+    let resolve_and_look = |path: &Path, takes: &Takes| {
+        early_look::resolve_and_look(path, takes, execution, &process.variables, look_at_all)
     };
     let (environment, (mut examined, mut about_dynamo)) = match &args.target {
         Some(target) => {
-            let environment = target::resolve(target, &Takes::Nixl, execution, &process.variables)?;
-            let seen = look_at_all(&environment)?;
+            let (environment, seen) = resolve_and_look(target, &Takes::Nixl)?;
+            let seen = seen.ok_or_else(|| no_nixl(&environment))?;
             (environment, seen)
         }
-        None => {
-            let (environment, examined) = target::default_environment(execution, "NIXL", &process.variables, look)?;
-            let about = about(&environment);
-            (environment, (examined, about))
-        }
+        None => target::first_default("NIXL", &process.variables, |path| resolve_and_look(path, &Takes::Sources))?,
     };
     let folders = environment.folders();
     let modules = || dynamo(&folders, process).into_iter().map(|file| file.path).collect::<Vec<PathBuf>>();
@@ -81,7 +81,7 @@ fn examine(args: &DoctorArgs, process: &Process, console: &Console, report: &mut
         (false, ids) => repair::fix(&subject(&environment, &folders, process), ids, &modules())?,
     };
     if !repairs.is_empty() {
-        (examined, about_dynamo) = look_at_all(&environment)?;
+        (examined, about_dynamo) = look_at_all(&environment).ok_or_else(|| no_nixl(&environment))?;
         examined.0.repairs = repairs;
     }
     let (mut doctor, mut findings) = examined;

@@ -8,6 +8,7 @@ mod color;
 mod completions;
 mod console;
 mod doctor;
+mod early_look;
 mod load_library;
 mod man;
 mod message;
@@ -76,7 +77,7 @@ fn with_large_stack(
     exit: fn(ExitStatus) -> Infallible,
 ) -> Result<ExitStatus> {
     let work = move || -> Infallible {
-        threads::grow_heap();
+        threads::grow_heap(threads::HEAP_BYTES);
         exit(conclude(work()))
     };
     let thread =

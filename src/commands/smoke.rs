@@ -1,8 +1,11 @@
 //! `smoke`: the transfer alone.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::console::Console;
+use super::early_look;
 use super::process::Process;
 use super::transfer;
 use crate::advice::interpreter;
@@ -43,13 +46,15 @@ fn smoke(args: &SmokeArgs, process: &Process, console: &Console, report: &mut Re
             (None, (subject, series))
         }
         (Some(target), None) => {
-            let environment = target::resolve(target, &Takes::Nixl, execution, &process.variables)?;
-            let planned = plan(&environment)?;
-            (Some(environment), planned)
+            let (environment, planned) =
+                early_look::resolve_and_look(target, &Takes::Nixl, execution, &process.variables, plan)?;
+            (Some(environment), planned?)
         }
         (None, None) => {
-            let wanted = |found: &Environment| plan(found).ok();
-            let (environment, planned) = target::default_environment(execution, "NIXL", &process.variables, wanted)?;
+            let look = |path: &Path| {
+                early_look::resolve_and_look(path, &Takes::Sources, execution, &process.variables, |it| plan(it).ok())
+            };
+            let (environment, planned) = target::first_default("NIXL", &process.variables, look)?;
             (Some(environment), planned)
         }
     };

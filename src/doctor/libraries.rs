@@ -1,5 +1,6 @@
 //! The plugins of NIXL and the modules of UCX: what each lacks, and which libraries a process with them has.
 
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use super::inventory::Inventory;
@@ -13,6 +14,10 @@ use crate::report::doctor::{ComponentKind, LibraryCheck};
 use crate::smoke::launch::load_command::Answer;
 use crate::smoke::supervise::load;
 use crate::source::regular::is_same_file;
+use crate::threads;
+
+/// Roughly what is read of all libraries.
+const HEAP_BYTES: usize = 16 << 20;
 
 /// What one library is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +100,9 @@ pub(super) struct Libraries {
 impl Libraries {
     /// Judges the plugins of the NIXL that Python imports, and the modules of the UCX that its plugin gets.
     pub(super) fn judge(inventory: &Inventory, subject: &Subject, loader: &Loader) -> Libraries {
-        let judge = Judge::new(loader);
+        threads::grow_heap(HEAP_BYTES);
+        // To free what it has read takes a tenth of the time of reading it, and the process soon ends.
+        let judge = ManuallyDrop::new(Judge::new(loader));
         let check = |role: Role, path: PathBuf| Checked { closure: judge.judge(&path), role, path, answer: None };
         let mut libraries = Libraries::default();
         libraries.checked.extend(inventory.nixl().capi.iter().map(|path| check(Role::CApi, path.clone())));

@@ -41,6 +41,7 @@ use crate::environment::nixl_config;
 use crate::report::audit::Knob;
 use crate::report::doctor::Doctor;
 use crate::report::finding::{Finding, Severity};
+use crate::threads;
 use inventory::Inventory;
 use libraries::Libraries;
 use question::{Question, Subject};
@@ -51,17 +52,21 @@ pub(crate) fn examine(subject: &Subject, question: &Question) -> Option<(Doctor,
     let own = subject.variables.get(LIBRARY_PATH).map(loader::split_path).unwrap_or_default();
     let loader = Loader::new(own);
     let inventory = Inventory::take(subject, &loader)?;
-    let mut libraries = Libraries::judge(&inventory, subject, &loader);
+    let of_distributions = || {
+        let knobs = knobs::installed(subject.import_path, subject.variables);
+        (knobs, question.is_about_everything().then(|| pins::unsatisfied(subject.import_path)))
+    };
+    let (mut libraries, (knobs, unsatisfied_pins)) =
+        threads::join(of_distributions, || Libraries::judge(&inventory, subject, &loader));
     if question.load {
         libraries.ask_the_loader(subject.program);
     }
     let machine = machine::look(subject.variables);
     let judged = verdict::judge(question, &inventory, &libraries, &machine);
-    let knobs = knobs::installed(subject.import_path, subject.variables);
     let mut findings = findings::of(question, &inventory, &libraries, &judged, &choice(subject));
     if question.is_about_everything() {
         findings.extend(settings(subject, &inventory, &knobs));
-        findings.extend(pins::unsatisfied(subject.import_path));
+        findings.extend(unsatisfied_pins.into_iter().flatten());
         findings.extend(installed(subject, &inventory));
     }
     findings.extend(of_the_environment(subject, question, &judged));

@@ -3,10 +3,11 @@
 //! Source: `_api.py` of NIXL 0.2.0 to 1.5.1, `def __init__(self, …, backends: list[str] = ["UCX"], …)`, and
 //! `self.backends = backends` in its body. Image builds that change the default change one of the two.
 
-use rustpython_parser::ast::{Constant, Expr, Stmt, StmtFunctionDef};
+use rustpython_parser::ast::{Constant, Expr, Stmt, StmtFunctionDef, Suite};
 
 use super::span::{end, start};
-use super::syntax::parse;
+use super::syntax::{parse, parse_at};
+use crate::source::offset::TextOffset;
 
 /// The class.
 const CLASS: &str = "nixl_agent_config";
@@ -24,12 +25,29 @@ pub(crate) enum NixlDefault {
 
 /// The default in the source of NIXL's `_api.py`; None where it has no such class, or is not understood.
 pub(crate) fn of(text: &str) -> Option<NixlDefault> {
-    let module = parse(text).ok()?;
+    let module = parse_class(text).or_else(|| parse(text).ok())?;
     let class = module.iter().filter_map(Stmt::as_class_def_stmt).find(|class| class.name.as_str() == CLASS)?;
     let functions = class.body.iter().filter_map(Stmt::as_function_def_stmt);
     let init = functions.into_iter().find(|function| function.name.as_str() == "__init__")?;
     let value = assigned(init).filter(|value| value.as_name_expr().is_none()).or_else(|| default(init))?;
     Some(names(value).map_or_else(|| NixlDefault::Computed(source(text, value)), NixlDefault::Names))
+}
+
+/// The class alone, where nothing but the statement that defines it can be meant: a tree of the whole module takes ten times as
+/// long.
+fn parse_class(text: &str) -> Option<Suite> {
+    let header = format!("\nclass {CLASS}");
+    let mut all = text.match_indices(&header);
+    let (Some((before, _)), None) = (all.next(), all.next()) else { return None };
+    let class = &text[before + 1..];
+    let is_beyond = |line: &&str| line.starts_with(|c: char| !c.is_whitespace() && !"#)]}".contains(c));
+    let length: usize = class
+        .split_inclusive('\n')
+        .enumerate()
+        .take_while(|(at, line)| *at == 0 || !is_beyond(line))
+        .map(|(_, line)| line.len())
+        .sum();
+    parse_at(&class[..length], TextOffset(before + 1)).ok()
 }
 
 fn default(init: &StmtFunctionDef) -> Option<&Expr> {
@@ -82,6 +100,16 @@ mod tests {
         assert_eq!(with("backends=None", "['LIBFABRIC']"), names(&["LIBFABRIC"]));
         let computed = Some(NixlDefault::Computed("backends or [os.environ['B']]".into()));
         assert_eq!(with("backends=None", "backends or [os.environ['B']]"), computed);
+        let init = "    def __init__(self, backends=both()):\n        self.backends = backends\n";
+        for (before, after) in [
+            ("import os\n", "\n\nother = 1\n"),
+            ("", "    x = '''\nnot indented\n'''\n# a comment\n    y = 1\n"),
+            ("s = '''\nclass nixl_agent_config:\n    pass\n'''\n", "class other:\n    pass\n"),
+            ("if s:\n    pass\n", "def f(:\n"),
+        ] {
+            let found = of(&format!("{before}class nixl_agent_config:\n{init}{after}"));
+            assert_eq!(found, Some(NixlDefault::Computed("both()".into())), "{before}{after}");
+        }
         assert_eq!(of("class other: pass\n"), None);
         assert_eq!(of("class nixl_agent_config(:\n"), None);
     }

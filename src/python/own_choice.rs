@@ -7,7 +7,6 @@ use super::agent_call::{self, Shape, Site};
 use super::encoding::SourceText;
 use super::meaning::{Imports, NixlClass};
 use super::patch::{self, PatchError};
-use super::syntax::parse;
 use crate::choice::rule::Rule;
 use crate::report::audit::{Creates, PlaceChoice};
 use crate::report::file::ChoiceReport;
@@ -55,7 +54,7 @@ pub(crate) fn of(bytes: &[u8]) -> Result<Option<OwnChoice>, PatchError> {
         return Ok(Some(OwnChoice::Patched(rule)));
     }
     let source = SourceText::decode(bytes)?;
-    let module = parse(source.text())?;
+    let (module, _) = patch::parse_relevant(source.text())?;
     let sites = agent_call::find(source.text(), &module)?;
     Ok(first(&sites).map(|site| choice(site, source.text(), &module)))
 }

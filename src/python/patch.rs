@@ -122,7 +122,7 @@ fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> 
 }
 
 /// The module as far as its calls depend on it, and whether that is all of it.
-fn parse_relevant(text: &str) -> Result<(Leaked<Suite>, bool), SyntaxError> {
+pub(super) fn parse_relevant(text: &str) -> Result<(Leaked<Suite>, bool), SyntaxError> {
     // Two threads read the whole faster than one reads most of it.
     let is_worth = |left_out: &Vec<Range<usize>>| left_out.iter().map(Range::len).sum::<usize>() > text.len() / 2;
     let relevant = relevant::left_out(text).filter(is_worth).and_then(|left_out| parse_without(text, &left_out));

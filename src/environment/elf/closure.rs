@@ -7,16 +7,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use object::elf::Machine;
-use object::read::ReadCache;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::damage;
+use super::image::{Image, Inode};
 use super::loader::{self, Loader};
 use super::shared_library::{self, SharedLibrary};
 use super::symbols::{self, Symbols, Wanted};
@@ -116,6 +115,10 @@ pub(crate) struct Closure {
 pub(crate) struct Judge<'a> {
     loader: &'a Loader,
     files: RefCell<FxHashMap<PathBuf, Rc<File>>>,
+    /// The same by inode: RPATHs lead to one file by many paths.
+    inodes: RefCell<FxHashMap<Inode, Rc<File>>>,
+    /// Folders without `..` and links.
+    folders: RefCell<FxHashMap<PathBuf, PathBuf>>,
 }
 
 /// What is read of one file.
@@ -130,10 +133,9 @@ enum File {
 struct Contents {
     dynamic: SharedLibrary,
     symbols: Symbols,
-    /// The number of its device, and its own on that device: what the loader knows a file by.
-    inode: (u64, u64),
+    inode: Inode,
     /// For each symbol that it wants, the file that defined it last: in the next library's closure it does again.
-    bound_to: Vec<Cell<Option<(u64, u64)>>>,
+    bound_to: Vec<Cell<Option<Inode>>>,
 }
 
 /// A library in the order of loading.
@@ -162,7 +164,7 @@ impl Loaded {
 impl<'a> Judge<'a> {
     /// A judge for processes with that loader.
     pub(crate) fn new(loader: &'a Loader) -> Self {
-        Judge { loader, files: RefCell::default() }
+        Judge { loader, files: RefCell::default(), inodes: RefCell::default(), folders: RefCell::default() }
     }
 
     /// What would happen to a library.
@@ -177,30 +179,42 @@ impl<'a> Judge<'a> {
         if let Some(known) = self.files.borrow().get(path) {
             return Rc::clone(known);
         }
-        let file = Rc::new(read(path));
+        let file = self.open(path).unwrap_or_else(|_| Rc::new(File::Absent));
         self.files.borrow_mut().insert(path.to_path_buf(), Rc::clone(&file));
         file
     }
+
+    /// The path without `..` and links in its folder, for a message; the file's own name stays.
+    fn with_real_folder(&self, path: &Path) -> PathBuf {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return path.to_path_buf() };
+        let mut folders = self.folders.borrow_mut();
+        let real = folders
+            .entry(folder.to_path_buf())
+            .or_insert_with(|| folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf()));
+        real.join(name)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Rc<File>> {
+        let image = Image::open(path)?;
+        let mut known = self.inodes.borrow_mut();
+        Ok(Rc::clone(known.entry(image.inode()).or_insert_with(|| Rc::new(read(&image)))))
+    }
 }
 
-fn read(path: &Path) -> File {
-    let Ok(file) = fs::File::open(path) else { return File::Absent };
-    let Ok(metadata) = file.metadata() else { return File::Absent };
-    let inode = (metadata.dev(), metadata.ino());
-    let cache = ReadCache::new(file);
-    if let Some(damage) = damage::damage_in(&cache, metadata.len()) {
+fn read(image: &Image) -> File {
+    if let Some(damage) = damage::damage_in(image, image.length()) {
         return File::Damaged(damage.to_string());
     }
-    let dynamic = match shared_library::parse(&cache) {
+    let dynamic = match shared_library::parse(image) {
         Ok(dynamic) if loader::is_for_this_machine(&dynamic) => dynamic,
         Ok(dynamic) => return File::OtherMachine(machine(dynamic.machine)),
         // The headers of 32 bits, or of the other byte order.
         Err(error) => return File::OtherMachine(error.to_string()),
     };
-    match symbols::parse(&cache) {
+    match symbols::parse(image) {
         Ok(symbols) => {
             let bound_to = vec![Cell::new(None); symbols.wanted.len()];
-            File::Library(Box::new(Contents { dynamic, symbols, inode, bound_to }))
+            File::Library(Box::new(Contents { dynamic, symbols, inode: image.inode(), bound_to }))
         }
         Err(error) => File::Damaged(error.to_string()),
     }
@@ -290,7 +304,7 @@ impl Search<'_> {
                 }
             }
         }
-        match found.map(|path| with_real_folder(&path)) {
+        match found.map(|path| self.judge.with_real_folder(&path)) {
             Some(path) => match self.loaded_as(&path) {
                 // Under another name it is loaded once.
                 Some(known) => self.loaded[known].names.push(name.into()),
@@ -348,13 +362,13 @@ impl Search<'_> {
 
     fn bind(&mut self) {
         let mut gaps = Vec::new();
-        let present: FxHashSet<(u64, u64)> =
+        let present: FxHashSet<Inode> =
             self.loaded.iter().filter_map(Loaded::contents).map(|contents| contents.inode).collect();
         let definer = |wanted: &Wanted| {
             let mut all = self.loaded.iter().filter_map(Loaded::contents);
             all.find(|contents| contents.symbols.defines(wanted)).map(|contents| contents.inode)
         };
-        let is_bound = |wanted: &Wanted, bound_to: &Cell<Option<(u64, u64)>>| {
+        let is_bound = |wanted: &Wanted, bound_to: &Cell<Option<Inode>>| {
             if bound_to.get().is_none_or(|inode| !present.contains(&inode)) {
                 bound_to.set(definer(wanted));
             }
@@ -379,10 +393,4 @@ impl Loaded {
             || self.names.iter().any(|own| own == name)
             || self.path.file_name().is_some_and(|own| own == name)
     }
-}
-
-/// The path without `..` and links in its folder, for a message; the file's own name stays.
-fn with_real_folder(path: &Path) -> PathBuf {
-    let real = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
-    real().unwrap_or_else(|| path.to_path_buf())
 }

@@ -3,13 +3,14 @@
 //! An interrupted download or a full disk leaves a truncated file, for which the loader says neither how long it is nor
 //! how long it should be.
 
-use std::fs::File;
 use std::path::Path;
 
 use object::LittleEndian;
 use object::elf::{ELFMAG, FileHeader64};
+use object::read::ReadRef;
 use object::read::elf::{FileHeader, ProgramHeader};
-use object::read::{ReadCache, ReadRef};
+
+use super::image::Image;
 
 type Header = FileHeader64<LittleEndian>;
 
@@ -42,10 +43,8 @@ pub(crate) fn is_library(path: &Path) -> bool {
 ///
 /// Judges the length of 64-bit little-endian libraries only: NIXL exists for no other machine.
 pub(crate) fn damage(path: &Path) -> Option<Damage> {
-    let file = File::open(path).ok()?;
-    let length = file.metadata().ok()?.len();
-    // Reads the headers alone: a library may have hundreds of megabytes.
-    damage_in(&ReadCache::new(file), length)
+    let image = Image::open(path).ok()?;
+    damage_in(&image, image.length())
 }
 
 /// The same of an open file of that length in bytes.

@@ -2,7 +2,7 @@
 //!
 //! Source: "GNU Hash ELF Sections" (Ali Bahrami, Oracle, 2010); glibc's `do_lookup_x` in elf/dl-lookup.c.
 
-use object::elf::{STB_LOCAL, STV_DEFAULT, STV_PROTECTED, gnu_hash};
+use object::elf::{STB_LOCAL, STV_DEFAULT, STV_PROTECTED};
 use rustc_hash::FxHashMap;
 
 /// The size of `Elf64_Sym` in bytes.
@@ -28,16 +28,15 @@ pub(super) struct Exports {
 }
 
 impl Exports {
-    /// Whether it defines this name, in this version where one is given.
-    pub(super) fn has(&self, name: &[u8], version: Option<&[u8]>) -> bool {
-        self.find(name, version).is_some()
+    /// Whether it defines the name with this hash, in this version where one is given.
+    pub(super) fn has(&self, name: &[u8], hash: u32, version: Option<&[u8]>) -> bool {
+        self.find(name, hash, version).is_some()
     }
 
     /// The symbol's number; None also where the table leads out of the file.
-    fn find(&self, name: &[u8], version: Option<&[u8]>) -> Option<usize> {
+    fn find(&self, name: &[u8], hash: u32, version: Option<&[u8]>) -> Option<usize> {
         let [buckets, first, words, shift] = [0, 4, 8, 12].map(|at| word(&self.hash, at));
         let (buckets, first, words) = (buckets? as usize, first? as usize, words? as usize);
-        let hash = gnu_hash(name);
         let chosen = (hash as usize / 64).checked_rem(words)?;
         let filter = u64::from_le_bytes(*self.hash.get(HEADER + chosen * 8..)?.first_chunk()?);
         let bits = 1 << (hash % 64) | 1 << (hash.checked_shr(shift?).unwrap_or(0) % 64);
@@ -86,6 +85,8 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use object::elf::gnu_hash;
+
     use super::*;
 
     #[test]
@@ -108,7 +109,7 @@ mod tests {
             words(&[1, 1, 1, 6, u32::MAX, u32::MAX, 1, gnu_hash(b"f") | 1]),
         ] {
             table.hash = hash;
-            assert!(!table.has(b"f", None), "{table:?}");
+            assert!(!table.has(b"f", gnu_hash(b"f"), None), "{table:?}");
         }
     }
 }

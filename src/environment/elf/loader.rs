@@ -6,10 +6,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use object::elf::{EM_AARCH64, EM_X86_64, Machine};
-use object::read::ReadCache;
 
+use super::image::{Image, Inode};
 use super::shared_library::{self, SharedLibrary};
 
 use crate::shown::Shown;
@@ -34,8 +35,8 @@ const MACHINE: Machine = if cfg!(target_arch = "aarch64") { EM_AARCH64 } else { 
 pub(crate) struct Loader {
     library_path: Vec<PathBuf>,
     cache: HashMap<String, Vec<PathBuf>>,
-    /// What [`loadable`] said of each path: many libraries need the same ones.
-    read: RefCell<HashMap<PathBuf, Option<(PathBuf, SharedLibrary)>>>,
+    /// What was read of each file, None where it cannot be loaded: many libraries need the same ones, by many paths.
+    read: RefCell<HashMap<Inode, Option<Rc<SharedLibrary>>>>,
 }
 
 impl Loader {
@@ -57,10 +58,18 @@ impl Loader {
         wanted_by: &Path,
         wanter: &SharedLibrary,
         inherited: &[PathBuf],
-    ) -> Option<(PathBuf, SharedLibrary)> {
+    ) -> Option<(PathBuf, Rc<SharedLibrary>)> {
+        self.candidates(name, wanted_by, wanter, inherited).find_map(|path| self.loadable(path))
+    }
+
+    /// The same as [`loadable`], read once.
+    fn loadable(&self, path: PathBuf) -> Option<(PathBuf, Rc<SharedLibrary>)> {
+        // Most candidates are absent: an error's words, with a backtrace where RUST_BACKTRACE is set, would cost more than
+        // the search.
+        let image = Image::open(&path).ok()?;
         let mut read = self.read.borrow_mut();
-        self.candidates(name, wanted_by, wanter, inherited)
-            .find_map(|path| read.entry(path.clone()).or_insert_with(|| loadable(path)).clone())
+        let known = read.entry(image.inode()).or_insert_with(|| parse(&image).map(Rc::new));
+        known.clone().map(|library| (path, library))
     }
 
     /// The paths that are tried for it, in order, whether there is a file or not.
@@ -101,10 +110,12 @@ pub(crate) fn expand(folders: &[String], library: &Path) -> Vec<PathBuf> {
 
 /// The library at that path, unless it is for another processor: the loader skips those too.
 pub(crate) fn loadable(path: PathBuf) -> Option<(PathBuf, SharedLibrary)> {
-    // Most candidates are absent: an error's words, with a backtrace where RUST_BACKTRACE is set, would cost more than the search.
-    let file = fs::File::open(&path).ok()?;
-    let library = shared_library::parse(&ReadCache::new(file)).ok().filter(is_for_this_machine)?;
+    let library = parse(&Image::open(&path).ok()?)?;
     Some((path, library))
+}
+
+fn parse(image: &Image) -> Option<SharedLibrary> {
+    shared_library::parse(image).ok().filter(is_for_this_machine)
 }
 
 /// Whether a library is for the processor of this program.
@@ -190,7 +201,7 @@ mod tests {
     use super::*;
 
     /// Exists on every machine that runs these tests: the test program needs it.
-    fn libc() -> (PathBuf, SharedLibrary) {
+    fn libc() -> (PathBuf, Rc<SharedLibrary>) {
         let program = std::env::current_exe().unwrap();
         let library = SharedLibrary::read(&program).unwrap();
         Loader::new(Vec::new()).find("libc.so.6", &program, &library, &[]).expect("libc.so.6")

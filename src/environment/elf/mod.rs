@@ -3,6 +3,7 @@
 pub(crate) mod closure;
 pub(crate) mod damage;
 mod exports;
+mod image;
 pub(crate) mod loader;
 pub(crate) mod needs;
 pub(crate) mod shared_library;

@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::loader::{self, Loader};
 use super::shared_library::SharedLibrary;
@@ -71,7 +72,7 @@ struct Search<'a> {
 impl Search<'_> {
     fn run(&mut self, plugin: PathBuf, contents: SharedLibrary) {
         let inherited = loader::expand(&contents.rpath, &plugin);
-        let mut queue = VecDeque::from([(plugin, contents)]);
+        let mut queue = VecDeque::from([(plugin, Rc::new(contents))]);
         while let Some((wanted_by, wanter)) = queue.pop_front() {
             for name in &wanter.needed {
                 if !self.seen.insert(name.clone()) {
@@ -90,7 +91,7 @@ impl Search<'_> {
         wanted_by: &Path,
         wanter: &SharedLibrary,
         inherited: &[PathBuf],
-    ) -> Option<(PathBuf, SharedLibrary)> {
+    ) -> Option<(PathBuf, Rc<SharedLibrary>)> {
         let found = self.loader.find(name, wanted_by, wanter, inherited).or_else(|| self.find_outside(name));
         if found.is_none() {
             self.needs.missing.push(Missing { name: name.into(), wanted_by: wanted_by.into() });
@@ -98,16 +99,16 @@ impl Search<'_> {
         found
     }
 
-    fn find_outside(&mut self, name: &str) -> Option<(PathBuf, SharedLibrary)> {
+    fn find_outside(&mut self, name: &str) -> Option<(PathBuf, Rc<SharedLibrary>)> {
         if !is_outside(name) {
             return None;
         }
-        let found = self.usual.iter().find_map(|place| loader::loadable(place.join(name)))?;
-        let folder = found.0.parent()?.to_path_buf();
+        let (path, library) = self.usual.iter().find_map(|place| loader::loadable(place.join(name)))?;
+        let folder = path.parent()?.to_path_buf();
         if !self.needs.outside.contains(&folder) {
             self.needs.outside.push(folder);
         }
-        Some(found)
+        Some((path, Rc::new(library)))
     }
 
     fn compare(&mut self, name: &str, path: &Path, library: &SharedLibrary, wanted_by: &Path, wanter: &SharedLibrary) {

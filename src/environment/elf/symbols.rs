@@ -6,20 +6,22 @@ use std::hash::{Hash, Hasher};
 
 use object::LittleEndian;
 use object::elf::{
-    SHT_DYNSYM, SHT_GNU_HASH, SHT_GNU_VERSYM, STB_GLOBAL, STB_LOCAL, STV_DEFAULT, STV_PROTECTED, VER_FLG_BASE,
+    SHT_DYNSYM, SHT_GNU_HASH, SHT_GNU_VERSYM, STB_GLOBAL, STB_LOCAL, STV_DEFAULT, STV_PROTECTED, VER_FLG_BASE, gnu_hash,
 };
 use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym, VerdefIterator, Version, VersionTable};
 use object::read::{ReadRef, SectionIndex, StringTable, SymbolIndex};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use super::exports::Exports;
-use super::shared_library::{Header, strings};
+use super::shared_library::{Header, strings, text};
 
 /// A symbol that a library wants and does not define.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Wanted {
     /// Its name, mangled as in the library.
     pub name: String,
+    /// The name's hash in libraries' tables.
+    pub hash: u32,
     /// The version that it was linked against: `GLIBC_2.34`.
     pub version: Option<String>,
 }
@@ -55,7 +57,7 @@ impl Symbols {
         let name = wanted.name.as_bytes();
         let version = wanted.version.as_deref().filter(|_| self.has_versions).map(str::as_bytes);
         match (&self.defined, version) {
-            (Defined::Table(exports), version) => exports.has(name, version),
+            (Defined::Table(exports), version) => exports.has(name, wanted.hash, version),
             (Defined::Names { versioned, .. }, Some(version)) => versioned.contains(&hash((name, version))),
             (Defined::Names { names, .. }, None) => names.contains(&hash(name)),
         }
@@ -142,8 +144,7 @@ impl Symbols {
         let version = version.map(Version::name);
         if symbol.is_undefined(LittleEndian) {
             if symbol.st_bind() == STB_GLOBAL {
-                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                self.wanted.push(Wanted { name: text(name), version: version.map(text) });
+                self.wanted.push(Wanted { name: text(name), hash: gnu_hash(name), version: version.map(text) });
             }
             return Ok(());
         }
@@ -173,7 +174,7 @@ mod tests {
     }
 
     fn wanted(name: &str, version: Option<&str>) -> Wanted {
-        Wanted { name: name.into(), version: version.map(Into::into) }
+        Wanted { name: name.into(), hash: gnu_hash(name.as_bytes()), version: version.map(Into::into) }
     }
 
     #[test]

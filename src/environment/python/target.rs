@@ -89,6 +89,14 @@ impl Environment {
         started.or_else(|| self.import_path.first().and_then(of_folder))
     }
 
+    /// Whether the Python of this environment, which was not started, imports as that one does.
+    pub(crate) fn imports_as(&self, started: &Environment) -> bool {
+        let is_broken = |it: &Environment| it.not_started.as_ref().is_some_and(|it| it.broken.is_some());
+        let versions = [self.python_version(), started.python_version()].map(Option::unwrap_or_default);
+        let [expected, told] = versions.each_ref().map(|version| version.split('.').take(2));
+        self.import_path == started.import_path && expected.eq(told) && !is_broken(started)
+    }
+
     fn new(path: &Path, import_path: Vec<ImportFolder>, variables: &Variables) -> Self {
         Environment {
             label: path.shown().to_string(),
@@ -279,17 +287,31 @@ pub(crate) fn default_environment<T>(
     variables: &Variables,
     wanted: impl Fn(&Environment) -> Option<T>,
 ) -> Result<(Environment, T)> {
+    first_default(what, variables, |path| {
+        let environment = resolve(path, &Takes::Sources, execution, variables)?;
+        let found = wanted(&environment);
+        Ok((environment, found))
+    })
+}
+
+/// The same, with `look` for both the environment at a path and what is found there.
+///
+/// # Errors
+/// When there is none; the message lists what was searched.
+pub(crate) fn first_default<T>(
+    what: &str,
+    variables: &Variables,
+    look: impl Fn(&Path) -> Result<(Environment, Option<T>)>,
+) -> Result<(Environment, T)> {
     let mut searched = Vec::new();
     for DefaultPlace { name, path, absence } in default_places(variables) {
         let Some(path) = path else {
             searched.push(format!("{name}: {absence}"));
             continue;
         };
-        let outcome = match resolve(&path, &Takes::Sources, execution, variables) {
-            Ok(environment) => match wanted(&environment) {
-                Some(found) => return Ok((environment, found)),
-                None => format!("no {what} in {}", list(&environment.folders(), ", ")),
-            },
+        let outcome = match look(&path) {
+            Ok((environment, Some(found))) => return Ok((environment, found)),
+            Ok((environment, None)) => format!("no {what} in {}", list(&environment.folders(), ", ")),
             Err(error) => without_help(&format!("{error:#}")),
         };
         searched.push(format!("{name} ({}): {outcome}", path.shown()));

@@ -143,9 +143,9 @@ impl Libraries {
 /// The library of that name that a plugin gets, where the workers search the usual places last.
 fn libfabric(plugin: &Path, contents: &SharedLibrary, loader: &Loader, usual: &[PathBuf]) -> Option<PathBuf> {
     let name = contents.needed.iter().find(|name| name.starts_with("libfabric.so"))?;
-    let found = loader.find(name, plugin, contents, &[]);
-    let elsewhere = || usual.iter().map(|folder| folder.join(name)).find_map(loader::loadable);
-    found.or_else(elsewhere).map(|(path, _)| path)
+    let found = loader.find(name, plugin, contents, &[]).map(|(path, _)| path);
+    let elsewhere = || usual.iter().map(|folder| folder.join(name)).find_map(loader::loadable).map(|(path, _)| path);
+    found.or_else(elsewhere)
 }
 
 fn join(parts: impl Iterator<Item = OsString>) -> OsString {
