@@ -61,9 +61,19 @@ check Jenkinsfile jenkins_shell
 # DL3006, DL3002, DL3066: the base image is an argument, and the tool's own stage runs as root.
 check Dockerfile.example "$hadolint/hadolint" --ignore DL3006 --ignore DL3002 --ignore DL3066 "$repository/Dockerfile.example"
 
+# As docs/install.md has it, without the minutes of optimization. (`cargo binstall` needs a published release; tests/wheel.sh
+# compares its table with the wheel.)
+installed=$(mktemp -d)
+from_checkout() {
+    grep -qF 'cargo install --locked --path .' docs/install.md &&
+        cargo install --locked --path . --debug --target-dir "$repository/target" --root "$installed" &&
+        [[ $("$installed/bin/nixl-retrofit" --version) == nixl-retrofit\ * ]]
+}
+check 'cargo install' from_checkout
+
 # An example that names a wrong option is no example: a file that is wrong has to be seen as wrong.
 wrong=$(mktemp --suffix=.yaml)
-trap 'rm -f "$wrong"' EXIT
+trap 'rm -rf "$wrong" "$installed"' EXIT
 sed 's/initContainers:/initContainer:/' "$examples/kubernetes/init-container.yaml" >"$wrong"
 fails() { ! "$@"; }
 check 'a wrong key in a pod is found' fails "$kubernetes/kubernetes-validate" --strict "$wrong"

@@ -38,8 +38,13 @@ need() {
         fail "missing: $*; install it and try again (Debian, Ubuntu: apt-get install $*)"
     fi
     say "installing $*"
-    quietly apt-get update || true
-    DEBIAN_FRONTEND=noninteractive quietly apt-get install -o DPkg::Lock::Timeout=300 -y --no-install-recommends "$@" || true
+    mkdir -p "$repository/target"
+    # Of two stages at once, apt-get's update refuses the second one.
+    (
+        flock 9
+        quietly apt-get update || true
+        DEBIAN_FRONTEND=noninteractive quietly apt-get install -o DPkg::Lock::Timeout=300 -y --no-install-recommends "$@" || true
+    ) 9>"$repository/target/packages.lock"
     eval "$present" >/dev/null 2>&1 || fail "cannot install $*"
 }
 

@@ -102,7 +102,11 @@ count() {
     passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + ignored))
 }
 
-# Starts a stage that only compiles; its output appears in its turn.
+# Stages that go on beside one that leaves a processor idle: linking the release build takes one for minutes, and so does the
+# emulated machine of the RDMA laboratory. Cargo's lock makes those that compile take turns.
+declare -A beside=([build]='lint compile' [wheel]=rdma [releases]=docker)
+
+# Starts a stage ahead of its turn, in which its output appears.
 start() {
     (set -e; "$1") </dev/null >"$logs/$1" 2>&1 &
     ahead[$1]=$!
@@ -134,12 +138,9 @@ stage() {
 }
 
 for name in "${chosen[@]}"; do
-    # Linking the release build keeps one processor busy for minutes. Cargo's lock makes these two take turns.
-    if [ "$name" = build ]; then
-        for beside in lint compile; do
-            [[ " ${chosen[*]} " != *" $beside "* ]] || start "$beside"
-        done
-    fi
+    for companion in ${beside[$name]:-}; do
+        [[ " ${chosen[*]} " != *" $companion "* ]] || start "$companion"
+    done
     # Without a build, the later stages would test an old program.
     stage "$name"
     [ "$name" != build ] || [[ " ${broken[*]} " != *' build '* ]] || break
