@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::{self, Finder};
 
+use super::modules::NewExport;
 use crate::python::agent_call::survey::ONLY_OF_AGENTS;
 
 /// The names of both classes begin with it.
@@ -65,16 +66,25 @@ pub(super) struct Aliases(Vec<Alias>);
 
 struct Alias {
     name: Finder<'static>,
-    /// The last part of the module's name, which a file that imports from it has too.
+    /// The last part of the module's name, which a file that imports from it has too, but for a package's own modules.
     module: Finder<'static>,
+    of_package: bool,
 }
+
+/// How a module imports from the package around it.
+const FROM_PACKAGE: &[u8] = b"from .";
 
 impl Aliases {
     /// Looks for these names from these modules. NIXL's own names are looked for in any case.
-    pub(super) fn new(names: &[(String, String)]) -> Self {
-        let others = names.iter().filter(|(name, _)| !matches!(name.as_str(), "nixl_agent" | "nixl_agent_config"));
+    pub(super) fn new(exports: &[NewExport]) -> Self {
+        let others = exports.iter().filter(|it| !matches!(it.name.as_str(), "nixl_agent" | "nixl_agent_config"));
         let finder = |text: &String| Finder::new(text).into_owned();
-        Aliases(others.map(|(name, module)| Alias { name: finder(name), module: finder(module) }).collect())
+        let alias = |export: &NewExport| Alias {
+            name: finder(&export.name),
+            module: finder(&export.module),
+            of_package: export.of_package,
+        };
+        Aliases(others.map(alias).collect())
     }
 
     /// Whether there are none.
@@ -89,7 +99,10 @@ impl Aliases {
 
     /// Whether a file has one of them, and its module.
     pub(super) fn are_in(&self, content: &[u8]) -> bool {
-        self.0.iter().any(|alias| is_word_of(&alias.name, content) && alias.module.find(content).is_some())
+        let imports_from = |alias: &Alias| {
+            alias.module.find(content).is_some() || alias.of_package && memmem::find(content, FROM_PACKAGE).is_some()
+        };
+        self.0.iter().any(|alias| is_word_of(&alias.name, content) && imports_from(alias))
     }
 }
 
@@ -130,12 +143,17 @@ mod tests {
 
     #[test]
     fn aliases_are_whole_names() {
-        let aliases = Aliases::new(&[("NixlWrapper".into(), "utils".into())]);
+        let of = |name: &str, of_package| {
+            Aliases::new(&[NewExport { name: name.into(), module: "utils".into(), of_package }])
+        };
+        let aliases = of("NixlWrapper", false);
         assert!(aliases.are_in(b"from utils import x; a.NixlWrapper("));
         assert!(!aliases.are_in(b"from utils import NixlWrappers, _NixlWrapper"));
         assert!(!aliases.are_in(b"from tools import NixlWrapper"));
         assert!(aliases.mention_nixl());
-        assert!(!Aliases::new(&[("Agent".into(), "utils".into())]).mention_nixl());
-        assert!(Aliases::new(&[("nixl_agent".into(), "utils".into())]).is_empty());
+        assert!(!of("Agent", false).mention_nixl());
+        assert!(of("nixl_agent", false).is_empty());
+        let relative = b"from . import NixlWrapper";
+        assert!(of("NixlWrapper", true).are_in(relative) && !aliases.are_in(relative));
     }
 }

@@ -68,13 +68,13 @@ pub(super) fn nothing_is_missed(text: &str) {
     let Some(left_out) = relevant::left_out(text) else { return };
     let Some(rest) = syntax::parse_without(text, &left_out) else { return };
     let module = syntax::parse(text).unwrap_or_else(|error| panic!("{error}, without {left_out:?} none:\n{text}"));
-    let sites = |module: &[Stmt]| format!("{:#?}", agent_call::find(text, module));
+    let sites = |module: &[Stmt]| format!("{:#?}", agent_call::find(text, module, None));
     assert_eq!(sites(&rest), sites(&module), "without {left_out:?}:\n{text}");
 }
 
 /// The plan for a source, in time; None where the source is refused.
 fn plan(bytes: &[u8], rule: &Rule) -> Option<Plan> {
-    match timed(bytes.len(), || patch::plan(Path::new("module.py"), bytes, rule)) {
+    match timed(bytes.len(), || patch::plan(Path::new("module.py"), bytes, rule, None)) {
         Ok(plan) => Some(plan),
         Err(PatchError::Rewrite(mismatch)) => panic!("{mismatch}:\n{}", String::from_utf8_lossy(bytes)),
         Err(_) => None,
@@ -98,7 +98,7 @@ fn processor_time() -> Duration {
 fn holds(patched: &[u8], rule: &Rule, original: &[u8]) {
     let source = SourceText::decode(patched).expect("what was written is text");
     syntax::parse(source.text()).expect("what was written is Python");
-    let again = patch::plan(Path::new("module.py"), patched, rule).expect("what was written is understood");
+    let again = patch::plan(Path::new("module.py"), patched, rule, None).expect("what was written is understood");
     assert_eq!((again.status, again.patched), (FileStatus::AlreadyPatched, None), "a second apply changes nothing");
     assert!(
         patch::revert(Path::new("module.py"), patched).is_ok_and(|reverted| reverted.original == original),
