@@ -11,7 +11,7 @@ pub(crate) const STACK_BYTES: usize = 512 << 20;
 pub(crate) fn join<A: Send, H>(aside: impl Fn() -> A + Sync, here: impl FnOnce() -> H) -> (H, A) {
     thread::scope(|scope| {
         let work = || {
-            grow_heap();
+            grow_heap(HEAP_BYTES);
             aside()
         };
         let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
@@ -26,13 +26,13 @@ pub(crate) fn join<A: Send, H>(aside: impl Fn() -> A + Sync, here: impl FnOnce()
 }
 
 /// Roughly the heap that the tree of 100 kB of source takes.
-const HEAP_BYTES: usize = 2 << 20;
+pub(crate) const HEAP_BYTES: usize = 2 << 20;
 
-/// Grows this thread's heap at once: glibc grows the heap of every thread but the first page by page, and each system
+/// Grows this thread's heap at once, by so many bytes: glibc grows the heap of every thread but the first page by page, and each system
 /// call stalls all threads. Freeing a mapped block raises the threshold below which freed memory is kept (mallopt(3),
 /// M_TRIM_THRESHOLD). The blocks are never touched. Worth 5 % of `check`, measured.
-pub(crate) fn grow_heap() {
+pub(crate) fn grow_heap(bytes: usize) {
     for _ in 0..2 {
-        std::hint::black_box(Vec::<u8>::with_capacity(HEAP_BYTES));
+        std::hint::black_box(Vec::<u8>::with_capacity(bytes));
     }
 }

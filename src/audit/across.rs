@@ -12,7 +12,7 @@ use memchr::memmem::{self, Finder};
 use rustc_hash::FxHashMap;
 
 use super::modules::{ModuleName, is_called};
-use super::needles::{self, Mention};
+use super::needles::{self, Mention, is_assigned};
 use super::tree::{Candidate, Decision, Search, push, unlocked};
 use super::walk::{self, Walk};
 use crate::python::agent_call::certainty;
@@ -143,12 +143,6 @@ impl Tree {
         };
         others.map(|(_, (candidate, _))| candidate).find(|it| assigns(it)).map(|candidate| candidate.path.as_path())
     }
-}
-
-/// Whether an assignment follows: `= …`, not `== …`.
-fn is_assigned(rest: &[u8]) -> bool {
-    let rest = rest.trim_ascii_start();
-    rest.starts_with(b"=") && !rest.starts_with(b"==")
 }
 
 /// The modules as one of them sees them.

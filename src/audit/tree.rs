@@ -16,7 +16,7 @@ use rustc_hash::FxHashSet;
 use rustpython_parser::ast::{Stmt, Suite};
 
 use super::modules::{ModuleName, Modules, NewExport};
-use super::needles::Aliases;
+use super::needles::{Aliases, Noted};
 use super::walk::{self, Walk};
 use crate::python::agent_call::survey::exports;
 use crate::python::encoding::SourceText;
@@ -28,6 +28,8 @@ use crate::threads;
 const WAITING: usize = 16;
 /// How many bytes of source are kept as trees, which take some twenty times as much; the rest is parsed twice.
 const KEPT: usize = 3 << 19;
+/// The heap that a thread begins with: that of the trees that are kept, on two threads.
+const HEAP_BYTES: usize = 8 * threads::HEAP_BYTES;
 
 /// A module that names a class of NIXL.
 pub(super) struct Candidate {
@@ -74,7 +76,7 @@ pub(super) struct Found {
     pub(super) parsed: AtomicUsize,
     kept: AtomicUsize,
     /// Files that write about NIXL and name no class of it.
-    words: Mutex<Vec<PathBuf>>,
+    noted: Mutex<Vec<Noted>>,
     pub(super) candidates: Mutex<Vec<Candidate>>,
     /// What cannot be read.
     pub(super) unread: Mutex<Vec<Problem>>,
@@ -134,7 +136,7 @@ impl<'s> Search<'s> {
         pool(&parse_all, || {
             let visit = |path: &Path, content: &[u8]| match decide(path, content) {
                 Decision::Pass => {}
-                Decision::Note => push(&self.found.words, path.to_path_buf()),
+                Decision::Note => push(&self.found.noted, Noted::new(path.to_path_buf(), content)),
                 // The parsers end after the search, so that there is always one who receives.
                 Decision::Parse => drop(sender.send((path.to_path_buf(), content.to_vec()))),
             };
@@ -165,7 +167,7 @@ impl<'s> Search<'s> {
     /// Finds what the modules export, and the files that use it under names of their own.
     fn follow(&self) -> Result<Modules> {
         let mut modules = Modules::default();
-        let mut words = std::mem::take(&mut *self.found.words.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut noted = std::mem::take(&mut *self.found.noted.lock().unwrap_or_else(PoisonError::into_inner));
         let mut done = 0;
         loop {
             let names = {
@@ -179,7 +181,7 @@ impl<'s> Search<'s> {
                 return Ok(modules);
             }
             if aliases.mention_nixl() {
-                words = self.with_aliases(words, &aliases)?;
+                noted = self.with_aliases(noted, &aliases)?;
             } else {
                 self.search_again(&aliases)?;
             }
@@ -187,21 +189,28 @@ impl<'s> Search<'s> {
     }
 
     /// Parses those files that have one of the names; returns the others.
-    fn with_aliases(&self, words: Vec<PathBuf>, aliases: &Aliases) -> Result<Vec<PathBuf>> {
-        let (next, others) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    fn with_aliases(&self, noted: Vec<Noted>, aliases: &Aliases) -> Result<Vec<Noted>> {
+        let (possible, mut others): (Vec<Noted>, Vec<Noted>) =
+            noted.into_iter().partition(|noted| aliases.may_be_in(noted));
+        if possible.is_empty() {
+            return Ok(others);
+        }
+        let (rest, without) = (Mutex::new(possible), Mutex::new(Vec::new()));
+        let next = || rest.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let work = || {
             let mut buffer = vec![0; 1 << 16];
-            while let Some(path) = words.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some(noted) = next() {
                 // What cannot be read any more was read before: another program removed it.
-                let Ok(length) = walk::read(path, &mut buffer) else { continue };
+                let Ok(length) = walk::read(&noted.path, &mut buffer) else { continue };
                 match aliases.are_in(&buffer[..length]) {
-                    true => self.parse(path.clone(), &buffer[..length]),
-                    false => push(&others, path.clone()),
+                    true => self.parse(noted.path, &buffer[..length]),
+                    false => push(&without, noted),
                 }
             }
         };
         pool(&work, || {})?;
-        Ok(unlocked(others))
+        others.extend(unlocked(without));
+        Ok(others)
     }
 
     /// Parses those of all files that have one of the names: a name without NIXL's is rare.
@@ -248,7 +257,7 @@ fn add_exports(candidates: &[Candidate], done: usize, modules: &mut Modules) -> 
 pub(super) fn pool(work: &(dyn Fn() + Sync), here: impl FnOnce()) -> Result<()> {
     let count = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let work = || {
-        threads::grow_heap();
+        threads::grow_heap(HEAP_BYTES);
         work();
     };
     thread::scope(|scope| {

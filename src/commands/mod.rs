@@ -76,7 +76,7 @@ fn with_large_stack(
     exit: fn(ExitStatus) -> Infallible,
 ) -> Result<ExitStatus> {
     let work = move || -> Infallible {
-        threads::grow_heap();
+        threads::grow_heap(threads::HEAP_BYTES);
         exit(conclude(work()))
     };
     let thread =
