@@ -71,7 +71,9 @@ impl Tree {
         if let Some(problem) = unread.iter().find(|problem| as_written(&problem.path, places).is_some()) {
             bail!("{}: {}", problem.path.shown(), problem.message);
         }
-        let candidates = unlocked(found.candidates);
+        let mut candidates = unlocked(found.candidates);
+        // They come from several threads.
+        candidates.sort_by(|one, other| one.path.cmp(&other.path));
         let mut exported: FxHashMap<String, Vec<Exporter>> = FxHashMap::default();
         for (number, candidate) in candidates.iter().enumerate() {
             let Some(tree) = candidate.tree() else { continue };
