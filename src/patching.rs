@@ -18,12 +18,14 @@ mod selected;
 use std::cmp::Reverse;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::str::FromStr;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail};
 use pep440_rs::Version;
 
+use crate::audit::across::Tree;
 use crate::choice::rule::Rule;
 use crate::environment::python::bytecode;
 use crate::environment::python::distribution::{self, Distribution};
@@ -33,6 +35,7 @@ use crate::environment::python::record::Record;
 use crate::environment::python::target::{self, Environment, Execution, NotStarted, Takes};
 use crate::environment::source_date;
 use crate::python::helper_check;
+use crate::python::meaning::Imports;
 use crate::python::nixl_default::{self, NixlDefault};
 use crate::python::patch::{self, PatchError};
 use crate::report::file::{FileReport, FileStatus};
@@ -42,6 +45,7 @@ use crate::source::{regular, replace};
 pub(crate) use expectation::Expectation;
 pub(crate) use purpose::Purpose;
 pub(crate) use rust::are_rust;
+use selected::Selected;
 pub(crate) use selected::{Selection, Targets};
 
 /// The TARGET that means standard input.
@@ -97,6 +101,8 @@ struct Found {
     /// Its environment's place in the run's.
     environment: usize,
     module: Module,
+    /// What the modules around it bind, where calls in it may go through their names.
+    tree: Option<Rc<Tree>>,
     /// The distributions whose RECORD lists it.
     owners: Vec<Distribution>,
 }
@@ -166,16 +172,17 @@ fn find(targets: Targets, program: &str, purpose: Purpose, marked: bool) -> Resu
     let environments = if split.is_rust_alone { Vec::new() } else { environments(split.python(targets), program)? };
     let modules = selected::modules(&environments, split.python(targets), marked)?;
     let deadline = Instant::now() + lock::PATIENCE;
-    let folders = modules.iter().map(|(_, module)| replace::real_folder(&module.path)).collect::<Result<Vec<_>>>()?;
+    let folders = modules.iter().map(|it| replace::real_folder(&it.module.path)).collect::<Result<Vec<_>>>()?;
     let mut held = Vec::new();
     let mut locks = lock_all(folders, &mut held, purpose, deadline)?;
-    let owners = module::owners(&modules.iter().map(|(_, module)| module).collect::<Vec<_>>())?;
+    let owners = module::owners(&modules.iter().map(|it| &it.module).collect::<Vec<_>>())?;
     let both = modules.into_iter().zip(owners);
-    let mut found: Vec<Found> =
-        both.map(|((environment, module), owners)| Found { environment, module, owners }).collect();
+    let mut found: Vec<Found> = both
+        .map(|(Selected { environment, module, tree }, owners)| Found { environment, module, tree, owners })
+        .collect();
     let records = || found.iter().flat_map(|found| &found.owners).map(|owner| replace::real_folder(&owner.record.path));
     locks.extend(lock_all(records().collect::<Result<Vec<_>>>()?, &mut held, purpose, deadline)?);
-    for Found { environment, module, owners } in &mut found {
+    for Found { environment, module, owners, .. } in &mut found {
         for owner in owners {
             owner.record = Record::read(&owner.record.path)?;
         }
@@ -284,7 +291,9 @@ fn plan_rewrite(
     found.put_owner_first(&content);
     let path = &found.module.path;
     let name = DiffName::of(path, found.module.root(&found.owners), directory);
-    let plan = patch::plan(&name.path, &content, rule).map_err(|error| located(path, &error))?;
+    let seen = found.tree.as_ref().map(|tree| tree.seen_from(path));
+    let imports = seen.as_ref().map(|seen| seen as &dyn Imports);
+    let plan = patch::plan(&name.path, &content, rule, imports).map_err(|error| located(path, &error))?;
     if let Some(cached) = found.module.in_shared_cache().filter(|_| plan.patched.is_some()) {
         bail!(
             "{}: a link to `{}`, in a cache that every environment shares; nothing was changed\n\
@@ -320,7 +329,11 @@ impl Planned {
     fn is_listed(&self) -> bool {
         let is_silent = matches!(self.report.status, FileStatus::NothingToPatch | FileStatus::Configured);
         match &self.of {
-            Of::Module(found) => found.module.listed == Listed::Always || !is_silent,
+            Of::Module(found) => match found.module.listed {
+                Listed::Always => true,
+                Listed::WithSites => !is_silent || !self.report.sites.is_empty(),
+                Listed::WithCalls => !is_silent,
+            },
             Of::Source(_) => true,
         }
     }
@@ -442,7 +455,7 @@ fn change(work: Work, direction: Direction, reports: &mut Vec<FileReport>) -> Re
 fn stage(transaction: &mut Transaction, planned: &Planned, environments: &[Environment]) -> Result<Vec<String>> {
     let is_patched = planned.report.status == FileStatus::AlreadyPatched;
     match (&planned.of, &planned.changed) {
-        (Of::Module(Found { environment, module, owners }), changed) => {
+        (Of::Module(Found { environment, module, owners, .. }), changed) => {
             let prefix = environments[*environment].cache_prefix.as_deref();
             match changed {
                 Some(changed) => transaction.add(&module.path, owners, (&planned.content, changed), prefix),
@@ -533,7 +546,7 @@ pub(crate) fn read_standard_input() -> Result<Vec<u8>> {
 /// When it is not understood, or with `known_only` where no release has it.
 pub(crate) fn plan_text(content: &[u8], rule: &Rule, known_only: bool) -> Result<(FileReport, Option<Vec<u8>>)> {
     let path = Path::new(STANDARD_INPUT_NAME);
-    let plan = patch::plan(path, content, rule).map_err(|error| located(path, &error))?;
+    let plan = patch::plan(path, content, rule, None).map_err(|error| located(path, &error))?;
     let mut report =
         FileReport { sites: plan.sites, notes: plan.notes, diff: plan.diff, ..FileReport::new(path, plan.status) };
     release::add(&mut report, plan.original_sha256.as_deref());

@@ -1,13 +1,14 @@
 //! The sources that Dynamo was released with, as the tests know them. The tables are made by `tests/releases.py table`,
-//! `tests/releases.py embedding-table` and `tests/rust_releases.py table`.
+//! `tests/releases.py embedding-table`, `tests/rust_releases.py table` and `tests/rust_releases.py block-manager-table`.
 #![forbid(unsafe_code)]
 
-/// `nixl_connect` of ai-dynamo-runtime, `embedding_transfer` of ai-dynamo, `rdma.rs` of dynamo-llm: each a heading, then
-/// a line a release, oldest first, that begins with its version and the SHA-256 of the source.
-const TABLES: [&str; 3] = [
+/// `nixl_connect` of ai-dynamo-runtime, `embedding_transfer` of ai-dynamo, `rdma.rs` and the block manager of dynamo-llm: each a
+/// heading, then a line a release, oldest first, source by source, that begins with its version and the SHA-256 of the source.
+const TABLES: [&str; 4] = [
     include_str!("../fixtures/releases.tsv"),
     include_str!("../fixtures/embedding_transfer.tsv"),
     include_str!("../fixtures/rust_releases.tsv"),
+    include_str!("../fixtures/rust_block_manager.tsv"),
 ];
 
 /// The releases that have the source with this SHA-256: `released source, 1.2.1 to 1.6.1`; None where no release has it.

@@ -28,9 +28,9 @@ pub(crate) fn join<A: Send, H>(aside: impl Fn() -> A + Sync, here: impl FnOnce()
 /// Roughly the heap that the tree of 100 kB of source takes.
 pub(crate) const HEAP_BYTES: usize = 2 << 20;
 
-/// Grows this thread's heap by that much at once: glibc grows the heap of every thread but the first page by page, and each system
-/// call stalls all threads. Freeing a mapped block raises the threshold below which freed memory is kept (mallopt(3),
-/// M_TRIM_THRESHOLD). The blocks are never touched. Worth 5 % of `check`, measured.
+/// Grows this thread's heap by so many bytes at once: glibc grows the heap of every thread but the first page by page, and
+/// each system call stalls all threads. Freeing a mapped block raises the threshold below which freed memory is kept
+/// (mallopt(3), M_TRIM_THRESHOLD). The blocks are never touched. Worth 5 % of `check`, measured.
 pub(crate) fn grow_heap(bytes: usize) {
     for _ in 0..2 {
         std::hint::black_box(Vec::<u8>::with_capacity(bytes));

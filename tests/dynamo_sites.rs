@@ -176,6 +176,7 @@ fn also_takes_a_package_a_distribution_and_a_path() {
         (SOURCE, "would-patch"),
         (OTHER, "would-patch"),
         ("vllm/deep/bare.py", "would-patch"),
+        ("vllm/deep/configured.py", "configured"),
         ("vllm/deep/unresolved.py", "unresolved"),
     ];
     let site = site();

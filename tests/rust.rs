@@ -441,6 +441,22 @@ fn the_block_manager_follows_only_where_it_is_named() {
     assert_eq!(ran(&program, Some("libfabric"), "").0, expected("LIBFABRIC", "LIBFABRIC"));
     assert_eq!(ran(&program, Some("LIBFABRIC,UCX"), "").0, expected("LIBFABRIC,UCX", "LIBFABRIC UCX"));
     assert_eq!(ran(&program, Some("LIBFABRIC,UCX"), "LIBFABRIC").0, expected("UCX", "UCX"));
+    // One that fails is a warning while another one works.
+    let (made, log) = ran(&program, Some("LIBFABRIC,UCX"), "!LIBFABRIC");
+    assert_eq!(made, expected("UCX", "UCX"));
+    let cause = "LIBFABRIC: No device for LIBFABRIC";
+    assert!(log.contains(&format!("WARN NIXL Connect: Cannot use a backend of NIXL_BACKEND: {cause}\n")), "{log}");
+    let error = |missing: &str, value: Option<&str>, words: &str| {
+        for made in ran(&program, value, missing).0 {
+            assert_eq!(made.split_once("error ").unwrap().1, format!("no backend of NIXL_BACKEND ({words}"));
+        }
+    };
+    let both = "LIBFABRIC,UCX) works: LIBFABRIC: No device for LIBFABRIC; UCX: No device for UCX";
+    error("!LIBFABRIC,!UCX", Some("LIBFABRIC,UCX"), both);
+    error("!LIBFABRIC,UCX", Some("LIBFABRIC,UCX"), "LIBFABRIC,UCX) works: LIBFABRIC: No device for LIBFABRIC");
+    error("!UCX", None, "unset) works: UCX: No device for UCX");
+    // A missing plugin is what it was to the source: no error.
+    assert_eq!(ran(&program, Some("LIBFABRIC,UCX"), "LIBFABRIC,UCX").0[0], "POSIX");
 }
 
 #[test]
@@ -452,13 +468,64 @@ fn a_statement_of_the_block_manager_that_cannot_be_repeated_is_left() {
         "if let Ok((_, p)) = b.get_plugin_params(\"UCX\") { a.create_backend(\"UCX\", &p); } g();",
         "let (_, p) = a.get_plugin_params(\"UCX\").unwrap(); a.create_backend(\"UCX\", &p); g();",
         "if let Ok((_, p)) = a.get_plugin_params(\"UCX\") { a.create_backend(\"UCX\", &p); a.create_backend(\"UCX\", &p); } g();",
+        "if let Ok((_, p)) = a.get_plugin_params(\"UCX\") { a.create_backend(\"UCX\", &p)?; return Ok(()); } g();",
+        "if let Ok((_, p)) = a.get_plugin_params(\"UCX\") { a.create_backend(\"UCX\", &p)?; g().await; } g();",
+        "if let Ok((_, p)) = a.get_plugin_params(\"UCX\") { a.create_backend(\"UCX\", &p)?; leave!(return); } g();",
     ] {
-        let source = format!("{head}fn f(a: &NixlAgent, b: &NixlAgent) {{ {body} }}\n");
+        let source = format!("{head}fn f(a: &NixlAgent, b: &NixlAgent) -> anyhow::Result<()> {{ {body} }}\n");
         let (same, report) = applied(&source, &["--also=block-manager"]);
         assert_eq!((same, &report["status"]), (source, &"configured".into()), "{report}");
+        let reason = report["sites"][0]["reason"].as_str().unwrap();
+        assert!(reason.ends_with("it is in no statement that can be repeated"), "{report}");
     }
     let output = run(["check", "--also=block-manager", fixture("site-packages").to_str().unwrap()]);
     assert_eq!(status_and_help(&output), (2, true), "{}", stderr(&output));
+}
+
+/// Whether the statement is repeated in a function with this head, and with something before it.
+fn is_repeated(use_items: &str, function: &str, before: &str) -> bool {
+    let statement = "if let Ok((_, p)) = a.get_plugin_params(\"UCX\") { a.create_backend(\"UCX\", &p)?; }";
+    let source =
+        format!("use nixl_sys::Agent as NixlAgent;\n{use_items}\n{function} {{ {before} {statement} Ok(()) }}\n");
+    let (changed, report) = applied(&source, &["--also=block-manager"]);
+    let reason = report["sites"][0]["reason"].as_str().unwrap();
+    let is_left = reason.ends_with("whether its function returns an `anyhow::Error` is not certain");
+    assert_eq!(is_left, changed == source, "{report}");
+    !is_left
+}
+
+#[test]
+fn the_block_manager_is_repeated_where_a_failure_has_the_right_type() {
+    for (use_items, returned) in [
+        ("", "anyhow::Result<()>"),
+        ("use anyhow::Result as R;", "R<()>"),
+        ("use anyhow::{Context, Result};", "Result<()>"),
+    ] {
+        assert!(is_repeated(use_items, &format!("fn f(a: &NixlAgent) -> {returned}"), ""), "{returned}");
+    }
+    for (use_items, returned) in [
+        ("use std::io::Result;", "Result<()>"),
+        ("type Result<T> = std::result::Result<T, Own>;", "Result<()>"),
+        ("use anyhow::Result;", "Result<(), Own>"),
+        ("", "Result<(), Own>"),
+        ("", "Option<()>"),
+        ("use super::*;", "Result<()>"),
+        ("use super::*;", "Result<(), Own>"),
+    ] {
+        assert!(!is_repeated(use_items, &format!("fn f(a: &NixlAgent) -> {returned}"), ""), "{use_items} {returned}");
+    }
+    // What a glob import brings in shows by what the function returns.
+    let through_glob = |before: &str| is_repeated("use super::*;", "fn f(a: &NixlAgent) -> Result<()>", before);
+    assert!(through_glob("match g() { Err(e) => anyhow::bail!(e), _ => {} }"));
+    assert!(!through_glob("let h = || { anyhow::bail!(\"x\") };"));
+    assert!(!through_glob("bail!(\"x\");"));
+    // In a closure, `?` is another function's.
+    let inner = "if let Ok((_, p)) = a.get_plugin_params(\"UCX\") { a.create_backend(\"UCX\", &p)?; }";
+    for around in ["let g = || {", "let g = async {"] {
+        let body = format!("{around} {inner} Ok(()) }}; g()");
+        let source = format!("use nixl_sys::Agent;\nfn f(a: &Agent) -> anyhow::Result<()> {{ {body} }}\n");
+        assert_eq!(applied(&source, &["--also=block-manager"]).0, source);
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ usage: tests/rust_releases.py test [--all] PROGRAM   one release of each distinc
                                                      the whole rewritten file is compiled with the real dynamo-memory and
                                                      nixl-sys of that version, and makes its agent
        tests/rust_releases.py table                  fixtures/rust_releases.tsv, made from the crate registry
+       tests/rust_releases.py block-manager-table    fixtures/rust_block_manager.tsv, made from the releases in the former
 
 Cargo downloads the crates into its own registry folder. No source of theirs is in this repository, only the SHA-256 of
 each. nixl-sys is built with its feature `stub-api`; a stand-in for NIXL's C library records the backends.
@@ -34,6 +35,9 @@ CRATE = REPOSITORY / "fixtures" / "rust_end"
 LAB = pathlib.Path(os.environ.get("NIXL_RETROFIT_LAB") or REPOSITORY / "target" / "lab")
 PACKAGE = "dynamo-llm"
 SOURCE = "src/preprocessor/media/rdma.rs"
+BLOCK_MANAGER_TABLE = REPOSITORY / "fixtures" / "rust_block_manager.tsv"
+BLOCK_MANAGER = ["src/block_manager/distributed/worker.rs", "src/block_manager/state/resources.rs"]
+"""With `--also block-manager`, since 1.5.0."""
 FIRST = (0, 8, 0)
 INDEX = f"https://index.crates.io/dy/na/{PACKAGE}"
 
@@ -145,6 +149,35 @@ def read_table() -> list[Release]:
         ]
 
 
+@dataclasses.dataclass
+class BlockManager:
+    version: str
+    sha256: str
+    path: str
+    line: int
+    """Where UCX is created."""
+
+
+def write_block_manager_table() -> None:
+    out = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
+    out.writerow([field.name for field in dataclasses.fields(BlockManager)])
+    for path in BLOCK_MANAGER:
+        for release in read_table():
+            source = unpacked(release.version) / path
+            data = source.read_bytes() if source.exists() else b""
+            calls = list(re.finditer(rb'create_backend\("UCX"', data))
+            if calls:
+                expect("one call with UCX", len(calls) == 1, calls)
+                line = data[: calls[0].start()].count(b"\n") + 1
+                out.writerow(dataclasses.astuple(BlockManager(release.version, sha256(data), path, line)))
+
+
+def read_block_manager_table() -> list[BlockManager]:
+    with BLOCK_MANAGER_TABLE.open(newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        return [BlockManager(row["version"], row["sha256"], row["path"], int(row["line"])) for row in rows]
+
+
 def original(release: Release) -> bytes:
     source = (unpacked(release.version) / SOURCE).read_bytes()
     expect(f"SHA-256 {release.sha256}", sha256(source) == release.sha256, sha256(source))
@@ -195,6 +228,34 @@ def check_release(program: str, release: Release) -> None:
             expect("a second run to change nothing", (status, source.read_bytes()) == (0, patched), document["error"])
         status, document = call(program, "revert", tree)
         expect("revert to restore the original", (status, source.read_bytes()) == (0, before), document["error"])
+        check_block_manager(program, release, tree)
+
+
+def check_block_manager(program: str, release: Release, tree: pathlib.Path) -> None:
+    rows = [row for row in read_block_manager_table() if row.version == release.version]
+    before = {row.path: (tree / row.path).read_bytes() for row in rows}
+    for row in rows:
+        expect(f"SHA-256 {row.sha256} of {row.path}", sha256(before[row.path]) == row.sha256, sha256(before[row.path]))
+    for options in [[], ["--on-unknown=error", "--allow=LIBFABRIC", "--default-backend=LIBFABRIC"]]:
+        status, document = call(program, "apply", "--smoke=off", "--also=block-manager", *options, tree)
+        expect("apply to succeed", status == 0, document["error"])
+        sites = [
+            (os.path.relpath(file["path"], tree), site["line"])
+            for file in document["files"]
+            if file["status"] == "patched" and os.path.relpath(file["path"], tree) != SOURCE
+            for site in file["sites"]
+            if site["action"] == "rewrite"
+        ]
+        expect("the block manager's sites", sorted(sites) == sorted((row.path, row.line) for row in rows), sites)
+        for row in rows:
+            expect(f"rustfmt to leave the new lines of {row.path}", unchanged_by_rustfmt(tree / row.path))
+        patched = {row.path: (tree / row.path).read_bytes() for row in rows}
+        status, document = call(program, "apply", "--smoke=off", "--also=block-manager", *options, tree)
+        same = all((tree / path).read_bytes() == data for path, data in patched.items())
+        expect("a second run to change nothing", status == 0 and same, document["error"])
+    status, document = call(program, "revert", tree)
+    same = all((tree / path).read_bytes() == data for path, data in before.items())
+    expect("revert to restore the block manager", status == 0 and same, document["error"])
 
 
 # --- Compiling and running ---------------------------------------------------------------------------------------
@@ -298,9 +359,13 @@ def main() -> int:
         command.add_argument("--all", action="store_true")
         command.add_argument("program")
     commands.add_parser("table")
+    commands.add_parser("block-manager-table")
     arguments = parser.parse_args()
     if arguments.command == "table":
         write_table()
+        return 0
+    if arguments.command == "block-manager-table":
+        write_block_manager_table()
         return 0
     program = os.path.abspath(arguments.program)
     sample = [release for release in read_table() if release.ci]

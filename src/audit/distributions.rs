@@ -60,8 +60,12 @@ pub(super) fn group(mut found: Vec<Found>, audit: &mut Audit) {
 /// Whose each file is: that of the distribution whose RECORD lists it, or the folder below the root.
 fn owners(found: &[Found]) -> Vec<Owner> {
     let mut by_site: FxHashMap<PathBuf, Vec<usize>> = FxHashMap::default();
+    let mut known: FxHashMap<&Path, bool> = FxHashMap::default();
     for (number, found) in found.iter().enumerate() {
-        if let Ok(Some(site)) = distribution::site_packages_of(&found.path) {
+        // A folder that cannot be listed is taken for none: nothing in it would be known.
+        let is_site = |folder: &Path| distribution::has_any(folder).unwrap_or(false);
+        let mut folders = found.path.ancestors().skip(1);
+        if let Some(site) = folders.find(|folder| *known.entry(folder).or_insert_with(|| is_site(folder))) {
             by_site.entry(site.to_path_buf()).or_default().push(number);
         }
     }

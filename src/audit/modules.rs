@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use rustc_hash::FxHashMap;
 
 use crate::python::agent_call::survey::Export;
-use crate::python::meaning::{Imports, NixlClass};
+use crate::python::meaning::{Alias, Imports, NixlClass};
 
 /// A module's name: its path below the root, with dots. `vllm/distributed/nixl_utils.py` is
 /// `vllm.distributed.nixl_utils`.
@@ -35,12 +35,17 @@ impl ModuleName {
         ModuleName { dotted: parts.join("."), is_package }
     }
 
+    /// Its name.
+    pub(super) fn dotted(&self) -> &str {
+        &self.dotted
+    }
+
     fn last(&self) -> &str {
         self.dotted.rsplit('.').next().unwrap_or_default()
     }
 
     /// The full name of what a relative import in this module means.
-    fn absolute(&self, level: u32, module: &str) -> String {
+    pub(super) fn absolute(&self, level: u32, module: &str) -> String {
         let mut package = self.dotted.as_str();
         let up = level as usize - usize::from(self.is_package && level > 0);
         for _ in 0..up {
@@ -48,6 +53,17 @@ impl ModuleName {
         }
         [package, module].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
     }
+}
+
+/// A name that was not known to be exported.
+#[derive(Clone, Debug)]
+pub(super) struct NewExport {
+    /// The name.
+    pub(super) name: String,
+    /// The last part of its module's.
+    pub(super) module: String,
+    /// Whether that is a package, which `from . import name` does not write out.
+    pub(super) of_package: bool,
 }
 
 /// What all modules export.
@@ -58,15 +74,15 @@ pub(super) struct Modules {
 }
 
 impl Modules {
-    /// Adds what a module exports; returns what was not known yet: a name, and the last part of the module's own.
-    pub(super) fn add(&mut self, module: &ModuleName, exports: Vec<Export>) -> Vec<(String, String)> {
+    /// Adds what a module exports; returns what was not known yet.
+    pub(super) fn add(&mut self, module: &ModuleName, exports: Vec<Export>) -> Vec<NewExport> {
         let mut new = Vec::new();
         for Export { name, class } in exports {
             let entry = (module.dotted.clone(), class);
             let known = self.exports.entry(name.clone()).or_default();
             if !known.contains(&entry) {
                 known.push(entry);
-                new.push((name, module.last().to_string()));
+                new.push(NewExport { name, module: module.last().to_string(), of_package: module.is_package });
             }
         }
         new
@@ -89,10 +105,10 @@ impl Imports for Seen<'_> {
         self.importer.absolute(level, module)
     }
 
-    fn alias(&self, module: &str, name: &str) -> Option<NixlClass> {
+    fn alias(&self, module: &str, name: &str) -> Option<Alias> {
         let candidates = self.modules.exports.get(name)?.iter().filter(|(known, _)| is_called(known, module));
         let nearest = candidates.max_by_key(|(known, _)| common(known, &self.importer.dotted));
-        nearest.map(|(_, class)| *class)
+        nearest.map(|(_, class)| Alias::certain(*class))
     }
 
     fn all(&self, module: &str) -> Vec<(String, NixlClass)> {
@@ -108,7 +124,7 @@ impl Imports for Seen<'_> {
 
 /// Whether a module can be imported by this name. Below a source checkout, modules begin at a folder that is not known:
 /// `src.vllm.config` is `vllm.config`.
-fn is_called(known: &str, name: &str) -> bool {
+pub(super) fn is_called(known: &str, name: &str) -> bool {
     !name.is_empty() && known.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
@@ -140,7 +156,10 @@ mod tests {
         modules.add(&ModuleName::of(Path::new("one/p/m.py")), export(NixlClass::Agent));
         modules.add(&ModuleName::of(Path::new("two/p/m.py")), export(NixlClass::Configuration));
         let importer = ModuleName::of(Path::new("two/p/x.py"));
-        assert_eq!(modules.seen_from(&importer).alias("p.m", "Wrapper"), Some(NixlClass::Configuration));
+        assert_eq!(
+            modules.seen_from(&importer).alias("p.m", "Wrapper"),
+            Some(Alias::certain(NixlClass::Configuration))
+        );
         assert_eq!(modules.seen_from(&importer).alias("q.m", "Wrapper"), None);
         assert_eq!(modules.seen_from(&importer).alias("m", "Other"), None);
     }

@@ -1,9 +1,12 @@
 //! What a file must contain so that parsing it can matter: found in its bytes, before anything is decoded.
 
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use memchr::memmem::{self, Finder};
+use rustc_hash::FxHashSet;
 
+use super::modules::NewExport;
 use crate::python::agent_call::survey::ONLY_OF_AGENTS;
 
 /// The names of both classes begin with it.
@@ -40,12 +43,61 @@ pub(super) fn mention(content: &[u8]) -> Mention {
 }
 
 /// Whether `nixl_agent` at an offset is the whole name of a class, and not an agent whose method is called
-/// (`nixl_agent.register_memory`) or a longer name (`nixl_agent_metadata`).
+/// (`nixl_agent.register_memory`), an attribute that an agent is assigned to (`self.nixl_agent = …`), a longer name
+/// (`nixl_agent_metadata`) or a word in a comment.
 fn is_class(content: &[u8], at: usize) -> bool {
     let begins = at == 0 || !is_identifier(content[at - 1]);
     let rest = &content[at + b"nixl_agent".len()..];
     let rest = rest.strip_prefix(b"_config").unwrap_or(rest);
-    begins && !rest.first().is_some_and(|byte| is_identifier(*byte) || *byte == b'.')
+    let ends = !rest.first().is_some_and(|byte| is_identifier(*byte) || *byte == b'.');
+    begins && ends && !(content[..at].ends_with(b"self.") && is_assigned(rest)) && !is_in_comment(&content[..at])
+}
+
+/// Whether an assignment follows: `= …`, not `== …`.
+pub(super) fn is_assigned(rest: &[u8]) -> bool {
+    let rest = rest.trim_ascii_start();
+    rest.starts_with(b"=") && !rest.starts_with(b"==")
+}
+
+/// Whether the line that the text ends in is a comment. A line that looks like one in a string names no class: it has
+/// more than the name.
+fn is_in_comment(before: &[u8]) -> bool {
+    let line = memchr::memrchr2(b'\n', b'\r', before).map_or(before, |end| &before[end + 1..]);
+    line.trim_ascii_start().starts_with(b"#")
+}
+
+/// The most names in a file that writes about NIXL that are kept.
+const NAMES: usize = 256;
+
+/// A file that writes about NIXL, and may use one of its classes under another module's name for it.
+pub(super) struct Noted {
+    pub(super) path: PathBuf,
+    /// The names in it that have NIXL's, which an alias can be; None where they are too many.
+    names: Option<FxHashSet<Box<[u8]>>>,
+}
+
+impl Noted {
+    /// A file, and what it contains.
+    pub(super) fn new(path: PathBuf, content: &[u8]) -> Self {
+        let mut names: FxHashSet<Box<[u8]>> = FxHashSet::default();
+        for at in LOWER.find_iter(content).chain(UPPER.find_iter(content)) {
+            let name = identifier_around(content, at);
+            if !names.contains(name) {
+                names.insert(name.into());
+            }
+            if names.len() > NAMES {
+                return Noted { path, names: None };
+            }
+        }
+        Noted { path, names: Some(names) }
+    }
+}
+
+/// The identifier that an offset is in.
+fn identifier_around(content: &[u8], at: usize) -> &[u8] {
+    let from = content[..at].iter().rposition(|byte| !is_identifier(*byte)).map_or(0, |before| before + 1);
+    let to = content[at..].iter().position(|byte| !is_identifier(*byte)).map_or(content.len(), |after| at + after);
+    &content[from..to]
 }
 
 /// Whether it creates a backend of what may be an agent. Where no class is named, an object is an agent by another method
@@ -65,16 +117,25 @@ pub(super) struct Aliases(Vec<Alias>);
 
 struct Alias {
     name: Finder<'static>,
-    /// The last part of the module's name, which a file that imports from it has too.
+    /// The last part of the module's name, which a file that imports from it has too, but for a package's own modules.
     module: Finder<'static>,
+    of_package: bool,
 }
+
+/// How a module imports from the package around it.
+const FROM_PACKAGE: &[u8] = b"from .";
 
 impl Aliases {
     /// Looks for these names from these modules. NIXL's own names are looked for in any case.
-    pub(super) fn new(names: &[(String, String)]) -> Self {
-        let others = names.iter().filter(|(name, _)| !matches!(name.as_str(), "nixl_agent" | "nixl_agent_config"));
+    pub(super) fn new(exports: &[NewExport]) -> Self {
+        let others = exports.iter().filter(|it| !matches!(it.name.as_str(), "nixl_agent" | "nixl_agent_config"));
         let finder = |text: &String| Finder::new(text).into_owned();
-        Aliases(others.map(|(name, module)| Alias { name: finder(name), module: finder(module) }).collect())
+        let alias = |export: &NewExport| Alias {
+            name: finder(&export.name),
+            module: finder(&export.module),
+            of_package: export.of_package,
+        };
+        Aliases(others.map(alias).collect())
     }
 
     /// Whether there are none.
@@ -87,9 +148,17 @@ impl Aliases {
         self.0.iter().all(|alias| mention(alias.name.needle()) != Mention::None)
     }
 
+    /// Whether a file may have one of them, all of which mention NIXL.
+    pub(super) fn may_be_in(&self, noted: &Noted) -> bool {
+        noted.names.as_ref().is_none_or(|names| self.0.iter().any(|alias| names.contains(alias.name.needle())))
+    }
+
     /// Whether a file has one of them, and its module.
     pub(super) fn are_in(&self, content: &[u8]) -> bool {
-        self.0.iter().any(|alias| is_word_of(&alias.name, content) && alias.module.find(content).is_some())
+        let imports_from = |alias: &Alias| {
+            alias.module.find(content).is_some() || alias.of_package && memmem::find(content, FROM_PACKAGE).is_some()
+        };
+        self.0.iter().any(|alias| is_word_of(&alias.name, content) && imports_from(alias))
     }
 }
 
@@ -113,6 +182,13 @@ mod tests {
         {
             assert!(names_a_class(text.as_bytes()), "{text}");
         }
+        for text in ["x = 1 # nixl\nnixl_agent", "#nixl\rnixl_agent", "self.nixl_agent == x", "api.nixl_agent = x"] {
+            assert!(names_a_class(text.as_bytes()), "{text}");
+        }
+        for text in ["# nixl_agent", "x\n  # the nixl_agent", "self.nixl_agent = x", "self.nixl_agent=x"] {
+            assert!(!names_a_class(text.as_bytes()), "{text}");
+        }
+        assert!(names_a_class(b"self.nixl_agent = nixl_agent('a')"));
         for text in ["nixl_agent.transfer()", "nixl_agent_meta", "my_nixl_agent", "nixl_agent_configs", "nixl", ""] {
             assert!(!names_a_class(text.as_bytes()), "{text}");
         }
@@ -129,13 +205,33 @@ mod tests {
     }
 
     #[test]
+    fn the_names_of_a_noted_file_say_whether_an_alias_may_be_in_it() {
+        let alias = NewExport { name: "NixlWrapper".into(), module: "utils".into(), of_package: false };
+        let aliases = Aliases::new(&[alias]);
+        let may_be_in = |content: &[u8]| aliases.may_be_in(&Noted::new("m.py".into(), content));
+        for content in [&b"x.NixlWrapper(1)"[..], b"NixlWrapper", b"# nixl\nNIXL\n(NixlWrapper)"] {
+            assert!(may_be_in(content), "{content:?}");
+        }
+        for content in [&b"nixl NIXL"[..], b"NixlWrappers", b"_NixlWrapper NixlWrapper\xc3\xa9", b""] {
+            assert!(!may_be_in(content), "{content:?}");
+        }
+        let many: String = (0..=NAMES).map(|number| format!("nixl_{number} ")).collect();
+        assert!(may_be_in(many.as_bytes()), "too many names to keep");
+    }
+
+    #[test]
     fn aliases_are_whole_names() {
-        let aliases = Aliases::new(&[("NixlWrapper".into(), "utils".into())]);
+        let of = |name: &str, of_package| {
+            Aliases::new(&[NewExport { name: name.into(), module: "utils".into(), of_package }])
+        };
+        let aliases = of("NixlWrapper", false);
         assert!(aliases.are_in(b"from utils import x; a.NixlWrapper("));
         assert!(!aliases.are_in(b"from utils import NixlWrappers, _NixlWrapper"));
         assert!(!aliases.are_in(b"from tools import NixlWrapper"));
         assert!(aliases.mention_nixl());
-        assert!(!Aliases::new(&[("Agent".into(), "utils".into())]).mention_nixl());
-        assert!(Aliases::new(&[("nixl_agent".into(), "utils".into())]).is_empty());
+        assert!(!of("Agent", false).mention_nixl());
+        assert!(of("nixl_agent", false).is_empty());
+        let relative = b"from . import NixlWrapper";
+        assert!(of("NixlWrapper", true).are_in(relative) && !aliases.are_in(relative));
     }
 }

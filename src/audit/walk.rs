@@ -17,41 +17,58 @@ const LARGEST: usize = 1 << 30;
 /// Where the kernel shows processes and devices as files.
 const NO_FILES: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Calls `visit` with each Python and Rust file below the roots and its bytes, from several threads; `problem` with what cannot be
-/// read. Nothing is left out that Python could import or Cargo compile: no hidden file, nothing that a `.gitignore` names. Symbolic links
-/// are followed; one that leads to a folder above itself is not.
-pub(super) fn files(roots: &[PathBuf], visit: &(dyn Fn(&Path, &[u8]) + Sync), problem: &(dyn Fn(Problem) + Sync)) {
-    let [first, others @ ..] = roots else { return };
-    let mut walk = WalkBuilder::new(first);
-    for root in others {
-        walk.add(root);
-    }
-    walk.standard_filters(false)
-        .follow_links(true)
-        .filter_entry(|entry| !NO_FILES.iter().any(|folder| entry.path() == Path::new(folder)));
-    walk.build_parallel().run(|| {
-        let mut buffer = vec![0; BUFFER];
-        Box::new(move |entry| {
-            match entry {
-                Ok(entry) => {
-                    let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
-                    if is_file && is_source(entry.path()) {
-                        match read(entry.path(), &mut buffer) {
-                            Ok(length) => visit(entry.path(), &buffer[..length]),
-                            Err(error) => problem(unreadable(entry.path(), &error)),
+/// What is walked through.
+#[derive(Clone, Copy)]
+pub(super) struct Walk<'w> {
+    /// Folders and files.
+    pub(super) roots: &'w [PathBuf],
+    /// Whether symbolic links are followed; one that leads to a folder above itself is not.
+    pub(super) follow_links: bool,
+    /// Which files.
+    pub(super) accepts: fn(&Path) -> bool,
+}
+
+impl Walk<'_> {
+    /// Calls `visit` with each file below the roots and its bytes, from several threads; `problem` with what cannot be read.
+    /// Nothing is left out that Python could import or Cargo compile: no hidden file, nothing that a `.gitignore` names.
+    pub(super) fn files(&self, visit: &(dyn Fn(&Path, &[u8]) + Sync), problem: &(dyn Fn(Problem) + Sync)) {
+        let [first, others @ ..] = self.roots else { return };
+        let mut walk = WalkBuilder::new(first);
+        for root in others {
+            walk.add(root);
+        }
+        walk.standard_filters(false)
+            .follow_links(self.follow_links)
+            .filter_entry(|entry| !NO_FILES.iter().any(|folder| entry.path() == Path::new(folder)));
+        walk.build_parallel().run(|| {
+            let mut buffer = vec![0; BUFFER];
+            Box::new(move |entry| {
+                match entry {
+                    Ok(entry) => {
+                        let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
+                        if is_file && (self.accepts)(entry.path()) {
+                            match read(entry.path(), &mut buffer) {
+                                Ok(length) => visit(entry.path(), &buffer[..length]),
+                                Err(error) => problem(unreadable(entry.path(), &error)),
+                            }
                         }
                     }
+                    Err(error) => walk_problem(first, &error).into_iter().for_each(problem),
                 }
-                Err(error) => walk_problem(first, &error).into_iter().for_each(problem),
-            }
-            WalkState::Continue
-        })
-    });
+                WalkState::Continue
+            })
+        });
+    }
 }
 
 /// Whether Python imports a file of this name, or Cargo compiles it.
-fn is_source(path: &Path) -> bool {
+pub(super) fn is_source(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "py" || extension == "rs")
+}
+
+/// Whether Python imports a file of this name.
+pub(super) fn is_python(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "py")
 }
 
 /// Reads a file into the buffer, which grows as needed; returns its length.

@@ -79,13 +79,13 @@ pub(super) fn nothing_is_missed(text: &str) {
     let Some(left_out) = relevant::left_out(text).filter(|left_out| !left_out.is_empty()) else { return };
     let Some(rest) = syntax::parse_without(text, &left_out) else { return };
     let module = syntax::parse(text).unwrap_or_else(|error| panic!("{error}, without {left_out:?} none:\n{text}"));
-    let sites = |module: &[Stmt]| agent_call::find(text, module);
+    let sites = |module: &[Stmt]| agent_call::find(text, module, None);
     assert_eq!(sites(&rest), sites(&module), "without {left_out:?}:\n{text}");
 }
 
 /// The plan for a source, in time; None where the source is refused.
 fn plan(bytes: &[u8], rule: &Rule) -> Option<Plan> {
-    match timed(bytes.len(), || patch::plan(Path::new(NAME), bytes, rule)) {
+    match timed(bytes.len(), || patch::plan(Path::new(NAME), bytes, rule, None)) {
         Ok(plan) => Some(plan),
         Err(PatchError::Rewrite(mismatch)) => panic!("{mismatch}:\n{}", String::from_utf8_lossy(bytes)),
         Err(_) => None,
@@ -121,7 +121,7 @@ fn holds(patched: &[u8], rule: &Rule, original: &[u8]) -> Own {
 
 /// The plan for a file with this marker, in time.
 fn understood(bytes: &[u8], own: Own, rule: &Rule) -> Plan {
-    let plan = timed(bytes.len(), || patch::plan_marked(present(bytes), Some(own), rule));
+    let plan = timed(bytes.len(), || patch::plan_marked(present(bytes), Some(own), rule, None));
     plan.expect("what was written is understood")
 }
 

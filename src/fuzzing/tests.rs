@@ -146,7 +146,7 @@ fn generated_modules_are_worth_their_time() {
     for _ in 0..150 {
         let choices: Vec<u8> = (0..MAX_RANDOM).map(|_| random.u8(..)).collect();
         let module = super::grammar::module(&mut Unstructured::new(&choices)).unwrap();
-        let plan = patch::plan(Path::new("module.py"), &module, &Rule::default());
+        let plan = patch::plan(Path::new("module.py"), &module, &Rule::default(), None);
         understood += u32::from(plan.is_ok());
         changed += u32::from(plan.is_ok_and(|plan| plan.patched.is_some()));
     }

@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Result, bail};
 
+use crate::audit::across::Tree;
 use crate::environment::python::module::{Listed, Module};
 use crate::environment::python::search;
 use crate::environment::python::target::{self, Environment};
@@ -41,23 +43,34 @@ pub(crate) struct Selection<'a> {
     pub known_only: bool,
 }
 
-/// All modules of the run, each with the place of its environment: Dynamo's of each environment, what `--also` names, and with
-/// `marked` every other file of the environments that was patched before. A file is there once.
+/// A module of the run.
+pub(super) struct Selected {
+    /// The place of its environment.
+    pub environment: usize,
+    /// The module.
+    pub module: Module,
+    /// What the modules around it bind, where calls in it may go through their names.
+    pub tree: Option<Rc<Tree>>,
+}
+
+/// All modules of the run: Dynamo's of each environment, what `--also` names, and with `marked` every other file of the
+/// environments that was patched before. A file is there once.
 ///
 /// # Errors
-/// When an environment has no `dynamo.nixl_connect`, or `--also` names nothing.
-pub(super) fn modules(environments: &[Environment], targets: Targets, marked: bool) -> Result<Vec<(usize, Module)>> {
+/// When an environment has no `dynamo.nixl_connect`, or `--also` names nothing or what cannot be read.
+pub(super) fn modules(environments: &[Environment], targets: Targets, marked: bool) -> Result<Vec<Selected>> {
     let mut all = Vec::new();
+    let alone = |environment, module| Selected { environment, module, tree: None };
     for (number, environment) in environments.iter().enumerate() {
         let mut own = target::require_modules(environment)?;
         if targets.selection.only_nixl_connect {
             own.truncate(1);
         }
-        all.extend(own.into_iter().map(|module| (number, module)));
+        all.extend(own.into_iter().map(|module| alone(number, module)));
         if marked && !targets.selection.only_nixl_connect && !environment.is_named() {
             let patched = search::containing_anywhere(&environment.import_path, marker::FIRST);
             all.extend(patched.into_iter().map(|path| {
-                (number, Module::searched(path, &environment.import_path, "carries nixl-retrofit's marker"))
+                alone(number, Module::searched(path, &environment.import_path, "carries nixl-retrofit's marker"))
             }));
         }
     }
@@ -65,33 +78,49 @@ pub(super) fn modules(environments: &[Environment], targets: Targets, marked: bo
         all.extend(also(environments, name)?);
     }
     let mut known = HashSet::new();
-    all.retain(|(_, module)| known.insert(fs::canonicalize(&module.path).unwrap_or_else(|_| module.path.clone())));
+    all.retain(|Selected { module, .. }| {
+        known.insert(fs::canonicalize(&module.path).unwrap_or_else(|_| module.path.clone()))
+    });
     Ok(all)
 }
 
 /// The modules that a value of `--also` names: a package or distribution of the environments, or else a path.
-fn also(environments: &[Environment], name: &str) -> Result<Vec<(usize, Module)>> {
-    let found_by = format!("named by `--also {name}`");
+fn also(environments: &[Environment], name: &str) -> Result<Vec<Selected>> {
     let mut found = Vec::new();
     let mut is_known = false;
     for (number, environment) in environments.iter().enumerate() {
         let Some(named) = search::named(&environment.import_path, name)? else { continue };
         is_known = true;
-        let files = named.containing(WORD)?.into_iter();
-        found.extend(files.map(|path| (number, Module::searched(path, &environment.import_path, &found_by))));
+        found.extend(below(&named.places(), (number, environment), name)?);
     }
     if is_known {
         return Ok(found);
     }
     let path = Path::new(name);
     let Some(first) = environments.first().filter(|_| path.exists()) else { return unknown(environments, name) };
+    let place = path.to_path_buf();
     if path.is_dir() {
-        let files = search::containing(&[path.to_path_buf()], WORD)?.into_iter();
-        return Ok(files.map(|path| (0, Module::searched(path, &first.import_path, &found_by))).collect());
+        return below(&[place], (0, first), name);
     }
-    let mut module = Module::searched(path.into(), &first.import_path, &found_by);
-    module.listed = Listed::Always;
-    Ok(vec![(0, module)])
+    let tree = Some(Rc::new(Tree::read(std::slice::from_ref(&place), &first.folders())?));
+    let module = named_module(place, first, name, Listed::Always);
+    Ok(vec![Selected { environment: 0, module, tree }])
+}
+
+/// The modules below these folders, and these files, as far as they may create an agent.
+fn below(places: &[PathBuf], (number, environment): (usize, &Environment), name: &str) -> Result<Vec<Selected>> {
+    let tree = Rc::new(Tree::read(places, &environment.folders())?);
+    let selected = |path: &PathBuf| {
+        let module = named_module(path.clone(), environment, name, Listed::WithSites);
+        Selected { environment: number, module, tree: Some(Rc::clone(&tree)) }
+    };
+    Ok(tree.sources().iter().map(selected).collect())
+}
+
+fn named_module(path: PathBuf, environment: &Environment, name: &str, listed: Listed) -> Module {
+    let mut module = Module::searched(path, &environment.import_path, &format!("named by `--also {name}`"));
+    module.listed = listed;
+    module
 }
 
 fn unknown<T>(environments: &[Environment], name: &str) -> Result<T> {

@@ -8,6 +8,7 @@ pub(crate) mod environment_read;
 pub(crate) mod helper;
 pub(crate) mod helper_check;
 pub(crate) mod meaning;
+mod module_getattr;
 pub(crate) mod nixl_default;
 pub(crate) mod own_choice;
 pub(crate) mod patch;

@@ -5,7 +5,7 @@ use rustpython_parser::ast::Stmt;
 use super::agent_call::survey::survey;
 use super::agent_call::{self, Shape, Site};
 use super::encoding::SourceText;
-use super::meaning::{Imports, NixlClass};
+use super::meaning::{Alias, Imports, NixlClass};
 use super::patch::{self, PatchError};
 use crate::choice::rule::Rule;
 use crate::report::audit::{Creates, PlaceChoice};
@@ -55,7 +55,7 @@ pub(crate) fn of(bytes: &[u8]) -> Result<Option<OwnChoice>, PatchError> {
     }
     let source = SourceText::decode(bytes)?;
     let (module, _) = patch::parse_relevant(source.text())?;
-    let sites = agent_call::find(source.text(), &module)?;
+    let sites = agent_call::find(source.text(), &module, None)?;
     Ok(first(&sites).map(|site| choice(site, source.text(), &module)))
 }
 
@@ -105,7 +105,7 @@ impl Imports for NoOtherModule {
         module.to_string()
     }
 
-    fn alias(&self, _module: &str, _name: &str) -> Option<NixlClass> {
+    fn alias(&self, _module: &str, _name: &str) -> Option<Alias> {
         None
     }
 
@@ -154,7 +154,7 @@ mod tests {
     fn a_patched_file_has_the_rule_of_its_marker() {
         let rule = Rule { variable: "MYB".parse().unwrap(), ..Rule::default() };
         let original = format!("{IMPORT}a = nixl_agent('x')\n");
-        let patched = patch::plan(Path::new("x.py"), original.as_bytes(), &rule).unwrap().patched.unwrap();
+        let patched = patch::plan(Path::new("x.py"), original.as_bytes(), &rule, None).unwrap().patched.unwrap();
         assert_eq!(of(&patched).unwrap(), Some(OwnChoice::Patched(rule.clone())));
         let edited = [&patched[..], b"# edited\n"].concat();
         assert_eq!(of(&edited).unwrap(), Some(OwnChoice::Patched(rule)));

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::agent_call::{self, FindError, Shape, Site, relevant};
 use super::encoding::{DecodeError, SourceText};
+use super::meaning::Imports;
 use super::rewrite::{self, Original};
 use super::span::{end, first_offset};
 use super::syntax::{SyntaxError, parse, parse_without};
@@ -64,23 +65,29 @@ pub(crate) enum PatchError {
     Rewrite(#[from] Mismatch),
 }
 
-/// Decides what `apply` does with a file's bytes. `path` is for the diff.
+/// Decides what `apply` does with a file's bytes. `path` is for the diff; `imports` knows the modules around the file, None
+/// judges it alone.
 ///
 /// # Errors
 /// Where the file is not understood, or was edited after it was patched and would have to change again.
-pub(crate) fn plan(path: &Path, bytes: &[u8], rule: &Rule) -> Result<Plan, PatchError> {
+pub(crate) fn plan(path: &Path, bytes: &[u8], rule: &Rule, imports: Option<&dyn Imports>) -> Result<Plan, PatchError> {
     if bytes.len() > LARGEST {
         return Err(PatchError::TooLarge { bytes: bytes.len() });
     }
-    plan_marked(Present { path, bytes }, own_marker(bytes)?, rule)
+    plan_marked(Present { path, bytes }, own_marker(bytes)?, rule, imports)
 }
 
 /// As [`plan`], for a file whose own marker is known.
 ///
 /// # Errors
 /// As [`plan`].
-pub(crate) fn plan_marked(present: Present, own: Option<Own>, rule: &Rule) -> Result<Plan, PatchError> {
-    present.plan(own, rule, |original, version| plan_original(original, present, rule, version))
+pub(crate) fn plan_marked(
+    present: Present,
+    own: Option<Own>,
+    rule: &Rule,
+    imports: Option<&dyn Imports>,
+) -> Result<Plan, PatchError> {
+    present.plan(own, rule, |original, version| plan_original(original, present, (rule, version), imports))
 }
 
 /// The original of a file that this tool patched. `path` is for the diff.
@@ -115,10 +122,19 @@ fn is_between_statements(text: &str, module: &[Stmt], offset: TextOffset) -> boo
     after.checked_sub(1).is_none_or(|last| end(&module[last]) <= offset)
 }
 
-fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> Result<Plan, PatchError> {
+fn plan_original(
+    bytes: &[u8],
+    present: Present,
+    (rule, version): (&Rule, &str),
+    imports: Option<&dyn Imports>,
+) -> Result<Plan, PatchError> {
     let source = SourceText::decode(bytes)?;
-    let (module, is_whole) = parse_relevant(source.text())?;
-    let sites = agent_call::find(source.text(), &module)?;
+    // What the calls depend on is known by NIXL's own names alone.
+    let (module, is_whole) = match imports {
+        None => parse_relevant(source.text())?,
+        Some(_) => (Leaked::new(parse(source.text())?), true),
+    };
+    let sites = agent_call::find(source.text(), &module, imports)?;
     let reports: Vec<SiteReport> = sites.iter().map(report).collect();
     if sites.iter().all(|site| site.edits.is_empty()) {
         return Ok(Plan::unchanged(reports));

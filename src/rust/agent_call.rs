@@ -11,15 +11,16 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{
-    Arm, Attribute, Block, Expr, ExprCall, ExprClosure, ExprForLoop, ExprIf, ExprLet, ExprMethodCall, ExprPath,
-    ExprWhile, FnArg, Generics, ImplItemFn, Item, ItemImpl, ItemMod, ItemTrait, Local, Macro, Path, ReceiverKind,
-    Signature, TraitItemFn,
+    Arm, Attribute, Block, Expr, ExprAsync, ExprCall, ExprClosure, ExprForLoop, ExprIf, ExprLet, ExprMethodCall,
+    ExprPath, ExprWhile, FnArg, Generics, ImplItemFn, Item, ItemImpl, ItemMod, ItemTrait, Local, Macro, Path,
+    ReceiverKind, Signature, TraitItemFn,
 };
 
 use super::block_manager::{self, Statement};
 use super::condition;
 use super::constant;
 use super::fact::{self, Class, Fact, Locals, Names, Place, Why};
+use super::failure;
 use super::names::{Meaning, ScopeId, Scopes, Segments};
 use super::site::{self, Call, Edit, Shape, Site};
 use super::syntax::Source;
@@ -70,6 +71,7 @@ pub(super) fn find_all(source: &Source, block_manager: bool) -> (Vec<Site>, Vec<
         conditions: Vec::new(),
         self_class: None,
         statements: Vec::new(),
+        takes_anyhow: false,
         block_manager,
         sites: Vec::new(),
         self_is_named: false,
@@ -122,6 +124,8 @@ struct Finder<'a> {
     self_class: Option<Class>,
     /// The statements around that can be repeated.
     statements: Vec<Statement>,
+    /// Whether `?` takes an `anyhow::Error` here.
+    takes_anyhow: bool,
     block_manager: bool,
     sites: Vec<Site>,
     /// Whether the type around is called as the agent is.
@@ -163,14 +167,24 @@ impl<'a> Finder<'a> {
         let outer = std::mem::take(&mut self.locals);
         self.functions.push(signature.ident.unraw().to_string());
         let scope = self.scopes.generic(self.scope, &signature.generics);
-        self.in_scope(scope, |finder| {
-            for input in &signature.inputs {
-                finder.parameter(input);
-            }
-            finder.visit_block(block);
+        let takes_anyhow = failure::takes_anyhow(&self.scopes, scope, signature, block);
+        self.where_errors(takes_anyhow, |finder| {
+            finder.in_scope(scope, |finder| {
+                for input in &signature.inputs {
+                    finder.parameter(input);
+                }
+                finder.visit_block(block);
+            });
         });
         self.functions.pop();
         self.locals = outer;
+    }
+
+    /// Visits the body of a function, a closure or an `async` block.
+    fn where_errors(&mut self, take_anyhow: bool, visit: impl FnOnce(&mut Self)) {
+        let outer = std::mem::replace(&mut self.takes_anyhow, take_anyhow);
+        visit(self);
+        self.takes_anyhow = outer;
     }
 
     fn parameter(&mut self, input: &FnArg) {
@@ -363,14 +377,16 @@ impl<'a> Finder<'a> {
 
     /// `agent.create_backend("UCX", …)`, on an agent of nixl-sys.
     fn create_backend(&mut self, at: impl Spanned) {
-        let edit = self.statements.last().zip(self.modules).map(|(statement, modules)| Edit {
-            call: Call::CreateBackend,
-            around: statement.range.clone(),
-            modules,
-            repeat: Some(statement.repeat.clone()),
-        });
-        let shape = Shape::BlockManager(edit.is_some());
-        self.add(at, shape, edit.filter(|_| self.block_manager));
+        let (Some(statement), Some(modules)) = (self.statements.last(), self.modules) else {
+            return self.add(at, Shape::BlockManager(Some("it is in no statement that can be repeated")), None);
+        };
+        if !self.takes_anyhow {
+            let why = "whether its function returns an `anyhow::Error` is not certain";
+            return self.add(at, Shape::BlockManager(Some(why)), None);
+        }
+        let (around, repeat) = (statement.range.clone(), Some(statement.repeat.clone()));
+        let edit = Edit { call: Call::CreateBackend, around, modules, repeat };
+        self.add(at, Shape::BlockManager(None), Some(edit).filter(|_| self.block_manager));
     }
 
     fn text(&self, range: Range<usize>) -> &str {
@@ -583,8 +599,12 @@ impl<'a> Visit<'a> for Finder<'a> {
                 let bound = fact::bound(input, &Fact::Names(Names::Parameter(name)), &finder.place());
                 finder.locals.extend(bound);
             }
-            finder.visit_expr(&node.body);
+            finder.where_errors(false, |finder| finder.visit_expr(&node.body));
         });
+    }
+
+    fn visit_expr_async(&mut self, node: &'a ExprAsync) {
+        self.where_errors(false, |finder| visit::visit_expr_async(finder, node));
     }
 
     fn visit_expr_block(&mut self, node: &'a syn::ExprBlock) {

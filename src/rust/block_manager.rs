@@ -1,12 +1,16 @@
 //! The block manager's way to a backend, in dynamo-llm's `src/block_manager/distributed/worker.rs` and
 //! `src/block_manager/state/resources.rs`: a `match` or an `if let` of `agent.get_plugin_params("UCX")`, with
-//! `agent.create_backend("UCX", …)` in it. Such a statement is repeated for each backend that the variable names.
+//! `agent.create_backend("UCX", …)` in it. Such a statement is repeated for each backend that the variable names, in a
+//! closure: one that cannot be made ends its own round alone.
 
 use std::ops::Range;
 
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{Expr, ExprBreak, ExprContinue, ExprIf, ExprLit, ExprMatch, ExprMethodCall, Lit, Stmt};
+use syn::{
+    Expr, ExprAwait, ExprBreak, ExprContinue, ExprIf, ExprLit, ExprMatch, ExprMethodCall, ExprReturn, ExprYield, Lit,
+    Macro, Stmt,
+};
 
 use super::site::Repeat;
 use super::syntax::Source;
@@ -14,6 +18,8 @@ use super::tokens;
 
 /// The backend that the statement names.
 const UCX: &str = "UCX";
+/// What leads out of the statement, or cannot be in a closure, where a macro has it.
+const LEAVING: [&str; 5] = ["return", "break", "continue", "await", "yield"];
 
 /// A statement that can be repeated.
 #[derive(Clone, Debug)]
@@ -37,14 +43,16 @@ pub(super) fn statement(source: &Source, statement: &Stmt) -> Option<Statement> 
     };
     let Expr::MethodCall(asked) = asked else { return None };
     let agent = call_of(asked, "get_plugin_params")?;
-    let mut found = Found { agent, created: 0, literals: Vec::new(), leaves: false };
+    let mut found = Found { agent, created: Vec::new(), literals: Vec::new(), leaves: false };
     found.visit_expr(expression);
-    if found.created != 1 || found.leaves {
+    let [created] = found.created.as_slice() else { return None };
+    if found.leaves {
         return None;
     }
     let range = source.range(statement.span());
     let literals = found.literals.iter().map(|literal| source.range(literal.span())).collect();
-    let repeat = Repeat { literals, lines: lines(source, &range), indent: indent(source.text, range.start) };
+    let (lines, indent) = (lines(source, &range), indent(source.text, range.start));
+    let repeat = Repeat { literals, created: source.range(created.span()), lines, indent };
     Some(Statement { range, repeat })
 }
 
@@ -61,15 +69,18 @@ fn is_ucx(expression: &Expr) -> bool {
 
 struct Found<'a> {
     agent: String,
-    created: usize,
+    /// What names the backend where one is created.
+    created: Vec<&'a Expr>,
     literals: Vec<&'a ExprLit>,
-    /// Whether it ends a loop around it, or goes on with that.
+    /// Whether it ends the function or a loop around it, goes on with that, or waits.
     leaves: bool,
 }
 
 impl<'a> Visit<'a> for Found<'a> {
     fn visit_expr_method_call(&mut self, call: &'a ExprMethodCall) {
-        self.created += usize::from(call_of(call, "create_backend").as_ref() == Some(&self.agent));
+        if call_of(call, "create_backend").as_ref() == Some(&self.agent) {
+            self.created.extend(call.args.first());
+        }
         visit::visit_expr_method_call(self, call);
     }
 
@@ -85,6 +96,22 @@ impl<'a> Visit<'a> for Found<'a> {
 
     fn visit_expr_continue(&mut self, _: &'a ExprContinue) {
         self.leaves = true;
+    }
+
+    fn visit_expr_return(&mut self, _: &'a ExprReturn) {
+        self.leaves = true;
+    }
+
+    fn visit_expr_await(&mut self, _: &'a ExprAwait) {
+        self.leaves = true;
+    }
+
+    fn visit_expr_yield(&mut self, _: &'a ExprYield) {
+        self.leaves = true;
+    }
+
+    fn visit_macro(&mut self, node: &'a Macro) {
+        self.leaves |= tokens::names(&node.tokens, &LEAVING);
     }
 }
 

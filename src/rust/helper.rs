@@ -13,7 +13,7 @@ use crate::choice::rule::{OnUnknown, Rule};
 
 /// The beginning of the functions' names, unless the file already uses it.
 const FUNCTION: &str = "nixl_retrofit";
-/// The name of a loop's variable, likewise.
+/// The name of a closure's parameter, likewise.
 const VARIABLE: &str = "chosen";
 /// The beginning of the type's name.
 const TYPE: &str = "NixlRetrofit";
@@ -40,21 +40,18 @@ impl Names {
         format_ident!("{TYPE}{}", self.suffix)
     }
 
-    /// The variable of an inserted loop.
+    /// The parameter of an inserted closure.
     pub(super) fn variable(&self) -> &str {
         &self.variable
     }
 
     /// What is put before an expression, which a `)` follows, or before a statement.
-    pub(super) fn before(&self, call: Call, modules: usize, rule: &Rule) -> String {
+    pub(super) fn before(&self, call: Call, modules: usize) -> String {
         let supers = "super::".repeat(modules);
         match call {
             Call::WithBackends => format!("{supers}{}(", self.function("with_backends")),
             Call::AddBackend { reference: false } => format!("{supers}{}(&mut ", self.class()),
-            Call::CreateBackend => {
-                let strict = if rule.on_unknown == OnUnknown::Error { "?" } else { "" };
-                format!("for {} in {supers}{}(){strict} {{", self.variable, self.function("each"))
-            }
+            Call::CreateBackend => format!("{supers}{}(|{}| {{", self.function("each"), self.variable),
             Call::AddBackend { reference: true } => format!("{supers}{}(", self.class()),
         }
     }
@@ -254,40 +251,58 @@ fn class(names: &Names, rule: &Rule) -> [TokenStream; 2] {
     ]
 }
 
-/// The type that stands for a backend's name in a loop over those chosen, and the function that makes them.
+/// The type that stands for a backend's name in a closure, and the function that calls the closure with those chosen. Where
+/// a plugin is missing, the source says what that means: no backend is created, and nothing fails.
 fn each(names: &Names, rule: &Rule) -> [TokenStream; 3] {
     let class = format_ident!("{}Backend", names.class());
     let (function, backends) = (names.function("each"), names.function("backends"));
     let variable = rule.variable.as_str();
-    let doc = format!(" A backend of `{variable}`, which takes the place of the one that the code names.");
-    let strict = rule.on_unknown == OnUnknown::Error;
-    let returned = if strict { quote!(::anyhow::Result<Vec<#class>>) } else { quote!(Vec<#class>) };
-    let body = if strict {
-        quote! {
-            let chosen = #backends()?;
-            Ok(chosen.into_iter().map(#class).collect())
-        }
-    } else {
-        quote! {
-            let chosen = #backends();
-            chosen.into_iter().map(#class).collect()
-        }
-    };
+    let strict = (rule.on_unknown == OnUnknown::Error).then(|| quote!(?));
+    let doc =
+        format!(" A backend of `{variable}` in the place of the one that the code names, and whether it is created.");
+    let doc_of_each =
+        format!(" Makes each backend of `{variable}`; one that fails is an error where no other one works.");
     [
         quote! {
             #[doc = #doc]
-            struct #class(&'static str);
+            struct #class(&'static str, ::std::cell::Cell<bool>);
         },
         quote! {
             impl #class {
                 fn at(&self, _: &str) -> &'static str {
                     self.0
                 }
+
+                fn created(&self, _: &str) -> &'static str {
+                    self.1.set(true);
+                    self.0
+                }
             }
         },
         quote! {
-            fn #function() -> #returned {
-                #body
+            #[doc = #doc_of_each]
+            fn #function(
+                mut make: impl FnMut(&#class) -> ::anyhow::Result<()>,
+            ) -> ::anyhow::Result<()> {
+                const VARIABLE: &str = #variable;
+                let mut works = false;
+                let mut causes = Vec::new();
+                for name in #backends()#strict {
+                    let backend = #class(name, ::std::cell::Cell::new(false));
+                    match make(&backend) {
+                        Ok(()) => works |= backend.1.get(),
+                        Err(error) => causes.push(format!("{name}: {error:#}")),
+                    }
+                }
+                if !works && !causes.is_empty() {
+                    let value = ::std::env::var_os(VARIABLE).unwrap_or_else(|| "unset".into());
+                    let (value, causes) = (value.to_string_lossy(), causes.join("; "));
+                    ::anyhow::bail!("no backend of {VARIABLE} ({value}) works: {causes}");
+                }
+                for cause in causes {
+                    ::tracing::warn!("NIXL Connect: Cannot use a backend of {VARIABLE}: {cause}");
+                }
+                Ok(())
             }
         },
     ]

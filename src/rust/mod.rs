@@ -6,6 +6,7 @@ mod block_manager;
 mod condition;
 mod constant;
 mod fact;
+mod failure;
 mod helper;
 pub(crate) mod modules;
 mod names;

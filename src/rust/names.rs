@@ -9,7 +9,7 @@ use syn::{Block, Expr, Generics, Item, ItemFn, ItemMod, ItemUse, Path, Stmt, Typ
 use super::condition;
 
 /// Crates that a path may begin with although nothing in the file binds them.
-const CRATES: [&str; 2] = ["dynamo_memory", "nixl_sys"];
+const CRATES: [&str; 3] = ["dynamo_memory", "nixl_sys", "anyhow"];
 /// Modules whose contents are known, so that a glob import of one binds these names.
 const GLOBS: [(&[&str], &str); 3] =
     [(&["dynamo_memory", "nixl"], "NixlAgent"), (&["dynamo_memory", "nixl"], "Agent"), (&["nixl_sys"], "Agent")];

@@ -143,9 +143,12 @@ fn plan_original(
 fn report(site: &Site, lines: &LineIndex) -> SiteReport {
     let (shape, reason) = match &site.shape {
         Shape::HardCoded => (SiteShape::HardCoded, "the source names `UCX`".to_string()),
-        Shape::BlockManager(can_change) => {
-            let hint = if *can_change { "; `--also block-manager` rewrites it" } else { "" };
-            let hint = if site.edit.is_none() { hint } else { "" };
+        Shape::BlockManager(cannot_change) => {
+            let hint = match cannot_change {
+                Some(why) => format!("; {why}"),
+                None if site.edit.is_none() => "; `--also block-manager` rewrites it".into(),
+                None => String::new(),
+            };
             (SiteShape::HardCoded, format!("the source names `UCX`, through nixl-sys{hint}"))
         }
         Shape::Configured(how) => (SiteShape::Configured, format!("chooses its own backends: {how}")),

@@ -36,7 +36,7 @@ pub(super) fn rewrite(source: &Source, sites: &[Site], rule: &Rule, version: &st
     let edits = sites.iter().filter_map(|site| site.edit.as_ref());
     let newline = |edit: &Edit| newline(source.text, edit.around.start);
     let mut insertions: Vec<Insertion<ByteOffset>> =
-        edits.flat_map(|edit| around(edit, (&names, rule), newline(edit))).collect();
+        edits.flat_map(|edit| around(edit, &names, newline(edit))).collect();
     // Of two that begin at one place, the outer expression's comes first; they cannot be the same expression's.
     insertions.sort_by_key(|insertion| insertion.offset);
 
@@ -69,9 +69,9 @@ impl Rewrite {
 }
 
 /// What is inserted around an expression, or around and into a statement.
-fn around(edit: &Edit, (names, rule): (&Names, &Rule), newline: &str) -> Vec<Insertion<ByteOffset>> {
+fn around(edit: &Edit, names: &Names, newline: &str) -> Vec<Insertion<ByteOffset>> {
     let insert = |at: usize, content: String| Insertion::new(ByteOffset(at), content);
-    let before = names.before(edit.call, edit.modules, rule);
+    let before = names.before(edit.call, edit.modules);
     let Some(repeat) = &edit.repeat else {
         return vec![insert(edit.around.start, before), insert(edit.around.end, ")".into())];
     };
@@ -79,10 +79,11 @@ fn around(edit: &Edit, (names, rule): (&Names, &Rule), newline: &str) -> Vec<Ins
     let mut inserted = vec![insert(edit.around.start, format!("{before}{newline}{indent}{INDENT}"))];
     inserted.extend(repeat.lines.iter().map(|line| insert(*line, INDENT.into())));
     for literal in &repeat.literals {
-        inserted.push(insert(literal.start, format!("{}.at(", names.variable())));
+        let method = if *literal == repeat.created { "created" } else { "at" };
+        inserted.push(insert(literal.start, format!("{}.{method}(", names.variable())));
         inserted.push(insert(literal.end, ")".into()));
     }
-    inserted.push(insert(edit.around.end, format!("{newline}{indent}}}")));
+    inserted.push(insert(edit.around.end, format!("{newline}{indent}{INDENT}Ok(()){newline}{indent}}})?;")));
     inserted
 }
 

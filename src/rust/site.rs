@@ -26,8 +26,8 @@ pub(super) struct Site {
 pub(super) enum Shape {
     /// By the name UCX in the source.
     HardCoded,
-    /// By the name UCX in the source, in the block manager's way; whether that can be rewritten.
-    BlockManager(bool),
+    /// By the name UCX in the source, in the block manager's way; why that cannot be rewritten, if so.
+    BlockManager(Option<&'static str>),
     /// By the file's own choice; which.
     Configured(String),
     /// By an environment variable, where it is known.
@@ -54,6 +54,8 @@ pub(super) struct Edit {
 pub(super) struct Repeat {
     /// The literals with the backend's name.
     pub literals: Vec<Range<usize>>,
+    /// The one among them by which the backend is created.
+    pub created: Range<usize>,
     /// The starts of lines that get a deeper indentation.
     pub lines: Vec<usize>,
     /// The indentation of the statement itself.

@@ -74,7 +74,8 @@ pub(crate) const ROOMS: &[Row] = &[
     row("cli", "patching audit doctor advice smoke python rust environment source choice report exit_status"),
     // One function a fuzz target, which no room imports.
     row("fuzzing", "python rust rewriting environment source choice report threads"),
-    row("patching", "python rust rewriting environment source choice report releases threads"),
+    // `audit`: of the packages that `--also` names, what their modules bind.
+    row("patching", "audit python rust rewriting environment source choice report releases threads"),
     // `advice`: audit's findings have the identifiers that `doctor --explain` explains.
     row("audit", "advice python rust environment source choice report threads"),
     // `python`, `rust`: which backend the target's own file would choose.

@@ -200,11 +200,19 @@ fn identity(dist_info: &Path) -> (String, String) {
 /// When a folder above it cannot be listed.
 pub(crate) fn site_packages_of(file: &Path) -> Result<Option<&Path>> {
     for folder in file.ancestors().skip(1) {
-        if !dist_infos(folder)?.is_empty() {
+        if has_any(folder)? {
             return Ok(Some(folder));
         }
     }
     Ok(None)
+}
+
+/// Whether distributions are installed into a folder: it has dist-info folders.
+///
+/// # Errors
+/// When it cannot be listed.
+pub(crate) fn has_any(folder: &Path) -> Result<bool> {
+    Ok(!dist_infos(folder)?.is_empty())
 }
 
 #[cfg(test)]

@@ -54,6 +54,8 @@ pub(crate) enum Listed {
     Always,
     /// Only where a call in it is rewritten, reads the environment or cannot be judged.
     WithCalls,
+    /// Where any call in it may create an agent: the user named what it is in.
+    WithSites,
 }
 
 /// The packages with NIXL's Python binding; `nixl` itself is one of the others in releases since 0.7.1.

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ignore::WalkBuilder;
 use memchr::memmem::Finder;
 
 use super::distribution;
 use super::site_packages::ImportFolder;
-use crate::shown::Shown;
 use crate::source::regular;
 
 /// What a name on the command line means in an environment.
@@ -42,41 +41,13 @@ fn is_import_name(name: &str) -> bool {
 }
 
 impl Named {
-    /// Its sources that contain the word, sorted.
-    ///
-    /// # Errors
-    /// When one cannot be read.
-    pub(crate) fn containing(&self, word: &str) -> Result<Vec<PathBuf>> {
+    /// The folders and sources that it consists of.
+    pub(crate) fn places(self) -> Vec<PathBuf> {
         match self {
-            Named::Package(places) => containing(places, word),
-            Named::Distribution(files) => {
-                let sources: Vec<PathBuf> =
-                    files.iter().filter(|file| is_source(file) && file.is_file()).cloned().collect();
-                containing(&sources, word)
-            }
+            Named::Package(places) => places,
+            Named::Distribution(files) => files.into_iter().filter(|file| is_source(file) && file.is_file()).collect(),
         }
     }
-}
-
-/// The sources below these folders, and these files, that contain the word; sorted. Symbolic links are not followed.
-///
-/// # Errors
-/// When a folder cannot be listed or a source cannot be read.
-pub(crate) fn containing(places: &[PathBuf], word: &str) -> Result<Vec<PathBuf>> {
-    let finder = Finder::new(word);
-    let mut found = Vec::new();
-    for place in places {
-        for entry in WalkBuilder::new(place).standard_filters(false).build() {
-            let entry = entry.with_context(|| format!("{}: cannot be searched", place.shown()))?;
-            let is_file = entry.file_type().is_some_and(|kind| kind.is_file()) || entry.path() == place;
-            if is_file && is_source(entry.path()) && finder.find(&regular::read(entry.path())?).is_some() {
-                found.push(entry.into_path());
-            }
-        }
-    }
-    found.sort();
-    found.dedup();
-    Ok(found)
 }
 
 /// The sources of an import path that contain the word; sorted. What cannot be read is left out: nobody asked for it by name.
@@ -115,9 +86,9 @@ mod tests {
         fs::write(path("vllm/without.py"), "").unwrap();
         fs::write(path("some_dist-1.dist-info/RECORD"), "other/d.py,,\nother/gone.py,,\n").unwrap();
         let import_path = [ImportFolder::new(site.path())];
-        let found = |name: &str| named(&import_path, name).unwrap().map(|named| named.containing("word").unwrap());
-        assert_eq!(found("vllm"), Some(vec![path("vllm/b.py"), path("vllm/deep/a.py")]));
-        assert_eq!(found("vllm.deep"), Some(vec![path("vllm/deep/a.py")]));
+        let found = |name: &str| named(&import_path, name).unwrap().map(Named::places);
+        assert_eq!(found("vllm"), Some(vec![path("vllm")]));
+        assert_eq!(found("vllm.deep"), Some(vec![path("vllm/deep")]));
         assert_eq!(found("single"), Some(vec![path("single.py")]));
         assert_eq!(found("Some.Dist"), Some(vec![path("other/d.py")]));
         assert_eq!(found("nothing"), None);

@@ -3,7 +3,7 @@
 use rustpython_parser::ast::{BoolOp, Expr, ExprCall};
 
 use super::super::bindings::{Origin, Use, VersionId};
-use super::super::meaning::{Meaning, Meanings, Node};
+use super::super::meaning::{Certainty, Meaning, Meanings, Node};
 use super::super::span::end;
 use super::arguments::{self, keyword};
 use super::finder::Finder;
@@ -102,8 +102,10 @@ impl<'a> Finder<'_, 'a> {
     /// A configuration that a call in this file creates.
     fn created(&mut self, node: &'a Expr, call: &'a ExprCall) -> Result<CallEdit, Shape> {
         let callees = self.resolver.meanings(&call.func);
-        let uncertain =
-            |finder: &Self, it: &Meaning| *it != Meaning::Unbound && finder.resolver.configuration_module(it).is_none();
+        // Calling None raises before and after.
+        let uncertain = |finder: &Self, it: &Meaning| {
+            !matches!(it, Meaning::Unbound | Meaning::None) && finder.resolver.configuration_module(it).is_none()
+        };
         if self.resolver.list(callees).iter().any(|it| uncertain(self, it)) {
             return Err(unclear(format!("its configuration comes from a call of `{}`", self.source(&call.func))));
         }
@@ -161,10 +163,20 @@ impl<'a> Finder<'_, 'a> {
         }
         let owners = self.resolver.meanings(&attribute.value);
         let owners = self.resolver.list(owners).to_vec();
-        let is_module = owners.iter().all(|owner| {
-            matches!(owner, Meaning::Module(_)) || self.resolver.raises_for(*owner, "nixl_agent", attribute)
-        });
+        let is_module = owners
+            .iter()
+            .all(|owner| self.has_configuration(*owner) || self.resolver.raises_for(*owner, "nixl_agent", attribute));
         is_module.then_some(attribute.value.as_ref())
+    }
+
+    /// Whether this is a module that has NIXL's configuration class beside the agent's. A module of NIXL has; another one of
+    /// the tree may not, or may have None.
+    fn has_configuration(&self, owner: Meaning) -> bool {
+        let Meaning::Module(module) = owner else { return false };
+        let module = self.resolver.text(module);
+        let alias = |name| self.resolver.alias_of(module, name).map(|alias| alias.certainty);
+        alias("nixl_agent").is_none()
+            || matches!(alias("nixl_agent_config"), Some(Certainty::Certain { or_none: false, .. }))
     }
 
     /// Whether a name is NIXL's configuration class wherever the callee is NIXL's agent, and bound at all elsewhere: an

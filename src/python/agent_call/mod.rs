@@ -7,6 +7,7 @@ mod alternative;
 mod arguments;
 mod chosen_later;
 mod configuration;
+mod exported;
 mod finder;
 mod reference;
 pub(crate) mod relevant;
@@ -20,9 +21,11 @@ use rustpython_parser::ast::Stmt;
 use thiserror::Error;
 
 pub(crate) use chosen_later::CREATED_LATER;
+pub(crate) use exported::certainty;
 pub(crate) use shape::{CallEdit, ConfigurationClass, Shape, Site};
 
 use super::bindings::Bindings;
+use super::meaning::Imports;
 
 /// The most calls in one file.
 const MOST_SITES: usize = 1_000_000;
@@ -40,16 +43,17 @@ pub(crate) enum FindError {
     },
 }
 
-/// All places in a module that create an agent or may lead to one, in order. A file without the word `nixl` has none.
+/// All places in a module that create an agent or may lead to one, in order. `imports` knows the modules around the file;
+/// one that is judged alone has none without the word `nixl`.
 ///
 /// # Errors
 /// Where the file has too many such places.
-pub(crate) fn find(text: &str, module: &[Stmt]) -> Result<Vec<Site>, FindError> {
-    if memchr::memmem::find(text.as_bytes(), NIXL).is_none() {
+pub(crate) fn find(text: &str, module: &[Stmt], imports: Option<&dyn Imports>) -> Result<Vec<Site>, FindError> {
+    if imports.is_none() && memchr::memmem::find(text.as_bytes(), NIXL).is_none() {
         return Ok(Vec::new());
     }
     let bindings = Bindings::of(text, module);
-    let sites = finder::Finder::new(text, &bindings, None).sites();
+    let sites = finder::Finder::new(text, &bindings, imports).sites();
     if sites.len() > MOST_SITES {
         return Err(FindError::TooMany { sites: sites.len() });
     }

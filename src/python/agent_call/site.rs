@@ -110,6 +110,7 @@ impl<'a> Finder<'_, 'a> {
         let source = self.source(callee);
         match *meaning {
             Meaning::Unknown(why) => (kind(why), format!("`{source}` is {}", why.words())),
+            Meaning::Doubtful(_, why) => (SiteShape::Unclear, self.resolver.text(why).to_string()),
             Meaning::Member(module, _) if self.resolver.text(module) == "." => {
                 (SiteShape::Unclear, "imported from another module of this package".to_string())
             }

@@ -7,9 +7,9 @@ use crate::report::file::SiteShape;
 /// Each call's line and shape, in short.
 fn shapes(text: &str) -> Vec<String> {
     let module = parse(text).expect("the test's source parses");
-    let sites = find(text, &module).expect("not too deep");
+    let sites = find(text, &module, None).expect("not too deep");
     if let Some(rest) = relevant::left_out(text).and_then(|left_out| parse_without(text, &left_out)) {
-        let found = find(text, &rest).expect("not too deep");
+        let found = find(text, &rest, None).expect("not too deep");
         assert_eq!(format!("{found:?}"), format!("{sites:?}"), "{text}");
     }
     sites.iter().map(short).collect()
@@ -176,7 +176,7 @@ fn names_that_go_round_in_circles_end() {
 /// A site's kind and reason.
 fn unresolved(text: &str) -> (SiteShape, String) {
     let module = parse(text).expect("the test's source parses");
-    let sites = find(text, &module).expect("not too deep");
+    let sites = find(text, &module, None).expect("not too deep");
     match sites.as_slice() {
         [Site { shape: Shape::Unresolved(kind, reason), edits, .. }] if edits.is_empty() => (*kind, reason.clone()),
         other => panic!("{other:?} in\n{text}"),
@@ -269,7 +269,7 @@ fn a_stand_in_leaves_the_call_alone_unless_it_raises() {
     for text in left {
         let text = format!("from nixl._api import nixl_agent\n{text}\n");
         let module = parse(&text).unwrap();
-        let sites = find(&text, &module).unwrap();
+        let sites = find(&text, &module, None).unwrap();
         assert!(!sites.is_empty() && sites.iter().all(|site| site.edits.is_empty()), "{sites:?}\n{text}");
         assert!(sites.iter().any(|site| matches!(site.shape, Shape::Unresolved(..))), "{sites:?}\n{text}");
     }
@@ -287,7 +287,7 @@ fn a_stand_in_leaves_the_call_alone_unless_it_raises() {
 /// How the class is reached from the only call.
 fn class(text: &str) -> String {
     let module = parse(text).expect("the test's source parses");
-    let sites = find(text, &module).expect("not too deep");
+    let sites = find(text, &module, None).expect("not too deep");
     match sites.iter().flat_map(|site| &site.edits).next() {
         Some(CallEdit::AddConfiguration { class: ConfigurationClass::Expression(expression), .. }) => {
             expression.clone()
@@ -432,7 +432,7 @@ fn a_hand_patch_is_described() {
     let described = |text: &str| {
         let text = format!("import nixl._api as api\n{text}\n");
         let module = parse(&text).unwrap();
-        match find(&text, &module).unwrap().remove(0).shape {
+        match find(&text, &module, None).unwrap().remove(0).shape {
             Shape::EnvironmentAware(read, _) => *read,
             other => panic!("{other:?} in {text}"),
         }

@@ -426,6 +426,12 @@ impl<'a> Bindings<'a> {
         self.loads.binary_search_by_key(&at, |(offset, _)| *offset).ok().map(|found| self.loads[found].1)
     }
 
+    /// The variable of this name that the module's own scope has.
+    pub(crate) fn module_variable(&self, name: &str) -> Option<VariableId> {
+        let symbol = self.names.find(name, None)?;
+        self.scope(MODULE_SCOPE).variables.get(&symbol).copied()
+    }
+
     /// The symbol of a name that is not private.
     pub(crate) fn symbol_of(&self, name: &str) -> Option<Symbol> {
         self.names.find(name, None)

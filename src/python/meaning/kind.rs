@@ -2,6 +2,7 @@
 
 use rustpython_parser::ast::Expr;
 
+use super::alias::NixlClass;
 use crate::python::bindings::{Opaque, ScopeId};
 use crate::python::span::{end, start};
 
@@ -40,6 +41,8 @@ pub(crate) enum Meaning<'a> {
     Sequence(Node<'a>),
     /// Something else that is certainly none of these.
     Other,
+    /// Perhaps this class of NIXL, which another module binds to the name: why that is not certain.
+    Doubtful(NixlClass, Text),
     /// This file does not tell.
     Unknown(Why),
 }
@@ -131,16 +134,4 @@ impl std::hash::Hash for Node<'_> {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.key().hash(state);
     }
-}
-
-/// Whether a module is NIXL's Python binding: one of the packages `nixl` (a meta package), `nixl_cu12`, `nixl_cu13` and
-/// `nixl_rocm`, or `_api` in one of them.
-pub(crate) fn is_nixl(module: &str) -> bool {
-    let (package, rest) = module.split_once('.').unwrap_or((module, "_api"));
-    let known = package == "nixl" || package == "nixl_rocm" || package.strip_prefix("nixl_cu").is_some_and(is_number);
-    known && rest == "_api"
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -3,6 +3,7 @@
 //! Each version of a variable is traced once. A set of meanings that grows too large, or goes round in a circle, becomes
 //! unknown, so that all of a file takes linear time.
 
+mod alias;
 mod class;
 mod function;
 mod kind;
@@ -12,19 +13,14 @@ use rustc_hash::FxHashMap;
 use rustpython_parser::ast::{BoolOp, Constant, Expr, ExprAttribute, ExprCall};
 
 use super::bindings::{Bindings, Imported, Opaque, Origin, ScopeId, StarImport, Symbol, Value, VariableId, VersionId};
+use alias::is_nixl;
+pub(crate) use alias::{Alias, Certainty, Imports, NixlClass};
+use kind::Text;
 pub(crate) use kind::{Meaning, Node, Why};
-use kind::{Text, is_nixl};
 pub(crate) use set::{Meanings, Sets};
 
 /// The longest chain of expressions that is traced at once.
 const DEPTH: usize = 200;
-
-/// The name of NIXL's agent class.
-const AGENT: &str = "nixl_agent";
-/// The name of NIXL's configuration class.
-const CONFIGURATION: &str = "nixl_agent_config";
-/// The module of both, where another module's alias leads to them.
-const API: &str = "nixl._api";
 
 /// Traces names through one module.
 pub(crate) struct Resolver<'b, 'a> {
@@ -50,44 +46,6 @@ pub(crate) struct Resolver<'b, 'a> {
     before: Before,
     /// What the modules beside this file bind; None where the file is judged alone.
     imports: Option<&'b dyn Imports>,
-}
-
-/// What is known of the modules in the tree around a file.
-pub(crate) trait Imports {
-    /// The full name of the module that a relative import with this many dots means.
-    fn absolute(&self, level: u32, module: &str) -> String;
-    /// The class of NIXL that a module binds under this name.
-    fn alias(&self, module: &str, name: &str) -> Option<NixlClass>;
-    /// All of them, for `from module import *`.
-    fn all(&self, module: &str) -> Vec<(String, NixlClass)>;
-}
-
-/// A class of NIXL's Python binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum NixlClass {
-    /// `nixl_agent`.
-    Agent,
-    /// `nixl_agent_config`.
-    Configuration,
-}
-
-impl NixlClass {
-    /// The class of this name.
-    pub(crate) fn named(name: &str) -> Option<NixlClass> {
-        match name {
-            AGENT => Some(NixlClass::Agent),
-            CONFIGURATION => Some(NixlClass::Configuration),
-            _ => None,
-        }
-    }
-
-    /// Its name in NIXL.
-    fn name(self) -> &'static str {
-        match self {
-            NixlClass::Agent => AGENT,
-            NixlClass::Configuration => CONFIGURATION,
-        }
-    }
 }
 
 /// What a first pass found. What is traced while it is itself being traced is incomplete: a second pass uses this instead.
@@ -180,12 +138,12 @@ impl<'b, 'a> Resolver<'b, 'a> {
 
     /// The module of NIXL's agent class, where this is that class.
     pub(crate) fn agent_module(&self, meaning: &Meaning) -> Option<&str> {
-        self.nixl_member(meaning, AGENT)
+        self.module_of(meaning, NixlClass::Agent)
     }
 
     /// The module of NIXL's configuration class, where this is that class.
     pub(crate) fn configuration_module(&self, meaning: &Meaning) -> Option<&str> {
-        self.nixl_member(meaning, CONFIGURATION)
+        self.module_of(meaning, NixlClass::Configuration)
     }
 
     /// Whether this may be NIXL's agent class, going by its name.
@@ -198,27 +156,50 @@ impl<'b, 'a> Resolver<'b, 'a> {
         match *meaning {
             Meaning::Unknown(Why::NamedAgent) => Some(NixlClass::Agent),
             Meaning::Unknown(Why::NamedConfiguration) => Some(NixlClass::Configuration),
+            Meaning::Doubtful(class, _) => Some(class),
             Meaning::Member(_, name) => NixlClass::named(self.text(name)),
             _ => None,
         }
     }
 
-    fn nixl_member(&self, meaning: &Meaning, wanted: &str) -> Option<&str> {
+    /// The module of this class of NIXL, where the meaning is that class.
+    pub(crate) fn module_of(&self, meaning: &Meaning, class: NixlClass) -> Option<&str> {
         let Meaning::Member(module, name) = *meaning else { return None };
         let module = self.text(module);
-        (self.text(name) == wanted && is_nixl(module)).then_some(module)
+        (self.text(name) == class.name() && is_nixl(module)).then_some(module)
     }
 
     /// A member of a module; some members are modules themselves.
-    fn member(&mut self, module: &str, name: &str) -> Meaning<'a> {
+    fn member(&mut self, module: &str, name: &str) -> Meanings {
         if is_nixl(module) && !module.contains('.') && name.starts_with('_') {
             let full = self.intern(&format!("{module}.{name}"));
-            return Meaning::Module(full);
+            return self.one(Meaning::Module(full));
         }
-        match self.imports.filter(|_| !is_nixl(module)).and_then(|imports| imports.alias(module, name)) {
-            Some(class) => Meaning::Member(self.intern(API), self.intern(class.name())),
-            None => Meaning::Member(self.intern(module), self.intern(name)),
+        match self.alias_of(module, name) {
+            Some(alias) => self.alias(alias),
+            None => {
+                let member = Meaning::Member(self.intern(module), self.intern(name));
+                self.one(member)
+            }
         }
+    }
+
+    /// NIXL's class that a module of the tree binds under this name.
+    pub(crate) fn alias_of(&self, module: &str, name: &str) -> Option<Alias> {
+        self.imports.filter(|_| !is_nixl(module))?.alias(module, name)
+    }
+
+    /// Everything that an alias can stand for.
+    fn alias(&mut self, alias: Alias) -> Meanings {
+        let found: Vec<Meaning<'a>> = match alias.certainty {
+            Certainty::Certain { modules, or_none } => {
+                let name = self.intern(alias.class.name());
+                let members = modules.iter().map(|module| Meaning::Member(self.intern(module), name));
+                members.chain(or_none.then_some(Meaning::None)).collect()
+            }
+            Certainty::Doubtful(why) => vec![Meaning::Doubtful(alias.class, self.intern(&why))],
+        };
+        self.sets.of(&found)
     }
 
     fn one(&mut self, meaning: Meaning<'a>) -> Meanings {
@@ -305,31 +286,45 @@ impl<'b, 'a> Resolver<'b, 'a> {
         let is_binding = |star: &StarImport| star.level == 0 && is_nixl(star.module);
         let nixl = stars.iter().copied().find(|star| is_binding(star) && name.starts_with("nixl_"));
         let others = stars.iter().any(|star| !is_binding(star));
-        let mut found = Vec::new();
-        if let Some(star) = nixl {
-            found.push(self.member(star.module, name));
+        let of_nixl = nixl.map_or(Sets::NOTHING, |star| self.member(star.module, name));
+        if let Some(alias) = stars.iter().find_map(|star| self.alias_in(star, name)) {
+            let found = self.alias(alias);
+            // Alone, it is as certain as `from module import name`.
+            let replaced = if stars.len() > 1 { self.unknown(Why::Opaque(Opaque::Star)) } else { Sets::NOTHING };
+            return self.sets.union(found, replaced);
         }
-        if let Some(class) = stars.iter().find_map(|star| self.alias_in(star, name)) {
-            // As certain as `from module import name`.
-            return self.one(class);
-        }
-        if others {
-            found.push(Meaning::Unknown(Why::Opaque(Opaque::Star)));
+        let other = if others {
+            self.unknown(Why::Opaque(Opaque::Star))
         } else if nixl.is_none() {
-            found.push(Meaning::Builtin(self.intern(name)));
-        }
-        self.sets.of(&found)
+            let builtin = Meaning::Builtin(self.intern(name));
+            self.one(builtin)
+        } else {
+            Sets::NOTHING
+        };
+        self.sets.union(of_nixl, other)
     }
 
     /// NIXL's class that a module of the tree gives to `import *` under this name.
-    fn alias_in(&mut self, star: &StarImport, name: &str) -> Option<Meaning<'a>> {
-        let imports = self.imports?;
+    fn alias_in(&self, star: &StarImport, name: &str) -> Option<Alias> {
         let module = match star.level {
             0 => star.module.to_string(),
-            level => imports.absolute(level, star.module),
+            level => self.imports?.absolute(level, star.module),
         };
-        let class = imports.alias(&module, name)?;
-        Some(Meaning::Member(self.intern(API), self.intern(class.name())))
+        self.alias_of(&module, name)
+    }
+
+    /// What a name of the module's own level can stand for at any time; None where nothing in the file binds it.
+    pub(crate) fn module_name(&mut self, name: &str) -> Option<Meanings> {
+        let variable = self.bindings.module_variable(name)?;
+        let bindings = self.bindings;
+        let bound = bindings.variable(variable).bindings.as_slice();
+        (!bound.is_empty()).then(|| self.any_of(bound))
+    }
+
+    /// What a name stands for that other modules can import from this one, though nothing in the file binds it: part of
+    /// an `import *`.
+    pub(crate) fn starred_name(&mut self, name: &str) -> Option<Meanings> {
+        (!self.bindings.star_imports.is_empty()).then(|| self.not_bound(name))
     }
 
     /// What the use of a name stands for that sees this version.
@@ -420,13 +415,12 @@ impl<'b, 'a> Resolver<'b, 'a> {
             }
             Value::Member(import, number) => {
                 let Imported { module, name, level } = Imported::of(import, number);
-                let member = match (level, self.imports) {
+                match (level, self.imports) {
                     (0, _) => self.member(module, name),
                     // Without the tree around the file, a relative import is a module of the package itself, never NIXL.
                     (_, None) => self.member(".", name),
                     (_, Some(imports)) => self.member(&imports.absolute(level, module), name),
-                };
-                self.one(member)
+                }
             }
             Value::Expression(expression) => self.meanings(expression),
             Value::Element(expression, number) => self.element(expression, number as usize),
@@ -501,13 +495,14 @@ impl<'b, 'a> Resolver<'b, 'a> {
                 Meaning::Module(module) => {
                     let module = self.text(module).to_string();
                     let member = self.member(&module, name);
-                    let (member, replaced) = (self.one(member), self.replaced_member(&module, symbol));
+                    let replaced = self.replaced_member(&module, name, symbol);
                     self.sets.union(member, replaced)
                 }
                 Meaning::Member(module, of) => {
                     let module = format!("{}.{}", self.text(module), self.text(of));
                     let member = self.member(&module, name);
-                    self.one(member)
+                    let replaced = self.replaced_member(&module, name, symbol);
+                    self.sets.union(member, replaced)
                 }
                 Meaning::Instance(class) => self.class_attribute(class, name, symbol, true),
                 Meaning::Class(class) => self.class_attribute(class, name, symbol, false),
@@ -518,10 +513,10 @@ impl<'b, 'a> Resolver<'b, 'a> {
         all
     }
 
-    /// What this file puts in the place of a member of NIXL's module: `api.nixl_agent = …`.
-    fn replaced_member(&mut self, module: &str, symbol: Option<Symbol>) -> Meanings {
+    /// What this file puts in the place of a class of NIXL's module, or of its alias: `api.nixl_agent = …`.
+    fn replaced_member(&mut self, module: &str, name: &str, symbol: Option<Symbol>) -> Meanings {
         let bindings = self.bindings;
-        match symbol.filter(|_| is_nixl(module)) {
+        match symbol.filter(|_| is_nixl(module) || self.alias_of(module, name).is_some()) {
             Some(symbol) => self.any_of(bindings.foreign_attributes_named(symbol)),
             None => Sets::NOTHING,
         }

@@ -11,7 +11,7 @@ const FILLER: &str = "def filler(a, b=1):\n    a.b = [a for c in b]\n    return 
 fn rest(text: &str) -> Option<String> {
     let left_out = left_out(text)?;
     let module = parse_without(text, &left_out).expect("the rest parses");
-    let (whole, rest) = (find(text, &parse(text).expect("it parses")), find(text, &module));
+    let (whole, rest) = (find(text, &parse(text).expect("it parses"), None), find(text, &module, None));
     assert_eq!(format!("{rest:#?}"), format!("{whole:#?}"), "{text}");
     let mut kept = String::new();
     let mut at = 0;

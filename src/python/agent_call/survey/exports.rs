@@ -66,7 +66,7 @@ impl Reader<'_> {
                 self.exports.extend(starred.into_iter().map(|(name, class)| Export { name, class }));
                 continue;
             }
-            let class = NixlClass::named(name).or_else(|| self.imports.alias(&module, name));
+            let class = NixlClass::named(name).or_else(|| Some(self.imports.alias(&module, name)?.class));
             self.add(alias.asname.as_ref().unwrap_or(&alias.name), class);
         }
     }
@@ -89,7 +89,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `{"NixlWrapper": "nixl_agent"}`.
+    /// `{"NixlWrapper": "nixl_agent"}`, `{"NixlWrapper": ("nixl._api", "nixl_agent")}`.
     fn tables(&mut self, statement: &Stmt) {
         walk::expressions_of(statement, &mut |expression| self.tables_in(expression));
         for body in walk::bodies(statement) {
@@ -100,7 +100,7 @@ impl Reader<'_> {
     fn tables_in(&mut self, expression: &Expr) {
         if let Expr::Dict(node) = expression {
             for (key, value) in node.keys.iter().zip(&node.values) {
-                let (Some(name), Some(target)) = (key.as_ref().and_then(text), text(value)) else { continue };
+                let (Some(name), Some(target)) = (key.as_ref().and_then(text), target(value)) else { continue };
                 let last = target.rsplit(['.', ':']).next().unwrap_or(target);
                 self.add(name, NixlClass::named(last));
             }
@@ -112,6 +112,15 @@ impl Reader<'_> {
 /// A module's `__getattr__` (PEP 562), by which it gives names that nothing binds: vLLM's `nixl_utils` since 0.31.
 fn defines_getattr(statement: &Stmt) -> bool {
     statement.as_function_def_stmt().is_some_and(|function| function.name.as_str() == "__getattr__")
+}
+
+/// What an entry of a table names.
+fn target(value: &Expr) -> Option<&str> {
+    match value {
+        Expr::Tuple(node) => node.elts.last().and_then(text),
+        Expr::List(node) => node.elts.last().and_then(text),
+        other => text(other),
+    }
 }
 
 fn text(expression: &Expr) -> Option<&str> {

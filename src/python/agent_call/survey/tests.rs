@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::python::encoding::SourceText;
+use crate::python::meaning::Alias;
 use crate::python::syntax::parse_alone;
 use crate::threads::STACK_BYTES;
 
@@ -15,8 +16,8 @@ impl Imports for Everything {
         format!("package.{module}")
     }
 
-    fn alias(&self, _module: &str, name: &str) -> Option<NixlClass> {
-        Some(if name.len().is_multiple_of(2) { NixlClass::Agent } else { NixlClass::Configuration })
+    fn alias(&self, _module: &str, name: &str) -> Option<Alias> {
+        Some(Alias::certain(if name.len().is_multiple_of(2) { NixlClass::Agent } else { NixlClass::Configuration }))
     }
 
     fn all(&self, _module: &str) -> Vec<(String, NixlClass)> {
