@@ -98,12 +98,11 @@ impl Stream {
 
     fn fill_from(self, bytes: &mut [u8], first: u64) {
         let mut index = first;
-        let mut words = bytes.chunks_exact_mut(8);
-        for word in &mut words {
-            word.copy_from_slice(&self.word(index).to_le_bytes());
+        let (words, rest) = bytes.as_chunks_mut();
+        for word in words {
+            *word = self.word(index).to_le_bytes();
             index += 1;
         }
-        let rest = words.into_remainder();
         let length = rest.len();
         rest.copy_from_slice(&self.word(index).to_le_bytes()[..length]);
     }
@@ -111,12 +110,9 @@ impl Stream {
     fn is_right(self, block: &[u8], first: u64) -> bool {
         let mut differences = 0u64;
         let mut index = first;
-        let words = block.chunks_exact(8);
-        let rest = words.remainder();
+        let (words, rest) = block.as_chunks();
         for word in words {
-            let mut buffer = [0; 8];
-            buffer.copy_from_slice(word);
-            differences |= u64::from_le_bytes(buffer) ^ self.word(index);
+            differences |= u64::from_le_bytes(*word) ^ self.word(index);
             index += 1;
         }
         differences == 0 && rest == &self.word(index).to_le_bytes()[..rest.len()]
