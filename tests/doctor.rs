@@ -862,3 +862,32 @@ fn the_files_and_the_loader_agree_about_every_wheel() {
     }
     assert!(judged > 250, "{judged}");
 }
+
+/// While an environment's Python starts, what its files say is looked at. A Python that says something else is believed.
+#[test]
+fn what_the_interpreter_answers_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir_all(path("bin")).unwrap();
+    fs::create_dir_all(path("lib/python3.11/site-packages")).unwrap();
+    fs::write(path("pyvenv.cfg"), "home = /usr/bin\nversion = 3.11.2\ninclude-system-site-packages = false\n").unwrap();
+    let libraries = fs::read_dir(nixl("1.5.0").join("lib")).unwrap().flatten();
+    let elsewhere = libraries.map(|entry| entry.path().join("site-packages")).find(|site| site.is_dir()).unwrap();
+    let answer = format!("{}\\n3.11.2\\n{}\\n\\n", path("bin/python3").display(), elsewhere.display());
+    let source = path("python3.c");
+    fs::write(&source, format!("#include <stdio.h>\nint main(void) {{ fputs(\"{answer}\", stdout); return 0; }}\n"))
+        .unwrap();
+    assert!(Command::new("cc").arg("-o").arg(path("bin/python3")).arg(&source).status().unwrap().success());
+    let doctor = |options: &[&str]| {
+        let mut command = program();
+        command.arg("doctor").args(options).args(["--no-load", "--output-format", "json"]).arg(folder.path());
+        let output = command.output().unwrap();
+        (common::status(&output), serde_json::from_slice::<Value>(&output.stdout).unwrap())
+    };
+    let (status, document) = doctor(&[]);
+    let nixl = document["doctor"]["components"].as_array().unwrap_or_else(|| panic!("{document:#}"));
+    let is_elsewhere = |component: &Value| Path::new(component["path"].as_str().unwrap_or("")).starts_with(&elsewhere);
+    assert!(status < 2 && nixl.iter().any(is_elsewhere), "{document:#}");
+    let (status, document) = doctor(&["--no-exec"]);
+    assert_eq!(status, 2, "{document:#}");
+}
