@@ -126,7 +126,9 @@ impl Present<'_> {
             move_to_present(&mut plan.sites, original, self.bytes, &marker.inserted);
             return Ok(plan);
         }
-        let mut plan = plan_original(original, VERSION)?;
+        if marker.version != VERSION {
+            plan = plan_original(original, VERSION)?;
+        }
         plan.notes.push(format!("previously patched by nixl-retrofit {} with `{}`", marker.version, marker.options));
         plan.notes.push("lines and columns refer to the original".into());
         Ok(plan)

@@ -10,6 +10,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 targets='source rust record marker encoding'
 executions=10000000
 seconds=1800
+# The longest input of each round in turn, in bytes. A short one takes a fraction of the time of a long one, and a module of
+# one call has 60.
+lengths=(64 256 64 8192)
+round_seconds=300
 full=
 chosen=()
 for argument in "$@"; do
@@ -30,26 +34,38 @@ need_cargo_fuzz() {
     cargo fuzz --version >/dev/null 2>&1 || quietly cargo install --locked cargo-fuzz
 }
 
-# One round of a target. Without a sanitizer: the code behind the targets is safe Rust, and a stable compiler will do.
-round() {
-    local target=$1 log=$2 dictionary=python
-    [ "$target" != rust ] || dictionary=rust
-    mkdir -p "fuzz/corpus/$target"
+# Without a sanitizer: the code behind the targets is safe Rust, and a stable compiler will do.
+build() {
     # proc-macro2 has no positions where cfg(fuzzing) is set, so a cfg of our own takes its place.
-    RUSTFLAGS="--cfg nixl_retrofit_fuzzing" nice -n 19 cargo fuzz run --sanitizer none --no-cfg-fuzzing "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
-        -dict="fuzz/$dictionary.dict" -max_len=8192 -timeout=30 -rss_limit_mb=4096 -max_total_time=600 -print_final_stats=1 \
-        >"$log" 2>&1
+    RUSTFLAGS="--cfg nixl_retrofit_fuzzing" RUSTC_WRAPPER=$PWD/fuzz/rustc.sh \
+        nice -n 19 cargo fuzz build --sanitizer none --no-cfg-fuzzing "$1"
+}
+
+# One round of a target, in two processes that learn from each other's inputs.
+round() {
+    local target=$1 length=$2 logs=$3 dictionary=python process processes=() status=0
+    [ "$target" != rust ] || dictionary=rust
+    mkdir -p "fuzz/corpus/$target" fuzz/artifacts/"$target"
+    for process in 1 2; do
+        nice -n 19 "fuzz/target/$(uname -m)-unknown-linux-gnu/release/$target" "fuzz/corpus/$target" "fuzz/seeds/$target" \
+            -dict="fuzz/$dictionary.dict" -max_len="$length" -timeout=30 -rss_limit_mb=4096 -max_total_time=$round_seconds \
+            -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$target/" >"$logs/$process" 2>&1 &
+        processes+=($!)
+    done
+    for process in "${processes[@]}"; do wait "$process" || status=$?; done
+    return "$status"
 }
 
 full() {
-    local target=$1 log started=$SECONDS count=0
-    log=$(mktemp)
+    local target=$1 logs started=$SECONDS count=0 number=0
+    logs=$(mktemp -d)
+    build "$target" >"$logs/1" 2>&1 || { tail -n 40 "$logs/1"; fail "$target: no build"; }
     while [ "$count" -lt "$executions" ] || [ $((SECONDS - started)) -lt "$seconds" ]; do
-        round "$target" "$log" || { tail -n 40 "$log"; fail "$target: a finding, or no build"; }
-        count=$((count + $(awk '$1 == "stat::number_of_executed_units:" { print $2 }' "$log")))
+        round "$target" "${lengths[number++ % ${#lengths[@]}]}" "$logs" || { tail -n 40 "$logs"/?; fail "$target: a finding"; }
+        count=$((count + $(awk '$1 == "stat::number_of_executed_units:" { sum += $2 } END { print sum }' "$logs"/?)))
         say "$target: $count executions in $((SECONDS - started)) s"
     done
-    rm -f "$log"
+    rm -rf "$logs"
 }
 
 if [ -z "$full" ]; then

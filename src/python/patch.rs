@@ -29,6 +29,9 @@ type Leaked<T> = Box<T>;
 /// The largest source, in bytes.
 const LARGEST: usize = 1 << 30;
 
+/// From this size on, in bytes, the diff takes longer than starting a thread for it.
+const WORTH_A_THREAD: usize = 16 << 10;
+
 /// Why a file cannot be processed.
 #[derive(Debug, Error)]
 pub(crate) enum PatchError {
@@ -69,8 +72,15 @@ pub(crate) fn plan(path: &Path, bytes: &[u8], rule: &Rule) -> Result<Plan, Patch
     if bytes.len() > LARGEST {
         return Err(PatchError::TooLarge { bytes: bytes.len() });
     }
-    let present = Present { path, bytes };
-    present.plan(own_marker(bytes)?, rule, |original, version| plan_original(original, present, rule, version))
+    plan_marked(Present { path, bytes }, own_marker(bytes)?, rule)
+}
+
+/// As [`plan`], for a file whose own marker is known.
+///
+/// # Errors
+/// As [`plan`].
+pub(crate) fn plan_marked(present: Present, own: Option<Own>, rule: &Rule) -> Result<Plan, PatchError> {
+    present.plan(own, rule, |original, version| plan_original(original, present, rule, version))
 }
 
 /// The original of a file that this tool patched. `path` is for the diff.
@@ -86,7 +96,7 @@ pub(crate) fn revert(path: &Path, bytes: &[u8]) -> Result<Reverted, PatchError> 
 ///
 /// # Errors
 /// Where something looks like a marker, and the file is not understood.
-pub(super) fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
+pub(crate) fn own_marker(bytes: &[u8]) -> Result<Option<Own>, PatchError> {
     if Marker::all(bytes, Comment::Hash).is_empty() {
         return Ok(None);
     }
@@ -116,7 +126,8 @@ fn plan_original(bytes: &[u8], present: Present, rule: &Rule, version: &str) -> 
     let original = Original { source: &source, module: &module, is_whole, sites: &sites };
     let rewrite = rewrite::rewrite(&original, rule, version);
     let diff = || present.diff(bytes, &rewrite.bytes, &rewrite.inserted);
-    let (proof, diff) = threads::join(diff, || rewrite.prove(&original));
+    let prove = || rewrite.prove(&original);
+    let (proof, diff) = if bytes.len() < WORTH_A_THREAD { (prove(), diff()) } else { threads::join(diff, prove) };
     proof?;
     Ok(Plan::rewritten(reports, rewrite.bytes, diff))
 }

@@ -4,7 +4,7 @@ use crate::report::file::{ChoiceReport, SiteShape};
 use crate::source::offset::TextOffset;
 
 /// A call that creates an agent, or another place that may lead to one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Site {
     /// Where it is.
     pub offset: TextOffset,
