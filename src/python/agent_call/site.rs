@@ -36,7 +36,10 @@ impl<'a> Finder<'_, 'a> {
         }
         alternative::mark(&mut sites, &mut self.resolver, &mut self.environment);
         let mut sites: Vec<Site> = sites.into_iter().map(|placed| placed.site).collect();
-        sites.sort_by_key(|site| site.offset);
+        // Sorting takes room for as many again.
+        if !sites.is_sorted_by_key(|site| site.offset) {
+            sites.sort_by_key(|site| site.offset);
+        }
         sites
     }
 

@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
 
     fn unpack(&mut self, targets: &'a [Expr], value: Value<'a>) {
         let starred = targets.iter().any(rustpython_ast::Expr::is_starred_expr);
-        for (number, target) in targets.iter().enumerate() {
+        for (number, target) in (0..).zip(targets) {
             let element = match value {
                 Value::Expression(whole) if !starred => Value::Element(whole, number),
                 _ => Value::Opaque(Opaque::Unpacked),

@@ -93,6 +93,8 @@ impl<'a> Reader<'a> {
             let falls_through = inner.reachable;
             if let Some(function) = &mut inner.here().function {
                 function.falls_through = falls_through;
+                function.returns.shrink_to_fit();
+                function.parameters.shrink_to_fit();
             }
         });
         self.path = outer;

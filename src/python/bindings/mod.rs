@@ -11,7 +11,7 @@ mod names;
 mod statements;
 
 use rustc_hash::FxHashMap;
-use rustpython_parser::ast::{Expr, ExprAttribute, Stmt};
+use rustpython_parser::ast::{Expr, ExprAttribute, Stmt, StmtImportFrom};
 
 use names::Names;
 pub(crate) use names::Symbol;
@@ -156,19 +156,12 @@ pub(crate) struct Join {
 pub(crate) enum Value<'a> {
     /// `import a.b as x`, or `import a` (an `import a.b` binds `a`).
     Module(&'a str),
-    /// `from module import name`.
-    Member {
-        /// The module's name; of a relative import, what follows the dots.
-        module: &'a str,
-        /// Its member's name.
-        name: &'a str,
-        /// How many dots a relative import has; 0 for others.
-        level: u32,
-    },
+    /// `from module import name`: the statement, and which of its names. In words it would be the largest value by far.
+    Member(&'a StmtImportFrom, u32),
     /// `x = expression`.
     Expression(&'a Expr),
     /// `a, b = expression`: the element at this index.
-    Element(&'a Expr, usize),
+    Element(&'a Expr, u32),
     /// `for x in expression`.
     Iteration(&'a Expr),
     /// `with expression as x`.
@@ -185,6 +178,35 @@ pub(crate) enum Value<'a> {
     Parameter(Option<&'a Expr>),
     /// Something that is not traced.
     Opaque(Opaque),
+}
+
+/// What `from module import name` imports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Imported<'a> {
+    /// The module's name; of a relative import, what follows the dots.
+    pub module: &'a str,
+    /// Its member's name.
+    pub name: &'a str,
+    /// How many dots a relative import has; 0 for others.
+    pub level: u32,
+}
+
+impl<'a> Imported<'a> {
+    /// What a statement imports under its name of this number.
+    pub(crate) fn of(import: &'a StmtImportFrom, number: u32) -> Self {
+        let name = import.names.get(number as usize).map_or("", |alias| alias.name.as_str());
+        Imported { module: module_of(import), name, level: level_of(import) }
+    }
+}
+
+/// The module that names are imported from.
+fn module_of(import: &StmtImportFrom) -> &str {
+    import.module.as_ref().map_or("", |module| module.as_str())
+}
+
+/// How many dots it has.
+fn level_of(import: &StmtImportFrom) -> u32 {
+    import.level.as_ref().map_or(0, rustpython_ast::Int::to_u32)
 }
 
 /// `from module import *`.

@@ -7,7 +7,7 @@ use rustpython_parser::ast::{
 
 use super::declared::{declared, of_target};
 use super::flow::{Arm, Reader};
-use super::{Opaque, Returned, ScopeId, ScopeKind, StarImport, Use, Value, VariableId};
+use super::{Opaque, Returned, ScopeId, ScopeKind, StarImport, Use, Value, VariableId, level_of, module_of};
 use crate::python::span::{end, start};
 use crate::python::walk;
 
@@ -267,16 +267,14 @@ impl<'a> Reader<'a> {
     }
 
     fn import_from(&mut self, node: &'a StmtImportFrom) {
-        let level = node.level.as_ref().map_or(0, rustpython_ast::Int::to_u32);
-        let module = node.module.as_ref().map_or("", |name| name.as_str());
-        for alias in &node.names {
+        for (number, alias) in (0..).zip(&node.names) {
             let name = alias.name.as_str();
             if name == "*" {
-                self.star_import(StarImport { module, level });
+                self.star_import(StarImport { module: module_of(node), level: level_of(node) });
                 continue;
             }
             let bound = alias.asname.as_ref().unwrap_or(&alias.name);
-            let variable = self.bind(bound, Value::Member { module, name, level });
+            let variable = self.bind(bound, Value::Member(node, number));
             if name == CONFIGURATION {
                 self.note_configuration_name(bound, variable);
             }

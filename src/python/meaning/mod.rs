@@ -11,7 +11,7 @@ mod set;
 use rustc_hash::FxHashMap;
 use rustpython_parser::ast::{BoolOp, Constant, Expr, ExprAttribute, ExprCall};
 
-use super::bindings::{Bindings, Opaque, Origin, ScopeId, StarImport, Symbol, Value, VariableId, VersionId};
+use super::bindings::{Bindings, Imported, Opaque, Origin, ScopeId, StarImport, Symbol, Value, VariableId, VersionId};
 pub(crate) use kind::{Meaning, Node, Why};
 use kind::{Text, is_nixl};
 pub(crate) use set::{Meanings, Sets};
@@ -418,18 +418,18 @@ impl<'b, 'a> Resolver<'b, 'a> {
                 let module = self.intern(module);
                 self.one(Meaning::Module(module))
             }
-            Value::Member { module, name, level: 0 } => {
-                let member = self.member(module, name);
-                self.one(member)
-            }
-            Value::Member { module, name, level } => {
-                // Without the tree around the file, a relative import is a module of the package itself, never NIXL.
-                let module = self.imports.map_or_else(|| ".".to_string(), |imports| imports.absolute(level, module));
-                let member = self.member(&module, name);
+            Value::Member(import, number) => {
+                let Imported { module, name, level } = Imported::of(import, number);
+                let member = match (level, self.imports) {
+                    (0, _) => self.member(module, name),
+                    // Without the tree around the file, a relative import is a module of the package itself, never NIXL.
+                    (_, None) => self.member(".", name),
+                    (_, Some(imports)) => self.member(&imports.absolute(level, module), name),
+                };
                 self.one(member)
             }
             Value::Expression(expression) => self.meanings(expression),
-            Value::Element(expression, number) => self.element(expression, number),
+            Value::Element(expression, number) => self.element(expression, number as usize),
             Value::Iteration(expression) => self.iteration(expression),
             Value::Context(expression) => {
                 let (found, unknown) = (self.meanings(expression), self.unknown(Why::With));

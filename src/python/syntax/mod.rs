@@ -27,6 +27,12 @@ use crate::threads;
 /// The least size, in bytes, of a part that is parsed on its own.
 const PART: usize = 8 << 10;
 
+/// The size, in bytes, from which a part ends before any statement.
+const WIDE: usize = PART + PART / 2;
+
+/// From this size of a text on, in bytes, a fifth less memory is worth a tenth of the time.
+const LARGE: usize = 1 << 15;
+
 /// A syntax error and its place.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
@@ -95,23 +101,32 @@ pub(crate) fn parse_without(text: &str, left_out: &[Range<usize>]) -> Option<ast
 /// place, or the text is not Python.
 fn parse_parts(text: &str, parts: &[Range<usize>]) -> Option<ast::Suite> {
     let next = AtomicUsize::new(0);
+    let parse_part = |part: &Range<usize>| {
+        let Ok(suite) = parse_at(&text[part.clone()], TextOffset(part.start)) else {
+            // The other thread need not go on.
+            next.store(parts.len(), Ordering::Relaxed);
+            return None;
+        };
+        // A list that was pushed to has room for at least four; its copy has none, and the next part takes the old one's.
+        Some(if text.len() < LARGE { suite } else { suite.clone() })
+    };
     // Work queue.
     let work = || -> Option<Vec<(usize, ast::Suite)>> {
         let numbers = iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-        let taken = numbers.map_while(|number| Some((number, parts.get(number)?.clone())));
-        taken
-            .map(|(number, part)| Some((number, parse_at(&text[part.clone()], TextOffset(part.start)).ok()?)))
-            .collect()
+        let taken = numbers.map_while(|number| Some((number, parts.get(number)?)));
+        taken.map(|(number, part)| Some((number, parse_part(part)?))).collect()
     };
     let (here, aside) = threads::join(work, work);
     let mut suites = here?;
     suites.extend(aside?);
     suites.sort_by_key(|(number, _)| *number);
-    Some(suites.into_iter().flat_map(|(_, suite)| suite).collect())
+    let mut module = Vec::with_capacity(suites.iter().map(|(_, suite)| suite.len()).sum());
+    suites.into_iter().for_each(|(_, suite)| module.extend(suite));
+    Some(module)
 }
 
-/// Cuts the text before lines that look like a top-level definition after an empty line. One part where the text is
-/// short.
+/// Cuts the text before lines that look like a top-level definition after an empty line; where there is none for long,
+/// before one that looks like another statement. One part where the text is short.
 fn divide(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut parts = Vec::new();
@@ -119,10 +134,10 @@ fn divide(text: &str) -> Vec<Range<usize>> {
     while bytes.len() - start >= 2 * PART {
         let from = start + PART;
         let lines = memchr::memchr_iter(b'\n', &bytes[from..]).map(|newline| from + newline + 1);
-        let Some(end) = lines.take_while(|line| *line < bytes.len()).find(|line| begins_definition(bytes, *line))
-        else {
-            break;
+        let ends = |line: &usize| {
+            begins_definition(bytes, *line) || *line - start >= WIDE && begins_another_statement(bytes, *line)
         };
+        let Some(end) = lines.take_while(|line| *line < bytes.len()).find(ends) else { break };
         parts.push(start..end);
         start = end;
     }
@@ -135,14 +150,24 @@ fn begins_definition(bytes: &[u8], line: usize) -> bool {
     begins && (bytes[..line].ends_with(b"\n\n") || bytes[..line].ends_with(b"\n\r\n"))
 }
 
+/// Whether a line looks like a top-level statement that goes on with none before it: neither its clause, nor what is
+/// decorated, nor the rest of its line.
+fn begins_another_statement(bytes: &[u8], line: usize) -> bool {
+    const NOT: [&[u8]; 7] = [b"elif", b"else", b"except", b"finally", b"def", b"class", b"async"];
+    let (before, here) = bytes.split_at(line);
+    let goes_on = before.ends_with(b"\\\n") || before.ends_with(b"\\\r\n");
+    let begins = here.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_');
+    begins && !goes_on && !NOT.iter().any(|word| here.starts_with(word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A module with `middle` behind its middle, long enough to be divided.
+    /// A module with `middle` behind its middle, long enough to be divided, and nowhere else.
     fn around(middle: &str) -> String {
-        let filler = "x = [1, 2,\n    3]  # comment\n\n\n".repeat(PART / 15);
-        format!("{filler}{filler}y = 1\n{middle}{filler}")
+        let filler = "[1, 2,\n    3]  # comment\n\n\n".repeat(PART / 15);
+        format!("{filler}{filler}[y]\n{middle}{filler}")
     }
 
     #[test]
@@ -169,8 +194,45 @@ mod tests {
         let parts = divide(&text);
         assert!(parts.len() > 1 && parts[1..].iter().all(|part| text[part.start..].starts_with("def f")), "{parts:?}");
         assert!(parse_parts(&text, &parts).is_some());
-        let string = around("s = '''\n\ndef f():\n'''\n");
+        let string = around("('''\n\ndef f():\n''')\n");
         assert!(parse_parts(&string, &divide(&string)).is_none(), "inside a string");
+    }
+
+    #[test]
+    fn a_module_without_definitions_is_divided_too() {
+        for (piece, parts_hold) in [
+            ("x = f(y)\n", true),
+            ("if x:\n    pass\nelif y:\n    pass\nelse:\n    pass\n", true),
+            ("try:\n    pass\nexcept E:\n    pass\nelse:\n    pass\nfinally:\n    pass\n", true),
+            ("@decorator\ndef f(): pass\n@decorator\nasync def f(): pass\n@decorator\nclass C: pass\nx = 1\n", true),
+            ("x = 1 + \\\ny\n", true),
+            ("s = '''\nx = 1\ny = 2\nz = 3\n'''\n", false),
+            ("x = [\ny,\nz,\nx]\n", false),
+        ] {
+            let text = piece.repeat(3 * WIDE / piece.len());
+            let parts = divide(&text);
+            assert!(parts.len() > 1, "{piece}");
+            let crlf = text.replace('\n', "\r\n");
+            assert!(
+                !parts_hold || parse_parts(&text, &parts).is_some() && parse_parts(&crlf, &divide(&crlf)).is_some()
+            );
+            assert_eq!(parse(&text).unwrap(), parse_at(&text, TextOffset(0)).unwrap(), "{piece}");
+            assert_eq!(parse(&crlf).unwrap(), parse_at(&crlf, TextOffset(0)).unwrap(), "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_large_module_has_no_room_for_more() {
+        let text = "def f(a):\n    return a\n\n".repeat(LARGE / 20);
+        let bodies = parse(&text).unwrap().into_iter().map(|it| it.function_def_stmt().unwrap().body);
+        assert!(bodies.into_iter().all(|body| body.capacity() == 1), "the grammar makes it four");
+    }
+
+    #[test]
+    fn a_line_that_goes_on_is_not_cut() {
+        let text = format!("{}x = 1 \\\ny\n", "x = f(y)\n".repeat(WIDE / 9));
+        let text = format!("{text}{}", "x = f(y)\n".repeat(WIDE));
+        assert!(parse(&text).is_err() && parse_at(&text, TextOffset(0)).is_err(), "`y` alone would be a statement");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use rustc_hash::FxHashSet;
 use rustpython_parser::ast::{Constant, Expr, ExprAttribute, ExprCall, ExprSubscript};
 
-use super::super::super::bindings::{Origin, ScopeId, Value, VersionId};
+use super::super::super::bindings::{Imported, Origin, ScopeId, Value, VersionId};
 use super::super::super::meaning::Meaning;
 use super::super::super::walk;
 use super::super::finder::Finder;
@@ -183,12 +183,13 @@ impl<'a> Trace<'_, '_, 'a> {
                 self.expression(value);
             }
             Value::Parameter(_) => self.add(Root::Option(name.to_string())),
-            Value::Member { module, name, .. } if is_screaming(name) && names_environment(module) => {
-                self.add(Root::Environment(Some(name.to_string())));
-            }
-            Value::Member { name, .. } if is_screaming(name) => self.add(Root::Option(name.to_string())),
-            Value::Member { module, name, .. } => {
-                self.add(Root::Unknown(format!("`{name}` comes from the module `{module}`")));
+            Value::Member(import, number) => {
+                let Imported { module, name, .. } = Imported::of(import, number);
+                self.add(match is_screaming(name) {
+                    true if names_environment(module) => Root::Environment(Some(name.to_string())),
+                    true => Root::Option(name.to_string()),
+                    false => Root::Unknown(format!("`{name}` comes from the module `{module}`")),
+                });
             }
             _ => self.unknown(expression, "cannot be traced"),
         }
