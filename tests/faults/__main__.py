@@ -24,6 +24,8 @@ SEED = 8
 # Faults of the short form for each scenario, besides those that it always meets.
 SAMPLE = 30
 ROUNDS_SHORT, ROUNDS_FULL = 3, 20
+# On how many trees in one state `check`, `apply` and `revert` run afterwards.
+NEXT_SHORT, NEXT_FULL = 1, 8
 # The calls that change what is on disk: the short form, too, kills the run before each of them. It also has a disk fill
 # up at each write and rename, so that nothing can be undone.
 CHANGING = (
@@ -78,7 +80,7 @@ def stop(scenario: scenarios.Scenario, tracer: Tracer, folder: pathlib.Path, ful
         # flock(2) has its fault already.
         calls = [call for call in calls if call.name != "flock"]
     faults = every(calls) if full else sample(calls)
-    judge = scenarios.Judge(scenario, tracer, full)
+    judge = scenarios.Judge(scenario, tracer, NEXT_FULL if full else NEXT_SHORT)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         numbered = enumerate(faults)
         judged = list(pool.map(lambda one: judge.judge(*one[1], folder / f"run-{one[0]}"), numbered))

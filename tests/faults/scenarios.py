@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import os
@@ -144,14 +145,14 @@ KINDS = {
 
 
 class Judge:
-    """Runs a scenario with a fault, then all commands on copies of what it left."""
+    """Runs a scenario with a fault, then all commands on what it left."""
 
-    def __init__(self, scenario: Scenario, tracer: Tracer, every: bool) -> None:
+    def __init__(self, scenario: Scenario, tracer: Tracer, times: int) -> None:
         self.scenario = scenario
         self.tracer = tracer
-        # Whether the commands also run on a state that an earlier fault led to.
-        self.every = every
-        self.known: dict[object, Verdict] = {}
+        # On how many trees in one state the commands run. Most faults lead to the same few states.
+        self.times = times
+        self.known: dict[object, list[Verdict]] = collections.defaultdict(list)
 
     def judge(self, call: Call, fault: str, folder: pathlib.Path) -> tuple[Verdict, bool]:
         """The verdict, and whether the run met its fault."""
@@ -212,26 +213,28 @@ class Judge:
         temporary = tuple(sorted((os.path.dirname(path), seen[path].content) for path in tree.temporaries(seen)))
         stale = tuple(tree.stale_bytecode(root, self.scenario.compiled_from))
         state = (frozenset(tree.without_temporaries(seen).items()), temporary, stale)
-        following = None if self.every else self.known.get(state)
-        if following is None:
+        known = self.known[state]
+        if len(known) < self.times:
             following = Verdict()
-            self._check(following, seen, root, folder / "check")
-            self._finish(following, root, folder / "apply", [*APPLY, *self.scenario.options], self.scenario.patched)
-            self._finish(following, root, folder / "revert", REVERT, self.scenario.original)
-            self.known[state] = following
-        for kind, found in following.kinds().items():
-            getattr(verdict, kind).extend(found)
+            copy = folder / "copy"
+            tree.clone(root, copy)
+            self._check(following, seen, root)
+            self._finish(following, root, [*APPLY, *self.scenario.options], self.scenario.patched)
+            self._finish(following, copy, REVERT, self.scenario.original)
+            known.append(following)
+        for following in known:
+            for kind, found in following.kinds().items():
+                getattr(verdict, kind).extend(found)
 
-    def _check(self, verdict: Verdict, seen: dict[str, tree.Entry], root: pathlib.Path, copy: pathlib.Path) -> None:
+    def _check(self, verdict: Verdict, seen: dict[str, tree.Entry], root: pathlib.Path) -> None:
         """`check` tells whether there is anything to change or to finish, and changes nothing."""
         scenario = self.scenario
-        tree.clone(root, copy)
         arguments = ["check", "--output-format", "json", *scenario.options, *scenario.targets]
-        done = self.tracer.undisturbed(arguments, copy)
         finished = scenario.has(seen, scenario.patched) and not tree.stale_bytecode(root, scenario.compiled_from)
+        done = self.tracer.undisturbed(arguments, root)
         if done.returncode != (0 if finished else 1):
             verdict.wrong_next.append(f"check: exit status {done.returncode}")
-        verdict.wrong_next += [f"check changed {path}" for path in tree.difference(seen, tree.see(copy))]
+        verdict.wrong_next += [f"check changed {path}" for path in tree.difference(seen, tree.see(root))]
         wrong = tree.disagreements(seen)
         if not wrong:
             return
@@ -245,18 +248,17 @@ class Judge:
                 verdict.wrong_next.append(f"check: {name} is unfinished, not {sorted(statuses.values())}")
 
     def _finish(
-        self, verdict: Verdict, root: pathlib.Path, copy: pathlib.Path, command: list[str], goal: dict[str, tree.Entry]
+        self, verdict: Verdict, root: pathlib.Path, command: list[str], goal: dict[str, tree.Entry]
     ) -> None:
         """`apply` goes forward, `revert` back, whatever was left."""
         scenario = self.scenario
         what = command[0]
-        tree.clone(root, copy)
-        done = self.tracer.undisturbed([*command, *scenario.targets], copy)
-        seen = tree.see(copy)
+        done = self.tracer.undisturbed([*command, *scenario.targets], root)
+        seen = tree.see(root)
         if done.returncode != 0:
             verdict.wrong_next.append(f"{what}: exit status {done.returncode}: {done.stderr.strip()[-300:]}")
         verdict.wrong_record += [f"{what}: {name}" for name in tree.disagreements(seen)]
-        verdict.stale_bytecode += [f"{what}: {path}" for path in tree.stale_bytecode(copy, scenario.compiled_from)]
+        verdict.stale_bytecode += [f"{what}: {path}" for path in tree.stale_bytecode(root, scenario.compiled_from)]
         verdict.left += [f"{what}: {path}" for path in sorted(seen.keys() - scenario.started_from.keys())]
         for path in tree.difference(goal, tree.without_temporaries(seen)):
             if not path.endswith(".pyc"):
