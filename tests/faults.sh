@@ -3,7 +3,8 @@
 # revert on what is left, and has 64 runs at once on one tree. Prints counts; fails unless those of faults are 0.
 # Needs root, to give files away.
 # usage: tests/faults.sh [--full] [--scenario NAME] [PROGRAM]
-#   --full            every call with every fault, and 20 rounds of 64 runs; else a sample that is always the same
+#   --full            every call with every fault, and 20 rounds of 64 runs; else a sample that is always the same. What is
+#                     left is one of a few states: eight trees in each are looked at, else one
 #   --scenario NAME   only this one, or `together`
 #   PROGRAM           [target/release/nixl-retrofit]
 
