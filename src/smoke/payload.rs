@@ -96,26 +96,40 @@ impl Stream {
         None
     }
 
-    fn fill_from(self, bytes: &mut [u8], first: u64) {
-        let mut index = first;
-        let (words, rest) = bytes.as_chunks_mut();
-        for word in words {
-            *word = self.word(index).to_le_bytes();
-            index += 1;
+    /// Compares every byte, and puts `next`'s bytes in the place of the correct ones: block by block, while the processor has
+    /// them in its cache. None where all were correct; else those from the first wrong block on stay. `right` gets the number
+    /// of correct ones, piece by piece.
+    pub(crate) fn replace(self, bytes: &mut [u8], next: Stream, right: &mut dyn FnMut(usize)) -> Option<Mismatch> {
+        let mut done = 0;
+        for block in 0..bytes.len().div_ceil(BLOCK) {
+            let range = block * BLOCK..bytes.len().min((block + 1) * BLOCK);
+            if !self.is_right(&bytes[range.clone()], first_word(block)) {
+                return self.describe(bytes, range.start);
+            }
+            next.fill_from(&mut bytes[range.clone()], first_word(block));
+            if range.end - done >= PIECE || range.end == bytes.len() {
+                right(range.end - done);
+                done = range.end;
+            }
         }
-        let length = rest.len();
-        rest.copy_from_slice(&self.word(index).to_le_bytes()[..length]);
+        None
+    }
+
+    fn fill_from(self, bytes: &mut [u8], first: u64) {
+        // The kind of the stream is asked for once, not for each word.
+        if self.is_poison {
+            fill_with(bytes, first, |position| self.poison_at(position));
+        } else {
+            fill_with(bytes, first, |position| self.word_at(position));
+        }
     }
 
     fn is_right(self, block: &[u8], first: u64) -> bool {
-        let mut differences = 0u64;
-        let mut index = first;
-        let (words, rest) = block.as_chunks();
-        for word in words {
-            differences |= u64::from_le_bytes(*word) ^ self.word(index);
-            index += 1;
+        if self.is_poison {
+            is_filled_with(block, first, |position| self.poison_at(position))
+        } else {
+            is_filled_with(block, first, |position| self.word_at(position))
         }
-        differences == 0 && rest == &self.word(index).to_le_bytes()[..rest.len()]
     }
 
     /// Counts the wrong bytes, from the first wrong block on.
@@ -134,12 +148,46 @@ impl Stream {
         mismatch
     }
 
-    #[inline(always)]
     fn word(self, index: u64) -> u64 {
         let position = index.wrapping_mul(STEP);
-        let word = scramble(self.key.wrapping_add(position));
-        if self.is_poison { word ^ (scramble((self.key ^ OTHER).wrapping_add(position)) | ONES) } else { word }
+        if self.is_poison { self.poison_at(position) } else { self.word_at(position) }
     }
+
+    #[inline(always)]
+    fn word_at(self, position: u64) -> u64 {
+        scramble(self.key.wrapping_add(position))
+    }
+
+    #[inline(always)]
+    fn poison_at(self, position: u64) -> u64 {
+        self.word_at(position) ^ (scramble((self.key ^ OTHER).wrapping_add(position)) | ONES)
+    }
+}
+
+/// Writes words from the one with this index on; `word` gets each one's index times [`STEP`].
+#[inline(always)]
+fn fill_with(bytes: &mut [u8], first: u64, word: impl Fn(u64) -> u64) {
+    let mut position = first.wrapping_mul(STEP);
+    let (words, rest) = bytes.as_chunks_mut();
+    for bytes in words {
+        *bytes = word(position).to_le_bytes();
+        position = position.wrapping_add(STEP);
+    }
+    let length = rest.len();
+    rest.copy_from_slice(&word(position).to_le_bytes()[..length]);
+}
+
+/// Compares words in the same way.
+#[inline(always)]
+fn is_filled_with(bytes: &[u8], first: u64, word: impl Fn(u64) -> u64) -> bool {
+    let mut position = first.wrapping_mul(STEP);
+    let mut differences = 0u64;
+    let (words, rest) = bytes.as_chunks();
+    for bytes in words {
+        differences |= u64::from_le_bytes(*bytes) ^ word(position);
+        position = position.wrapping_add(STEP);
+    }
+    differences == 0 && rest == &word(position).to_le_bytes()[..rest.len()]
 }
 
 /// The index of a block's first word.
@@ -193,6 +241,23 @@ mod tests {
         compared.clear();
         let mismatch = stream.mismatch_counted(&bytes, &mut |count| compared.push(count)).expect("caught");
         assert_eq!((mismatch.offset, mismatch.wrong, compared), (PIECE + 5000, 1, vec![PIECE]));
+    }
+
+    #[test]
+    fn what_is_right_is_replaced_and_the_rest_stays() {
+        let (stream, next) = (Stream::new(7, Part::Write(0)), Stream::new(7, Part::Read(0)));
+        for length in [0, 1, 4095, 4096, 4097, PIECE + 100] {
+            let mut bytes = filled(Part::Write(0), length);
+            let mut right = 0;
+            assert_eq!(stream.replace(&mut bytes, next, &mut |count| right += count), None, "{length}");
+            assert_eq!((next.mismatch(&bytes), right), (None, length), "{length}");
+        }
+        let mut bytes = filled(Part::Write(0), 3 * BLOCK);
+        bytes[BLOCK + 9] ^= 1;
+        let as_it_was = bytes.clone();
+        let mismatch = stream.replace(&mut bytes, next, &mut |_| {}).expect("caught");
+        assert_eq!((mismatch.offset, mismatch.wrong), (BLOCK + 9, 1));
+        assert_eq!(bytes[BLOCK..], as_it_was[BLOCK..]);
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::choice::backend::{self, Backend};
 use crate::environment::fabric_devices::FabricDevices;
 use crate::report::finding::Finding;
 use crate::report::smoke::{Gpu, LoadedLibrary, NativeLibrary, Smoke, SmokeEngine, SmokeStatus};
+use crate::threads;
 
 /// Limit for the plugin check: its share of the deadline.
 const PLUGIN_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,8 +73,12 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     worker.mark = janitor.as_ref().map(|janitor| (RUN_VARIABLE, janitor.mark.clone()));
     let spared = janitor.as_ref().map(Janitor::id);
     let mut supervisor = Supervisor::new(begin + plan.timeout, run_promptly);
-    let result =
-        supervisor.start(plan, library, &worker, connection.as_deref()).and_then(|()| supervisor.supervise(progress));
+    // Reading UCX's modules takes milliseconds, and the supervisor waits meanwhile.
+    let find_ucx = || rdma::find_ucx(plan, libraries.searched_first());
+    let supervise = || {
+        supervisor.start(plan, library, &worker, connection.as_deref()).and_then(|()| supervisor.supervise(progress))
+    };
+    let (result, ucx) = threads::join(find_ucx, supervise);
     let unclean = supervisor.end_workers(&family, spared);
     smoke.setup_ms = supervisor.connected.map(|at| milliseconds(at - begin));
     let own_warnings = std::mem::take(&mut smoke.warnings);
@@ -95,8 +100,7 @@ fn conduct(plan: &Plan, connection: Option<&mut Connection>, progress: &mut dyn 
     if is_alone && smoke.plugin.is_some() {
         smoke.duration_ms = milliseconds(begin.elapsed());
     }
-    let folders = libraries.searched_first();
-    smoke.findings = rdma::findings(&smoke, plan, &supervisor.complaints(), &FabricDevices::look(), folders);
+    smoke.findings = rdma::findings(&smoke, plan, &supervisor.complaints(), &FabricDevices::look(), ucx.as_ref());
     smoke.findings.extend(without_efa(plan, &libraries, &worker, left.min(PLUGIN_CHECK_TIMEOUT)));
     rdma::explain(&mut smoke);
     let refused = smoke.plugin.iter().filter(|plugin| !plugin.loads).map(|plugin| plugin.message.clone());

@@ -1,6 +1,6 @@
 //! What a transfer shows of RDMA: devices that were not used, names that UCX was asked for in vain, a fabric that cannot be.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::advice::{loading, rdma, ucx};
 use crate::choice::backend::Backend;
@@ -43,13 +43,13 @@ pub(crate) fn doubt(smoke: &mut Smoke, devices: &FabricDevices) {
     smoke.fabric = None;
 }
 
-/// The findings about a transfer that was tried on this machine.
+/// The findings about a transfer that was tried on this machine; `ucx` is what [`find_ucx`] found.
 pub(crate) fn findings(
     smoke: &Smoke,
     plan: &Plan,
     complaints: &[Complaint],
     devices: &FabricDevices,
-    folders: &[std::path::PathBuf],
+    ucx: Option<&Ucx>,
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = complaints.iter().map(|complaint| relayed(plan, complaint)).collect();
     let chosen = smoke.chosen_backend.as_deref().unwrap_or(plan.backend().name());
@@ -57,16 +57,15 @@ pub(crate) fn findings(
         findings.extend(rdma::no_use_for_libfabric(devices).filter(|_| has_run(smoke)));
         return findings;
     }
-    let ucx = find_ucx(plan, folders);
     let title = plan.nixl.title();
-    let modules = ucx.iter().flat_map(|ucx| ucx::modules(ucx, &title, !devices.efa().is_empty()));
+    let modules = ucx.into_iter().flat_map(|ucx| ucx::modules(ucx, &title, !devices.efa().is_empty()));
     findings.extend(modules);
     let asked_in_vain = complaints.iter().any(|complaint| matches!(complaint, Complaint::Unavailable { .. }));
     if (has_run(smoke) || asked_in_vain) && !has_rdma(smoke) {
         let setting = |name| plan.variables.get(name).and_then(std::ffi::OsStr::to_str);
         findings.extend(rdma::unused_by_ucx(&rdma::Unused {
             devices,
-            ucx: ucx.as_ref(),
+            ucx,
             observed: Some(observed(smoke).as_str()).filter(|_| has_run(smoke)),
             tls: setting("UCX_TLS"),
             net_devices: setting("UCX_NET_DEVICES"),
@@ -147,7 +146,11 @@ fn relayed(plan: &Plan, complaint: &Complaint) -> Finding {
 }
 
 /// The UCX that the workers have loaded; `folders` are those that they search first.
-fn find_ucx(plan: &Plan, folders: &[std::path::PathBuf]) -> Option<Ucx> {
+/// The UCX that a transfer over UCX gets; `folders` are searched first.
+pub(crate) fn find_ucx(plan: &Plan, folders: &[PathBuf]) -> Option<Ucx> {
+    if !plan.pair.has(Backend::Ucx) {
+        return None;
+    }
     let own = plan.variables.get(LIBRARY_PATH).map(loader::split_path).unwrap_or_default();
     let loader = Loader::new(folders.iter().cloned().chain(own).collect());
     let plugin = plan.plugins.as_ref().map(|plugins| plugins.file(Backend::Ucx.name()));

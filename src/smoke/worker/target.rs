@@ -37,8 +37,7 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &Session, mut region: R
     link.enter(Stage::Compare);
     let mut gauge = Gauge::new(task.size);
     for index in 0..session.messages.count() {
-        compare(session, &mut region, index, &mut |bytes| gauge.add(bytes, link))?;
-        offer(session, &mut region, index)?;
+        compare_and_offer(session, &mut region, index, &mut |bytes| gauge.add(bytes, link))?;
         session.engine.progress()?;
     }
     link.send_to_peer(PeerMessage::Compared);
@@ -51,20 +50,20 @@ pub(super) fn run(link: &mut Link, task: &Task, session: &Session, mut region: R
     Ok(Measurements { compared: task.size, ..Measurements::default() })
 }
 
-fn compare(session: &Session, region: &mut Region, index: usize, compared: &mut dyn FnMut(usize)) -> Result<(), Cause> {
+/// Compares a message, and puts other bytes in its place, for the initiator to read.
+fn compare_and_offer(
+    session: &Session,
+    region: &mut Region,
+    index: usize,
+    compared: &mut dyn FnMut(usize),
+) -> Result<(), Cause> {
     let range = session.messages.range(index);
     region.download(range.clone())?;
-    match Stream::new(session.seed, Part::Write(index)).mismatch_counted(region.bytes(range.clone()), compared) {
-        None => Ok(()),
+    let [written, read] = [Part::Write(index), Part::Read(index)].map(|part| Stream::new(session.seed, part));
+    match written.replace(region.bytes_mut(range.clone()), read, compared) {
+        None => region.upload(range),
         Some(mismatch) => Err(wrong_bytes(Operation::Write, index, range.start, range.len(), mismatch)),
     }
-}
-
-/// Replaces a message that was compared with other bytes, for the initiator to read.
-fn offer(session: &Session, region: &mut Region, index: usize) -> Result<(), Cause> {
-    let range = session.messages.range(index);
-    Stream::new(session.seed, Part::Read(index)).fill(region.bytes_mut(range.clone()));
-    region.upload(range)
 }
 
 fn compare_small(session: &Session, region: &mut Region) -> Result<(), Cause> {
