@@ -99,7 +99,7 @@ pub(crate) const ROOMS: &[Row] = &[
     row(
         "smoke::transfer",
         "smoke::supervise smoke::judge smoke::ending smoke::meeting smoke::launch smoke::observe smoke::wire \
-         smoke::plan smoke::payload smoke::engine::schedule smoke::janitor environment choice report",
+         smoke::plan smoke::payload smoke::engine::schedule smoke::janitor environment choice report threads",
     ),
     row(
         "smoke::judge",
