@@ -3,7 +3,7 @@
 //! Source: `_api.py` of NIXL 0.2.0 to 1.5.1, `def __init__(self, …, backends: list[str] = ["UCX"], …)`, and
 //! `self.backends = backends` in its body. Image builds that change the default change one of the two.
 
-use rustpython_parser::ast::{Constant, Expr, Stmt, StmtFunctionDef, Suite};
+use rustpython_parser::ast::{Constant, Expr, Stmt, StmtClassDef, StmtFunctionDef, Suite};
 
 use super::span::{end, start};
 use super::syntax::{parse, parse_at};
@@ -25,12 +25,17 @@ pub(crate) enum NixlDefault {
 
 /// The default in the source of NIXL's `_api.py`; None where it has no such class, or is not understood.
 pub(crate) fn of(text: &str) -> Option<NixlDefault> {
-    let module = parse_class(text).or_else(|| parse(text).ok())?;
-    let class = module.iter().filter_map(Stmt::as_class_def_stmt).find(|class| class.name.as_str() == CLASS)?;
+    let alone = parse_class(text).filter(|part| class_in(part).is_some());
+    let module = alone.or_else(|| parse(text).ok())?;
+    let class = class_in(&module)?;
     let functions = class.body.iter().filter_map(Stmt::as_function_def_stmt);
     let init = functions.into_iter().find(|function| function.name.as_str() == "__init__")?;
     let value = assigned(init).filter(|value| value.as_name_expr().is_none()).or_else(|| default(init))?;
     Some(names(value).map_or_else(|| NixlDefault::Computed(source(text, value)), NixlDefault::Names))
+}
+
+fn class_in(module: &[Stmt]) -> Option<&StmtClassDef> {
+    module.iter().filter_map(Stmt::as_class_def_stmt).find(|class| class.name.as_str() == CLASS)
 }
 
 /// The class alone, where nothing but the statement that defines it can be meant: a tree of the whole module takes ten times as
@@ -106,6 +111,7 @@ mod tests {
             ("", "    x = '''\nnot indented\n'''\n# a comment\n    y = 1\n"),
             ("s = '''\nclass nixl_agent_config:\n    pass\n'''\n", "class other:\n    pass\n"),
             ("if s:\n    pass\n", "def f(:\n"),
+            ("", "class nixl_agent_config_of_another:\n    pass\n"),
         ] {
             let found = of(&format!("{before}class nixl_agent_config:\n{init}{after}"));
             assert_eq!(found, Some(NixlDefault::Computed("both()".into())), "{before}{after}");

@@ -177,12 +177,29 @@ fn backends(names: &Names, rule: &Rule) -> TokenStream {
     }
 }
 
+/// How a function ends that has tried all backends of `VARIABLE` and kept the causes of those that failed: `none_works` is
+/// an error, otherwise each cause is a warning.
+fn judged(none_works: &TokenStream) -> TokenStream {
+    quote! {
+        if #none_works {
+            let value = ::std::env::var_os(VARIABLE).unwrap_or_else(|| "unset".into());
+            let (value, causes) = (value.to_string_lossy(), causes.join("; "));
+            ::anyhow::bail!("no backend of {VARIABLE} ({value}) works: {causes}");
+        }
+        for cause in causes {
+            ::tracing::warn!("NIXL Connect: Cannot use a backend of {VARIABLE}: {cause}");
+        }
+        Ok(())
+    }
+}
+
 /// The function that makes the chosen backends.
 fn add(names: &Names, rule: &Rule) -> TokenStream {
     let (function, backends) = (names.function("add_backends"), names.function("backends"));
     let variable = rule.variable.as_str();
     let doc = format!(" Creates the backends that `{variable}` names; at least one of them has to work.");
     let strict = (rule.on_unknown == OnUnknown::Error).then(|| quote!(?));
+    let end = judged(&quote!(causes.len() == chosen.len()));
     quote! {
         #[doc = #doc]
         fn #function(agent: &mut ::dynamo_memory::nixl::NixlAgent,) -> ::anyhow::Result<()> {
@@ -194,15 +211,7 @@ fn add(names: &Names, rule: &Rule) -> TokenStream {
                     causes.push(format!("{backend}: {error:#}"));
                 }
             }
-            if causes.len() == chosen.len() {
-                let value = ::std::env::var_os(VARIABLE).unwrap_or_else(|| "unset".into());
-                let (value, causes) = (value.to_string_lossy(), causes.join("; "));
-                ::anyhow::bail!("no backend of {VARIABLE} ({value}) works: {causes}");
-            }
-            for cause in causes {
-                ::tracing::warn!("NIXL Connect: Cannot use a backend of {VARIABLE}: {cause}");
-            }
-            Ok(())
+            #end
         }
     }
 }
@@ -262,6 +271,7 @@ fn each(names: &Names, rule: &Rule) -> [TokenStream; 3] {
         format!(" A backend of `{variable}` in the place of the one that the code names, and whether it is created.");
     let doc_of_each =
         format!(" Makes each backend of `{variable}`; one that fails is an error where no other one works.");
+    let end = judged(&quote!(!works && !causes.is_empty()));
     [
         quote! {
             #[doc = #doc]
@@ -294,15 +304,7 @@ fn each(names: &Names, rule: &Rule) -> [TokenStream; 3] {
                         Err(error) => causes.push(format!("{name}: {error:#}")),
                     }
                 }
-                if !works && !causes.is_empty() {
-                    let value = ::std::env::var_os(VARIABLE).unwrap_or_else(|| "unset".into());
-                    let (value, causes) = (value.to_string_lossy(), causes.join("; "));
-                    ::anyhow::bail!("no backend of {VARIABLE} ({value}) works: {causes}");
-                }
-                for cause in causes {
-                    ::tracing::warn!("NIXL Connect: Cannot use a backend of {VARIABLE}: {cause}");
-                }
-                Ok(())
+                #end
             }
         },
     ]
