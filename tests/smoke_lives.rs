@@ -237,10 +237,12 @@ fn a_segment_of_ucx_whose_process_died_unseen_is_removed() {
 fn a_file_that_may_be_anybodys_stays_and_is_told() {
     let site = shimmed();
     let mark = new_mark();
+    // While a process has it open, a file is that process's. This one appears without being opened.
+    let before = format!("/dev/shm/before_{mark}");
+    fs::write(&before, "").unwrap();
     let run = smoke(site.path(), &mark, "20s", &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for("both workers", || processes(&mark).len() >= 3);
-    // No process of the run ever has it open.
-    fs::File::create_new(format!("/dev/shm/other_nixl_retrofit_shim_{mark}_")).unwrap();
+    fs::rename(&before, format!("/dev/shm/other_nixl_retrofit_shim_{mark}_")).unwrap();
     let output = run.wait_with_output().unwrap();
     let left = shared_memory(&mark);
     left.iter().for_each(|name| fs::remove_file(Path::new("/dev/shm").join(name)).unwrap());
