@@ -2,7 +2,8 @@
 //!
 //! Word `i` of a stream is a hash of the stream's key and `i`, so every position can be generated and checked on its own: a
 //! flipped byte, a misplaced block and an earlier message's bytes all differ from the expected ones. Before a transfer, every
-//! byte of its sink differs from the expected one, so each that does not arrive is wrong.
+//! byte of its sink differs from the expected one, so each that does not arrive is wrong. That holds for a read without
+//! anything being put into its sink: what is read differs in every byte from what was written from there.
 
 /// The part of a transfer that a stream belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +12,8 @@ pub(crate) enum Part {
     Small,
     /// The large message with this index that the initiator writes.
     Write(usize),
-    /// The large message with this index that the initiator reads. It never had these bytes, so that only a read brings them.
+    /// The large message with this index that the initiator reads. It never had these bytes, so that only a read brings them,
+    /// and each of them differs from the one that it has written from the same place.
     Read(usize),
 }
 
@@ -19,7 +21,16 @@ pub(crate) enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stream {
     key: u64,
-    is_poison: bool,
+    mask: Option<Mask>,
+}
+
+/// What changes every byte of a message: a key of its own, so that the one does not follow from the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mask {
+    /// The bytes in a message's place before it is written.
+    Poison,
+    /// The bytes that are read from its place afterwards.
+    Read,
 }
 
 /// How received bytes differ from the expected ones.
@@ -39,9 +50,7 @@ pub(crate) struct Mismatch {
 
 /// The increment of splitmix64: odd, from the golden ratio.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-/// A second key, for the poison.
-const OTHER: u64 = 0x5851_f42d_4c95_7f2d;
-/// A bit in each byte, so that no byte of the poison is right.
+/// A bit in each byte of a mask, so that it leaves none as it is.
 const ONES: u64 = 0x0101_0101_0101_0101;
 /// Bytes compared at a time: few enough for the first-level cache, many enough to make the test after each block cheap.
 const BLOCK: usize = 4096;
@@ -51,23 +60,22 @@ const PIECE: usize = 16 << 20;
 impl Stream {
     /// The stream of one part of the transfer with this seed.
     pub(crate) fn new(seed: u64, part: Part) -> Stream {
-        let label = match part {
-            Part::Small => 0,
-            Part::Write(index) => 1 + index as u64,
-            Part::Read(index) => !(index as u64),
+        let (label, mask) = match part {
+            Part::Small => (0, None),
+            Part::Write(index) => (1 + index as u64, None),
+            Part::Read(index) => (1 + index as u64, Some(Mask::Read)),
         };
-        Stream { key: mix(mix(seed ^ STEP).wrapping_add(label.wrapping_mul(STEP))), is_poison: false }
+        Stream { key: mix(mix(seed ^ STEP).wrapping_add(label.wrapping_mul(STEP))), mask }
     }
 
-    /// Bytes of which every one differs from the stream's, and from which the stream does not follow: what a sink holds before
-    /// a transfer.
-    pub(crate) fn poison(self) -> Stream {
-        Stream { is_poison: true, ..self }
-    }
-
-    /// Writes the stream's bytes.
-    pub(crate) fn fill(self, bytes: &mut [u8]) {
-        self.fill_counted(bytes, &mut |_| {});
+    /// What is in a message's place before it arrives: bytes of which every one is wrong, and from which the stream does not
+    /// follow.
+    pub(crate) fn before(self) -> Stream {
+        let mask = match self.mask {
+            None => Some(Mask::Poison),
+            Some(_) => None,
+        };
+        Stream { mask, ..self }
     }
 
     /// Writes the stream's bytes; `written` gets their number, piece by piece.
@@ -96,17 +104,19 @@ impl Stream {
         None
     }
 
-    /// Compares every byte, and puts `next`'s bytes in the place of the correct ones: block by block, while the processor has
-    /// them in its cache. None where all were correct; else those from the first wrong block on stay. `right` gets the number
-    /// of correct ones, piece by piece.
-    pub(crate) fn replace(self, bytes: &mut [u8], next: Stream, right: &mut dyn FnMut(usize)) -> Option<Mismatch> {
+    /// Compares every byte of what was written, and makes the correct ones those to read: block by block, while the processor
+    /// has them in its cache. None where all were correct; else those from the first wrong block on stay. `right` gets the
+    /// number of correct ones, piece by piece.
+    pub(crate) fn offer(self, bytes: &mut [u8], right: &mut dyn FnMut(usize)) -> Option<Mismatch> {
         let mut done = 0;
         for block in 0..bytes.len().div_ceil(BLOCK) {
             let range = block * BLOCK..bytes.len().min((block + 1) * BLOCK);
             if !self.is_right(&bytes[range.clone()], first_word(block)) {
                 return self.describe(bytes, range.start);
             }
-            next.fill_from(&mut bytes[range.clone()], first_word(block));
+            change(&mut bytes[range.clone()], first_word(block), |found, position| {
+                found ^ Mask::Read.word_at(self.key, position)
+            });
             if range.end - done >= PIECE || range.end == bytes.len() {
                 right(range.end - done);
                 done = range.end;
@@ -116,19 +126,17 @@ impl Stream {
     }
 
     fn fill_from(self, bytes: &mut [u8], first: u64) {
-        // The kind of the stream is asked for once, not for each word.
-        if self.is_poison {
-            fill_with(bytes, first, |position| self.poison_at(position));
-        } else {
-            fill_with(bytes, first, |position| self.word_at(position));
+        // Whether there is a mask is asked once, not for each word.
+        match self.mask {
+            None => change(bytes, first, |_, position| word_at(self.key, position)),
+            Some(mask) => change(bytes, first, |_, position| mask.masked(self.key, position)),
         }
     }
 
     fn is_right(self, block: &[u8], first: u64) -> bool {
-        if self.is_poison {
-            is_filled_with(block, first, |position| self.poison_at(position))
-        } else {
-            is_filled_with(block, first, |position| self.word_at(position))
+        match self.mask {
+            None => is_filled_with(block, first, |position| word_at(self.key, position)),
+            Some(mask) => is_filled_with(block, first, |position| mask.masked(self.key, position)),
         }
     }
 
@@ -143,38 +151,52 @@ impl Stream {
             }
             let mismatch = mismatch.get_or_insert(Mismatch { offset, expected, found, wrong: 0, untouched: 0 });
             mismatch.wrong += 1;
-            mismatch.untouched += usize::from(found == byte(self.poison()));
+            mismatch.untouched += usize::from(found == byte(self.before()));
         }
         mismatch
     }
 
     fn word(self, index: u64) -> u64 {
         let position = index.wrapping_mul(STEP);
-        if self.is_poison { self.poison_at(position) } else { self.word_at(position) }
-    }
-
-    #[inline(always)]
-    fn word_at(self, position: u64) -> u64 {
-        scramble(self.key.wrapping_add(position))
-    }
-
-    #[inline(always)]
-    fn poison_at(self, position: u64) -> u64 {
-        self.word_at(position) ^ (scramble((self.key ^ OTHER).wrapping_add(position)) | ONES)
+        self.mask.map_or_else(|| word_at(self.key, position), |mask| mask.masked(self.key, position))
     }
 }
 
-/// Writes words from the one with this index on; `word` gets each one's index times [`STEP`].
+impl Mask {
+    /// The key of each is that of the message, changed.
+    #[inline(always)]
+    fn word_at(self, key: u64, position: u64) -> u64 {
+        let own = match self {
+            Mask::Poison => 0x5851_f42d_4c95_7f2d,
+            Mask::Read => 0xd1b5_4a32_d192_ed03,
+        };
+        word_at(key ^ own, position) | ONES
+    }
+
+    #[inline(always)]
+    fn masked(self, key: u64, position: u64) -> u64 {
+        word_at(key, position) ^ self.word_at(key, position)
+    }
+}
+
 #[inline(always)]
-fn fill_with(bytes: &mut [u8], first: u64, word: impl Fn(u64) -> u64) {
+fn word_at(key: u64, position: u64) -> u64 {
+    scramble(key.wrapping_add(position))
+}
+
+/// Replaces words from the one with this index on; `word` gets each one, and its index times [`STEP`].
+#[inline(always)]
+fn change(bytes: &mut [u8], first: u64, word: impl Fn(u64, u64) -> u64) {
     let mut position = first.wrapping_mul(STEP);
     let (words, rest) = bytes.as_chunks_mut();
     for bytes in words {
-        *bytes = word(position).to_le_bytes();
+        *bytes = word(u64::from_le_bytes(*bytes), position).to_le_bytes();
         position = position.wrapping_add(STEP);
     }
     let length = rest.len();
-    rest.copy_from_slice(&word(position).to_le_bytes()[..length]);
+    let mut last = [0; 8];
+    last[..length].copy_from_slice(rest);
+    rest.copy_from_slice(&word(u64::from_le_bytes(last), position).to_le_bytes()[..length]);
 }
 
 /// Compares words in the same way.
@@ -216,10 +238,14 @@ fn mix(mut word: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn filled(part: Part, length: usize) -> Vec<u8> {
+    fn bytes_of(stream: Stream, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        Stream::new(7, part).fill(&mut bytes);
+        stream.fill_counted(&mut bytes, &mut |_| {});
         bytes
+    }
+
+    fn filled(part: Part, length: usize) -> Vec<u8> {
+        bytes_of(Stream::new(7, part), length)
     }
 
     #[test]
@@ -244,18 +270,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_is_replaced_and_the_rest_stays() {
-        let (stream, next) = (Stream::new(7, Part::Write(0)), Stream::new(7, Part::Read(0)));
+    fn what_was_written_becomes_what_is_read_and_wrong_bytes_stay() {
+        let (written, read) = (Stream::new(7, Part::Write(0)), Stream::new(7, Part::Read(0)));
         for length in [0, 1, 4095, 4096, 4097, PIECE + 100] {
             let mut bytes = filled(Part::Write(0), length);
             let mut right = 0;
-            assert_eq!(stream.replace(&mut bytes, next, &mut |count| right += count), None, "{length}");
-            assert_eq!((next.mismatch(&bytes), right), (None, length), "{length}");
+            assert_eq!(written.offer(&mut bytes, &mut |count| right += count), None, "{length}");
+            assert_eq!((read.mismatch(&bytes), right), (None, length), "{length}");
         }
         let mut bytes = filled(Part::Write(0), 3 * BLOCK);
         bytes[BLOCK + 9] ^= 1;
         let as_it_was = bytes.clone();
-        let mismatch = stream.replace(&mut bytes, next, &mut |_| {}).expect("caught");
+        let mismatch = written.offer(&mut bytes, &mut |_| {}).expect("caught");
         assert_eq!((mismatch.offset, mismatch.wrong), (BLOCK + 9, 1));
         assert_eq!(bytes[BLOCK..], as_it_was[BLOCK..]);
     }
@@ -289,27 +315,39 @@ mod tests {
 
     #[test]
     fn a_single_byte_that_never_arrived_is_caught() {
-        let stream = Stream::new(7, Part::Write(0));
-        let mut bytes = filled(Part::Write(0), 5000);
-        let mut poison = vec![0; 5000];
-        stream.poison().fill(&mut poison);
-        for offset in 0..bytes.len() {
-            let right = std::mem::replace(&mut bytes[offset], poison[offset]);
-            let mismatch = stream.mismatch(&bytes).expect("caught");
-            assert_eq!((mismatch.offset, mismatch.wrong, mismatch.untouched), (offset, 1, 1));
-            bytes[offset] = right;
+        for part in [Part::Write(0), Part::Read(0)] {
+            let stream = Stream::new(7, part);
+            let mut bytes = filled(part, 5000);
+            let before = bytes_of(stream.before(), 5000);
+            for offset in 0..bytes.len() {
+                let right = std::mem::replace(&mut bytes[offset], before[offset]);
+                let mismatch = stream.mismatch(&bytes).expect("caught");
+                assert_eq!((mismatch.offset, mismatch.wrong, mismatch.untouched), (offset, 1, 1));
+                bytes[offset] = right;
+            }
         }
     }
 
     #[test]
-    fn the_poison_differs_at_every_byte() {
-        for length in [1, 8, 4096, 9001] {
-            let bytes = filled(Part::Write(2), length);
-            let mut poison = vec![0; length];
-            Stream::new(7, Part::Write(2)).poison().fill(&mut poison);
+    fn a_message_differs_at_every_byte_from_what_is_in_its_place_before() {
+        for (length, part) in
+            [1, 8, 4096, 9001].into_iter().flat_map(|length| [(length, Part::Write(2)), (length, Part::Read(2))])
+        {
+            let bytes = filled(part, length);
+            let before = bytes_of(Stream::new(7, part).before(), length);
             let complement: Vec<u8> = bytes.iter().map(|byte| !byte).collect();
-            assert!(length < 8 || poison != complement, "the bytes must not follow from it");
-            assert!(bytes.iter().zip(&poison).all(|(byte, poison)| byte != poison), "{length}");
+            assert!(length < 8 || before != complement, "the bytes must not follow from it");
+            assert!(bytes.iter().zip(&before).all(|(byte, before)| byte != before), "{length} {part:?}");
         }
+    }
+
+    #[test]
+    fn what_is_read_is_new_to_both_sides() {
+        let [read, written] = [Part::Read(1), Part::Write(1)].map(|part| filled(part, 80_000));
+        let poison = bytes_of(Stream::new(7, Part::Write(1)).before(), 80_000);
+        let differ = |one: &[u8], other: &[u8]| {
+            one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0).all(|(one, other)| one != other)
+        };
+        assert!(differ(&read, &written) && differ(&read, &poison) && differ(&written, &poison));
     }
 }

@@ -95,13 +95,8 @@ fn write_all(session: &Session) -> Result<(), Cause> {
 }
 
 /// Reads all messages. A second thread compares each while the next ones are read.
-fn read_all(link: &mut Link, task: &Task, session: &Session, mut portions: Vec<Portion>) -> Result<(), Cause> {
-    for (index, portion) in portions.iter_mut().enumerate() {
-        // Every byte that a read does not bring is wrong.
-        Stream::new(task.seed, Part::Read(index)).poison().fill(portion.bytes_mut());
-        portion.upload()?;
-    }
-    // From then on the target has the bytes to read.
+fn read_all(link: &mut Link, task: &Task, session: &Session, portions: Vec<Portion>) -> Result<(), Cause> {
+    // From then on the target has the bytes to read. They differ in every byte from those that are here, which were written.
     session.expect(link, PeerMessage::Compared)?;
     let (arrived, arrivals) = mpsc::channel();
     let messages = session.messages;

@@ -82,7 +82,7 @@ fn prepare_region(role: Role, seed: u64, size: usize, messages: Messages, writte
     let mut prepare = |part, range| {
         let stream = match role {
             Role::Initiator => Stream::new(seed, part),
-            Role::Target => Stream::new(seed, part).poison(),
+            Role::Target => Stream::new(seed, part).before(),
         };
         stream.fill_counted(region.bytes_mut(range), &mut count);
     };

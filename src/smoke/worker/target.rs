@@ -59,8 +59,7 @@ fn compare_and_offer(
 ) -> Result<(), Cause> {
     let range = session.messages.range(index);
     region.download(range.clone())?;
-    let [written, read] = [Part::Write(index), Part::Read(index)].map(|part| Stream::new(session.seed, part));
-    match written.replace(region.bytes_mut(range.clone()), read, compared) {
+    match Stream::new(session.seed, Part::Write(index)).offer(region.bytes_mut(range.clone()), compared) {
         None => region.upload(range),
         Some(mismatch) => Err(wrong_bytes(Operation::Write, index, range.start, range.len(), mismatch)),
     }
