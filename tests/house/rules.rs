@@ -128,7 +128,7 @@ pub(crate) const ROOMS: &[Row] = &[
     row("smoke::wire", "smoke::plan report::stage report::fabric"),
     row("smoke::plan", "environment choice report::stage report::fabric"),
     // Pure: bytes that follow from a seed, and their comparison.
-    row("smoke::payload", ""),
+    row("smoke::payload", "threads"),
     row("advice", "environment choice report"),
     row("python", "rewriting source choice report threads"),
     row("rust", "rewriting source choice report threads"),
@@ -176,8 +176,8 @@ pub(crate) const NARROWER: &[Narrower] = &[Narrower {
     why: "the format between machines is not the public JSON",
 }];
 
-/// The room of the unsafe code.
-pub(crate) const UNSAFE: &str = "smoke/engine/";
+/// Where unsafe code is: what calls libraries, and what takes several words of the payload at a time.
+pub(crate) const UNSAFE: [&str; 2] = ["smoke/engine/", "smoke/payload/vectors.rs"];
 
 /// Programs of their own, which build.rs compiles: no module of this one declares them, and no rule here reads them.
 pub(crate) const OTHER_PROGRAMS: &[&str] = &["smoke/launch/cuda_stand_in/libcuda.rs"];

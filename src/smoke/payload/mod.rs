@@ -5,6 +5,12 @@
 //! byte of its sink differs from the expected one, so each that does not arrive is wrong. That holds for a read without
 //! anything being put into its sink: what is read differs in every byte from what was written from there.
 
+mod vectors;
+mod words;
+
+use crate::threads;
+use words::{STEP, mask_at, word_at};
+
 /// The part of a transfer that a stream belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -48,14 +54,13 @@ pub(crate) struct Mismatch {
     pub untouched: usize,
 }
 
-/// The increment of splitmix64: odd, from the golden ratio.
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-/// A bit in each byte of a mask, so that it leaves none as it is.
-const ONES: u64 = 0x0101_0101_0101_0101;
 /// Bytes compared at a time: few enough for the first-level cache, many enough to make the test after each block cheap.
 const BLOCK: usize = 4096;
 /// Bytes after which the caller is told how far a long message has come: whole blocks.
-const PIECE: usize = 16 << 20;
+const PIECE: usize = BLOCKS * BLOCK;
+const BLOCKS: usize = 4096;
+/// Blocks that are worth a thread: starting one takes as long as comparing some of them.
+const WORTH_A_THREAD: usize = 256;
 
 impl Stream {
     /// The stream of one part of the transfer with this seed.
@@ -94,10 +99,16 @@ impl Stream {
     /// Compares every byte; None where all are correct. `compared` gets the number of correct ones, piece by piece.
     pub(crate) fn mismatch_counted(self, bytes: &[u8], compared: &mut dyn FnMut(usize)) -> Option<Mismatch> {
         for (piece, part) in bytes.chunks(PIECE).enumerate() {
-            let first = piece * (PIECE / BLOCK);
-            let mut blocks = part.chunks(BLOCK).enumerate();
-            if let Some(wrong) = blocks.position(|(block, bytes)| !self.is_right(bytes, first_word(first + block))) {
-                return self.describe(bytes, (first + wrong) * BLOCK);
+            let first = piece * BLOCKS;
+            let share = share(part.len());
+            let wrong = threads::side_by_side(part.chunks(share * BLOCK).enumerate(), |(number, bytes)| {
+                let first = first + number * share;
+                let mut blocks = bytes.chunks(BLOCK).enumerate();
+                let wrong = blocks.position(|(block, bytes)| !self.is_right(bytes, first_word(first + block)));
+                wrong.map(|block| first + block)
+            });
+            if let Some(block) = wrong.into_iter().flatten().next() {
+                return self.describe(bytes, block * BLOCK);
             }
             compared(part.len());
         }
@@ -108,36 +119,69 @@ impl Stream {
     /// has them in its cache. None where all were correct; else those from the first wrong block on stay. `right` gets the
     /// number of correct ones, piece by piece.
     pub(crate) fn offer(self, bytes: &mut [u8], right: &mut dyn FnMut(usize)) -> Option<Mismatch> {
-        let mut done = 0;
-        for block in 0..bytes.len().div_ceil(BLOCK) {
-            let range = block * BLOCK..bytes.len().min((block + 1) * BLOCK);
-            if !self.is_right(&bytes[range.clone()], first_word(block)) {
-                return self.describe(bytes, range.start);
+        for start in (0..bytes.len()).step_by(PIECE) {
+            let part = start..bytes.len().min(start + PIECE);
+            let first = start / BLOCK;
+            let share = share(part.len());
+            let shares = |number| first + number * share;
+            let piece = bytes[part.clone()].chunks_mut(share * BLOCK).enumerate();
+            let wrong = threads::side_by_side(piece, |(number, bytes)| self.offer_until_wrong(bytes, shares(number)));
+            if let Some(at) = wrong.iter().position(Option::is_some) {
+                // The threads for later shares have not waited for this one.
+                for (number, bytes) in bytes[part].chunks_mut(share * BLOCK).enumerate().skip(at + 1) {
+                    let blocks = wrong[number].map_or(usize::MAX, |block| block - shares(number));
+                    bytes
+                        .chunks_mut(BLOCK)
+                        .take(blocks)
+                        .enumerate()
+                        .for_each(|(block, bytes)| self.exchange(bytes, shares(number) + block));
+                }
+                return wrong[at].and_then(|block| self.describe(bytes, block * BLOCK));
             }
-            change(&mut bytes[range.clone()], first_word(block), |found, position| {
-                found ^ Mask::Read.word_at(self.key, position)
-            });
-            if range.end - done >= PIECE || range.end == bytes.len() {
-                right(range.end - done);
-                done = range.end;
-            }
+            right(part.len());
         }
         None
     }
 
+    /// Returns the first wrong block, from which on nothing is changed; the first block has this index.
+    fn offer_until_wrong(self, bytes: &mut [u8], first: usize) -> Option<usize> {
+        for (block, bytes) in (first..).zip(bytes.chunks_mut(BLOCK)) {
+            if !self.is_right(bytes, first_word(block)) {
+                return Some(block);
+            }
+            self.exchange(bytes, block);
+        }
+        None
+    }
+
+    /// Makes a block of what was written one of what is read, and the other way round.
+    fn exchange(self, bytes: &mut [u8], block: usize) {
+        let (first, key) = (first_word(block), Mask::Read.key(self.key));
+        let done = vectors::mask(bytes, key, first.wrapping_mul(STEP));
+        change(&mut bytes[done..], first + (done / 8) as u64, |found, position| found ^ mask_at(key, position));
+    }
+
     fn fill_from(self, bytes: &mut [u8], first: u64) {
         // Whether there is a mask is asked once, not for each word.
-        match self.mask {
+        match self.mask_key() {
             None => change(bytes, first, |_, position| word_at(self.key, position)),
-            Some(mask) => change(bytes, first, |_, position| mask.masked(self.key, position)),
+            Some(mask) => change(bytes, first, |_, position| word_at(self.key, position) ^ mask_at(mask, position)),
         }
     }
 
     fn is_right(self, block: &[u8], first: u64) -> bool {
-        match self.mask {
-            None => is_filled_with(block, first, |position| word_at(self.key, position)),
-            Some(mask) => is_filled_with(block, first, |position| mask.masked(self.key, position)),
+        let mask = self.mask_key();
+        let done = vectors::right(block, (self.key, mask), first.wrapping_mul(STEP));
+        let Some(rest) = done.map(|done| &block[done..]) else { return false };
+        let first = first + ((block.len() - rest.len()) / 8) as u64;
+        match mask {
+            None => is_filled_with(rest, first, |position| word_at(self.key, position)),
+            Some(mask) => is_filled_with(rest, first, |position| word_at(self.key, position) ^ mask_at(mask, position)),
         }
+    }
+
+    fn mask_key(self) -> Option<u64> {
+        self.mask.map(|mask| mask.key(self.key))
     }
 
     /// Counts the wrong bytes, from the first wrong block on.
@@ -158,30 +202,19 @@ impl Stream {
 
     fn word(self, index: u64) -> u64 {
         let position = index.wrapping_mul(STEP);
-        self.mask.map_or_else(|| word_at(self.key, position), |mask| mask.masked(self.key, position))
+        self.mask_key().map_or(0, |mask| mask_at(mask, position)) ^ word_at(self.key, position)
     }
 }
 
 impl Mask {
     /// The key of each is that of the message, changed.
-    #[inline(always)]
-    fn word_at(self, key: u64, position: u64) -> u64 {
-        let own = match self {
-            Mask::Poison => 0x5851_f42d_4c95_7f2d,
-            Mask::Read => 0xd1b5_4a32_d192_ed03,
-        };
-        word_at(key ^ own, position) | ONES
+    fn key(self, message: u64) -> u64 {
+        message
+            ^ match self {
+                Mask::Poison => 0x5851_f42d_4c95_7f2d,
+                Mask::Read => 0xd1b5_4a32_d192_ed03,
+            }
     }
-
-    #[inline(always)]
-    fn masked(self, key: u64, position: u64) -> u64 {
-        word_at(key, position) ^ self.word_at(key, position)
-    }
-}
-
-#[inline(always)]
-fn word_at(key: u64, position: u64) -> u64 {
-    scramble(key.wrapping_add(position))
 }
 
 /// Replaces words from the one with this index on; `word` gets each one, and its index times [`STEP`].
@@ -212,18 +245,14 @@ fn is_filled_with(bytes: &[u8], first: u64, word: impl Fn(u64) -> u64) -> bool {
     differences == 0 && rest == &word(position).to_le_bytes()[..rest.len()]
 }
 
+/// How many blocks of a piece of this length one thread takes.
+fn share(bytes: usize) -> usize {
+    bytes.div_ceil(BLOCK).div_ceil(threads::processors()).max(WORTH_A_THREAD)
+}
+
 /// The index of a block's first word.
 fn first_word(block: usize) -> u64 {
     (block * (BLOCK / 8)) as u64
-}
-
-/// One round of xorshift64. It is a bijection, so all words of a message differ; without a multiplication and without the
-/// previous word, the compiler vectorizes the loop.
-#[inline(always)]
-fn scramble(mut word: u64) -> u64 {
-    word ^= word << 13;
-    word ^= word >> 7;
-    word ^ (word << 17)
 }
 
 /// The finalizer of splitmix64: each bit of the argument changes half of the result's bits.
@@ -278,12 +307,16 @@ mod tests {
             assert_eq!(written.offer(&mut bytes, &mut |count| right += count), None, "{length}");
             assert_eq!((read.mismatch(&bytes), right), (None, length), "{length}");
         }
-        let mut bytes = filled(Part::Write(0), 3 * BLOCK);
-        bytes[BLOCK + 9] ^= 1;
-        let as_it_was = bytes.clone();
-        let mismatch = written.offer(&mut bytes, &mut |_| {}).expect("caught");
-        assert_eq!((mismatch.offset, mismatch.wrong), (BLOCK + 9, 1));
-        assert_eq!(bytes[BLOCK..], as_it_was[BLOCK..]);
+        for (length, wrong) in
+            [(3 * BLOCK, &[BLOCK + 9][..]), (PIECE + 100, &[BLOCK + 9, PIECE / 2 + 5 * BLOCK, PIECE - 9])]
+        {
+            let mut bytes = filled(Part::Write(0), length);
+            wrong.iter().for_each(|offset| bytes[*offset] ^= 1);
+            let as_it_was = bytes.clone();
+            let mismatch = written.offer(&mut bytes, &mut |_| {}).expect("caught");
+            assert_eq!((mismatch.offset, mismatch.wrong), (BLOCK + 9, wrong.len()));
+            assert!(bytes[BLOCK..] == as_it_was[BLOCK..], "what follows stays");
+        }
     }
 
     #[test]
@@ -349,5 +382,28 @@ mod tests {
             one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0).all(|(one, other)| one != other)
         };
         assert!(differ(&read, &written) && differ(&read, &poison) && differ(&written, &poison));
+    }
+
+    #[test]
+    fn vectors_and_words_agree() {
+        for part in [Part::Write(3), Part::Read(3)] {
+            let stream = Stream::new(7, part);
+            let mut bytes = [0; 1000];
+            stream.fill_counted(&mut bytes, &mut |_| {});
+            let keys = (stream.key, stream.mask.map(|mask| mask.key(stream.key)));
+            let whole = vectors::right(&bytes, keys, 0).expect("right");
+            assert!([0, bytes.len() / 32 * 32].contains(&whole));
+            for offset in 0..whole {
+                bytes[offset] ^= 128;
+                assert_eq!(vectors::right(&bytes, keys, 0), None, "{offset}");
+                bytes[offset] ^= 128;
+            }
+        }
+        let (written, read) = (Stream::new(7, Part::Write(3)), Stream::new(7, Part::Read(3)));
+        let (mut bytes, mut expected) = ([0; 1000], [0; 1000]);
+        written.fill_counted(&mut bytes, &mut |_| {});
+        read.fill_counted(&mut expected, &mut |_| {});
+        let whole = vectors::mask(&mut bytes, Mask::Read.key(written.key), 0);
+        assert_eq!(bytes[..whole], expected[..whole]);
     }
 }
