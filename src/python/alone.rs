@@ -5,6 +5,7 @@ use rustpython_parser::ast::Stmt;
 use super::span::{end, start};
 use super::walk;
 use crate::source::lines::{line_end, line_start};
+use crate::source::near;
 use crate::source::offset::TextOffset;
 
 /// How many blocks around it are looked through: each `elif` is in the one before it, and there can be thousands.
@@ -20,9 +21,11 @@ pub(super) struct Alone<'a> {
     pub end: TextOffset,
 }
 
-/// The one around an offset that is neither its start nor its end.
-pub(super) fn around<'a>(text: &str, module: &'a [Stmt], offset: TextOffset) -> Option<Alone<'a>> {
-    let statement = innermost(module, offset).filter(|statement| is_simple(statement))?;
+/// The one around an offset that is neither its start nor its end. `last` is the number of the top-level statement that
+/// the search before this one ended at.
+pub(super) fn around<'a>(text: &str, module: &'a [Stmt], offset: TextOffset, last: &mut usize) -> Option<Alone<'a>> {
+    *last = near::partition_point(module, *last, |statement| end(statement) <= offset);
+    let statement = innermost(&module[*last..], offset).filter(|statement| is_simple(statement))?;
     let (start, end_of_statement) = (start(statement), end(statement));
     let line = line_start(text, start);
     let end = line_end(text, end_of_statement);
@@ -36,9 +39,9 @@ pub(super) fn around<'a>(text: &str, module: &'a [Stmt], offset: TextOffset) -> 
 /// What can be before a statement on its line.
 const BLANK: [char; 3] = [' ', '\t', '\x0c'];
 
-/// The innermost statement around an offset.
+/// The innermost statement around an offset; the first one ends behind it.
 fn innermost(module: &[Stmt], offset: TextOffset) -> Option<&Stmt> {
-    let mut statement = containing(module, offset)?;
+    let mut statement = module.first().filter(|first| start(*first) < offset)?;
     for _ in 0..DEPTH {
         match walk::bodies(statement).into_iter().find_map(|body| containing(body, offset)) {
             Some(inner) => statement = inner,
@@ -76,7 +79,7 @@ mod tests {
     fn found(text: &str) -> Option<&str> {
         let module = parse(text).unwrap();
         let offset = TextOffset(text.find("call").unwrap() + 1);
-        around(text, &module, offset).map(|alone| &text[alone.start.0..alone.end.0])
+        around(text, &module, offset, &mut 0).map(|alone| &text[alone.start.0..alone.end.0])
     }
 
     #[test]

@@ -71,12 +71,12 @@ pub(crate) fn verify(original: &Tree, patched: &str, spans: &[InsertedSpan<TextO
     let (text, module) = (original.text, original.module);
     let mut proof = Proof { text, patched, spans, inserted: Inserted::new(spans), proven: FxHashSet::default() };
     let mut regions: Vec<Region> = Vec::new();
-    let mut at = 0;
+    let (mut at, mut last) = (0, 0);
     while let Some(span) = spans.get(at) {
         // Many insertions can lie in one statement.
         if regions.last().is_some_and(|last| line_end(text, span.offset) <= last.end && span.offset < last.end) {
             at += 1;
-        } else if let Some(alone) = alone::around(text, module, span.offset) {
+        } else if let Some(alone) = alone::around(text, module, span.offset, &mut last) {
             at = proof.statement(&alone, at)?;
         } else {
             add(&mut regions, region(text, module, span.offset));
