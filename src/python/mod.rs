@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod agent_call;
+mod alone;
 pub(crate) mod bindings;
 pub(crate) mod encoding;
 pub(crate) mod environment_read;

@@ -1,5 +1,7 @@
 //! Makes calls that ignore the environment read it: what is inserted, and where.
 
+use std::borrow::Cow;
+
 use rustc_hash::FxHashMap;
 use rustpython_parser::ast::{Constant, Stmt};
 
@@ -44,8 +46,10 @@ pub(crate) fn rewrite(original: &Original, rule: &Rule, version: &str) -> Rewrit
     let source = original.source;
     let names = Names::unused_in(source.text());
     let mut classes = Classes::default();
+    let backends = format!("backends={}()", names.backends());
+    let edits = original.sites.iter().flat_map(|site| &site.edits);
     let mut in_text: Vec<Insertion<TextOffset>> =
-        original.sites.iter().flat_map(|site| &site.edits).map(|edit| insertion(edit, &names, &mut classes)).collect();
+        edits.map(|edit| insertion(edit, &backends, &names, &mut classes)).collect();
     in_text.sort();
     in_text.dedup();
     let mut in_bytes = source.byte_insertions(&in_text);
@@ -96,20 +100,20 @@ impl Classes {
         self.lists.len() - 1
     }
 
-    fn expression(&mut self, class: &ConfigurationClass, names: &Names) -> String {
+    fn expression<'c>(&mut self, class: &'c ConfigurationClass, names: &Names) -> Cow<'c, str> {
         match class {
-            ConfigurationClass::Expression(expression) => expression.clone(),
-            ConfigurationClass::ImportedFrom(modules) => names.configuration(self.number(modules)),
+            ConfigurationClass::Expression(expression) => expression.into(),
+            ConfigurationClass::ImportedFrom(modules) => names.configuration(self.number(modules)).into(),
         }
     }
 }
 
-fn insertion(edit: &CallEdit, names: &Names, classes: &mut Classes) -> Insertion<TextOffset> {
-    let backends = format!("backends={}()", names.backends());
+/// `backends` is the argument of the configuration.
+fn insertion(edit: &CallEdit, backends: &str, names: &Names, classes: &mut Classes) -> Insertion<TextOffset> {
     match edit {
         CallEdit::AddConfiguration { offset, keyword, class } => {
-            let keyword = keyword.map(|keyword| format!("{keyword}=")).unwrap_or_default();
-            Insertion::new(*offset, format!(", {keyword}{}({backends})", classes.expression(class, names)))
+            let (keyword, equals) = keyword.map_or(("", ""), |keyword| (keyword, "="));
+            Insertion::new(*offset, format!(", {keyword}{equals}{}({backends})", classes.expression(class, names)))
         }
         CallEdit::AddBackends { offset, first: true } => Insertion::new(*offset, backends),
         CallEdit::AddBackends { offset, first: false } => Insertion::new(*offset, format!(", {backends}")),

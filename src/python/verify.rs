@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::Range;
 
+use rustc_hash::FxHashSet;
 use rustpython_ast::Fold;
 use rustpython_parser::ast::{self, BoolOp, Expr, Ranged, Stmt};
 use rustpython_parser::text_size::{TextRange, TextSize};
 use thiserror::Error;
 
+use super::alone::{self, Alone};
 use super::encoding::SourceText;
 use super::span::{end, first_offset, from_parser, start, to_parser};
 use super::syntax::parse_at;
@@ -58,26 +60,102 @@ impl Tree<'_> {
 /// Checks that `patched` parses, and that its tree without the nodes inside the insertions is the original's, ranges
 /// included.
 ///
-/// Only lines of top-level statements that something was inserted into are parsed again. The others are the same bytes
-/// between the ends of the same statements, where the parser's state is that of a new module, so their trees are those
-/// of the original.
+/// Only what something was inserted into is parsed again. A simple statement alone on its lines is: no bracket or string
+/// is open around it, its indentation stays, and the grammar reads it the same in every block. Elsewhere, it is the lines
+/// of the top-level statements. The rest is the same bytes between the ends of the same statements, where the parser's
+/// state is that of a new module, so its tree is that of the original.
 ///
 /// # Errors
 /// Where it does not parse, or the trees differ.
 pub(crate) fn verify(original: &Tree, patched: &str, spans: &[InsertedSpan<TextOffset>]) -> Result<(), Mismatch> {
-    let mut without = WithoutInsertions { inserted: Inserted::new(spans) };
-    for region in regions(original.text, original.module, spans) {
-        let start = without.inserted.patched(region.start.0, false);
-        let end = without.inserted.patched(region.end.0, true);
-        let part = patched.get(start..end).ok_or(Mismatch::Text)?;
-        let part = parse_at(part, TextOffset(start)).map_err(|error| Mismatch::Syntax(error.to_string()))?;
-        let part: Vec<Stmt> = part.into_iter().filter(|statement| !without.is_inserted(statement)).collect();
-        let Ok(part) = without.fold(part);
-        if *part != *original.statements(&region)? {
-            return Err(Mismatch::Tree);
+    let (text, module) = (original.text, original.module);
+    let mut proof = Proof { text, patched, spans, inserted: Inserted::new(spans), proven: FxHashSet::default() };
+    let mut regions: Vec<Region> = Vec::new();
+    let (mut at, mut last) = (0, 0);
+    while let Some(span) = spans.get(at) {
+        // Many insertions can lie in one statement.
+        if regions.last().is_some_and(|last| line_end(text, span.offset) <= last.end && span.offset < last.end) {
+            at += 1;
+        } else if let Some(alone) = alone::around(text, module, span.offset, &mut last) {
+            at = proof.statement(&alone, at)?;
+        } else {
+            add(&mut regions, region(text, module, span.offset));
+            at += 1;
         }
     }
-    Ok(())
+    regions.iter().try_for_each(|region| proof.region(region, &original.statements(region)?))
+}
+
+/// The most statements that are remembered.
+const REMEMBERED: usize = 1 << 12;
+
+/// What is compared, and what was found to be right.
+struct Proof<'a> {
+    text: &'a str,
+    patched: &'a str,
+    spans: &'a [InsertedSpan<TextOffset>],
+    inserted: Inserted<'a, TextOffset>,
+    /// Statements with one insertion that were found to be right: as they were, as they are, and where it is. What a
+    /// statement means depends on nothing else.
+    proven: FxHashSet<(&'a str, &'a str, usize)>,
+}
+
+impl Proof<'_> {
+    /// Checks one statement, which the insertion of this number is the first in. Returns the number of the first one
+    /// behind it.
+    fn statement(&mut self, alone: &Alone, first: usize) -> Result<usize, Mismatch> {
+        let behind = first + self.spans[first..].partition_point(|span| span.offset < alone.end);
+        let spans = &self.spans[first..behind];
+        let (first_span, last_span) = (spans[0], spans[spans.len() - 1]);
+        let start = self.inserted.start(first) - (first_span.offset.0 - alone.start.0);
+        let end = self.inserted.start(behind - 1) + last_span.length + (alone.end.0 - last_span.offset.0);
+        let part = self.patched.get(start..end).ok_or(Mismatch::Text)?;
+        let known = (&self.text[alone.start.0..alone.end.0], part, first_span.offset.0 - alone.start.0);
+        if spans.len() > 1 || !self.proven.contains(&known) {
+            compare(part, alone.start, spans, std::slice::from_ref(alone.statement))?;
+            if spans.len() == 1 && self.proven.len() < REMEMBERED {
+                self.proven.insert(known);
+            }
+        }
+        Ok(behind)
+    }
+
+    /// Checks whole lines.
+    fn region(&self, region: &Region, original: &[Stmt]) -> Result<(), Mismatch> {
+        let number = |passed: &dyn Fn(TextOffset) -> bool| self.spans.partition_point(|span| passed(span.offset));
+        let spans = number(&|offset| offset < region.start)..number(&|offset| offset <= region.end);
+        let start = self.inserted.patched(region.start.0, false);
+        let end = self.inserted.patched(region.end.0, true);
+        let part = self.patched.get(start..end).ok_or(Mismatch::Text)?;
+        compare(part, region.start, &self.spans[spans], original)
+    }
+}
+
+/// Checks that a part of the rewritten text is these statements, but for the insertions in it. Without them, it begins at
+/// `start`.
+fn compare(
+    part: &str,
+    start: TextOffset,
+    spans: &[InsertedSpan<TextOffset>],
+    original: &[Stmt],
+) -> Result<(), Mismatch> {
+    // Counted from the original's place, its offsets are those that it would have with these insertions alone.
+    let part = parse_at(part, start).map_err(|error| Mismatch::Syntax(error.to_string()))?;
+    let mut without = WithoutInsertions { inserted: Inserted::new(spans) };
+    let part: Vec<Stmt> = part.into_iter().filter(|statement| !without.is_inserted(statement)).collect();
+    let Ok(part) = without.fold(part);
+    if part == original { Ok(()) } else { Err(Mismatch::Tree) }
+}
+
+/// Adds a region to those before it.
+fn add(regions: &mut Vec<Region>, region: Region) {
+    match regions.last_mut() {
+        Some(last) if region.start < last.end || region == *last => {
+            last.end = last.end.max(region.end);
+            last.statements.end = last.statements.end.max(region.statements.end);
+        }
+        _ => regions.push(region),
+    }
 }
 
 /// Whole lines with the top-level statements in them.
@@ -86,26 +164,6 @@ struct Region {
     start: TextOffset,
     end: TextOffset,
     statements: Range<usize>,
-}
-
-/// The lines that insertions touch, with the statements that reach into them.
-fn regions(text: &str, module: &[Stmt], spans: &[InsertedSpan<TextOffset>]) -> Vec<Region> {
-    let mut regions: Vec<Region> = Vec::new();
-    for span in spans {
-        // Many insertions can lie in one statement.
-        if regions.last().is_some_and(|last| line_end(text, span.offset) <= last.end && span.offset < last.end) {
-            continue;
-        }
-        let region = region(text, module, span.offset);
-        match regions.last_mut() {
-            Some(last) if region.start < last.end || region == *last => {
-                last.end = last.end.max(region.end);
-                last.statements.end = last.statements.end.max(region.statements.end);
-            }
-            _ => regions.push(region),
-        }
-    }
-    regions
 }
 
 /// The region around one offset: at least its line, since an insertion may affect the rest of it, and between two places
@@ -269,6 +327,21 @@ mod tests {
         for (offset, content) in cases {
             assert!(verified(TEXT, &[(offset, content)]).is_err(), "{content} at {offset}");
         }
+    }
+
+    #[test]
+    fn a_statement_is_proved_without_its_block() {
+        let text = "class A:\n    def f(self):\n        if x:\n            return g(1)\n        h(\n2)  # c\n        return g(1)\n";
+        let places: Vec<usize> = text.match_indices("(1)").map(|(at, _)| at + 2).collect();
+        let [first, last] = places[..] else { panic!("{places:?}") };
+        let inside = text.find("2)").unwrap() + 1;
+        assert_eq!(verified(text, &[(first, ", c(3)"), (inside, ", c(3)"), (last, ", c(3)")]), Ok(()));
+        assert_eq!(verified(text, &[(first, ", b"), (first + 1, "(c)"), (last, ", b")]), Err(Mismatch::Tree));
+        for wrong in [")(", ")\n        x = (", ", '", "; y"] {
+            assert!(verified(text, &[(first, ", c(3)"), (last, wrong)]).is_err(), "after one that is right: {wrong}");
+            assert!(verified(text, &[(first, wrong), (last, ", c(3)")]).is_err(), "{wrong}");
+        }
+        assert!(verified(text, &[(inside + 1, "  x")]).is_err(), "behind it, on its line");
     }
 
     #[test]

@@ -88,8 +88,16 @@ fn insertion_ops(
         (at_old, at_new) = (at_old + equal, at_new + equal);
         let (olds, news) = (count_lines(&original[in_old.clone()]), count_lines(&patched[in_new]));
         let (part_old, part_new) = (&old[at_old..at_old + olds], &new[at_new..at_new + news]);
-        let part =
-            capture_diff_slices_deadline(Algorithm::Myers, part_old, part_new, Instant::now().checked_add(PATIENCE));
+        let part = match (part_old, part_new) {
+            // One changed line, as nearly all are, needs no search.
+            ([before], [after]) if before != after => {
+                vec![DiffOp::Replace { old_index: 0, old_len: 1, new_index: 0, new_len: 1 }]
+            }
+            _ => {
+                let deadline = Instant::now().checked_add(PATIENCE);
+                capture_diff_slices_deadline(Algorithm::Myers, part_old, part_new, deadline)
+            }
+        };
         ops.extend(part.into_iter().map(|op| moved(op, at_old, at_new)));
         (bytes, at_old, at_new) = (in_old.end, at_old + olds, at_new + news);
     }

@@ -1,7 +1,6 @@
 //! Insertions and how to undo them. Everything outside them keeps its bytes.
 
 use std::borrow::Borrow;
-use std::fmt;
 
 use super::offset::{ByteOffset, Offset};
 
@@ -34,13 +33,6 @@ pub(crate) struct InsertedSpan<O> {
     pub offset: O,
     /// Length of what was inserted, in the unit of `offset`.
     pub length: usize,
-}
-
-/// As a marker writes it: `23456+71`.
-impl fmt::Display for InsertedSpan<ByteOffset> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}+{}", self.offset.0, self.length)
-    }
 }
 
 /// The original with the insertions made. They must be sorted by offset and lie inside the original.
@@ -90,7 +82,7 @@ impl<'s, O: Offset> Inserted<'s, O> {
     }
 
     /// Where an insertion begins in the patched file.
-    fn start(&self, number: usize) -> usize {
+    pub(crate) fn start(&self, number: usize) -> usize {
         self.spans[number].offset.index() + self.before[number]
     }
 

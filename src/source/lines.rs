@@ -1,5 +1,8 @@
 //! Lines of a text. A line feed, a carriage return or both end a line, as in Python.
 
+use std::cell::Cell;
+
+use super::near;
 use super::offset::TextOffset;
 
 /// Where the lines of a text begin, for many positions in it.
@@ -7,17 +10,20 @@ use super::offset::TextOffset;
 pub(crate) struct LineIndex<'a> {
     text: &'a str,
     starts: Vec<usize>,
+    /// The line that was asked for last.
+    last: Cell<usize>,
 }
 
 impl<'a> LineIndex<'a> {
     /// The lines of a text.
     pub(crate) fn new(text: &'a str) -> Self {
-        LineIndex { text, starts: starts(text.as_bytes()) }
+        LineIndex { text, starts: starts(text.as_bytes()), last: Cell::new(0) }
     }
 
     /// Line and column (characters) of an offset, both from 1.
     pub(crate) fn position(&self, offset: TextOffset) -> (usize, usize) {
-        let line = self.starts.partition_point(|start| *start <= offset.0);
+        let line = near::partition_point(&self.starts, self.last.get(), |start| *start <= offset.0);
+        self.last.set(line - 1);
         let before = &self.text.as_bytes()[self.starts[line - 1]..offset.0];
         (line, String::from_utf8_lossy(before).chars().count() + 1)
     }
@@ -27,7 +33,11 @@ impl<'a> LineIndex<'a> {
 pub(crate) fn starts(bytes: &[u8]) -> Vec<usize> {
     let ends = memchr::memchr2_iter(b'\n', b'\r', bytes);
     let starts = ends.filter(|at| bytes[*at] == b'\n' || bytes.get(at + 1) != Some(&b'\n')).map(|end| end + 1);
-    std::iter::once(0).chain(starts).collect()
+    let lines = memchr::memchr2_iter(b'\n', b'\r', bytes).count() + 1;
+    let mut all = Vec::with_capacity(lines);
+    all.push(0);
+    all.extend(starts);
+    all
 }
 
 /// The start of the line that contains an offset.

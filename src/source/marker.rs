@@ -7,6 +7,8 @@
 //!
 //! `inserted` lists the insertions: offset in the original and length, both in bytes of the file as stored.
 
+use std::fmt::Write;
+
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -71,13 +73,17 @@ pub(crate) fn lines(
     helper: InsertedSpan<ByteOffset>,
     calls: &[InsertedSpan<ByteOffset>],
 ) -> String {
-    let helper_span = format!("{}+{:0width$}", helper.offset.0, helper.length, width = digits(helper.length));
-    let mut all: Vec<(ByteOffset, String)> = calls.iter().map(|span| (span.offset, span.to_string())).collect();
-    all.push((helper.offset, helper_span));
-    all.sort_by_key(|(offset, _)| *offset);
-    let inserted: Vec<String> = all.into_iter().map(|(_, span)| span).collect();
+    let mut all: Vec<(InsertedSpan<ByteOffset>, usize)> = calls.iter().map(|span| (*span, 0)).collect();
+    all.push((helper, digits(helper.length)));
+    all.sort_by_key(|(span, _)| span.offset);
+    let mut inserted = String::new();
+    for (number, (span, width)) in all.into_iter().enumerate() {
+        let separator = if number == 0 { "" } else { "," };
+        // Writing to a string does not fail.
+        _ = write!(inserted, "{separator}{}+{:0width$}", span.offset.0, span.length);
+    }
     let prefix = comment.prefix();
-    format!("{prefix}{FIRST}{version} {options}\n{prefix}{SECOND}{sha256} inserted={}\n", inserted.join(","))
+    format!("{prefix}{FIRST}{version} {options}\n{prefix}{SECOND}{sha256} inserted={inserted}\n")
 }
 
 /// The last of the lines inserted at module level, without a newline.

@@ -7,6 +7,7 @@ pub(crate) mod edit;
 pub(crate) mod lines;
 pub(crate) mod lock;
 pub(crate) mod marker;
+pub(crate) mod near;
 pub(crate) mod offset;
 pub(crate) mod regular;
 pub(crate) mod replace;

@@ -67,9 +67,8 @@ impl<'a> Finder<'_, 'a> {
         if !self.concerns(callees) && self.uses.is_empty() && !mentions(call) {
             return None;
         }
-        let possible: Vec<Meaning<'a>> = self.resolver.list(callees).to_vec();
-        let possible: Vec<Meaning<'a>> =
-            possible.into_iter().filter(|it| !self.resolver.raises_when_called(it)).collect();
+        let mut possible: Vec<Meaning<'a>> = self.resolver.list(callees).to_vec();
+        possible.retain(|it| !self.resolver.raises_when_called(it));
         let modules: Vec<String> =
             possible.iter().filter_map(|it| self.resolver.agent_module(it)).map(str::to_string).collect();
         if modules.is_empty() {

@@ -10,6 +10,8 @@ mod flow;
 mod names;
 mod statements;
 
+use std::cell::Cell;
+
 use rustc_hash::FxHashMap;
 use rustpython_parser::ast::{Expr, ExprAttribute, Stmt, StmtImportFrom};
 
@@ -17,6 +19,7 @@ use names::Names;
 pub(crate) use names::Symbol;
 
 use crate::python::span::{end, start};
+use crate::source::near;
 use crate::source::offset::TextOffset;
 
 /// Index into the scopes.
@@ -350,6 +353,8 @@ pub(crate) struct Bindings<'a> {
     branchings: Vec<Branching<'a>>,
     /// What each use of a name sees, by the name's offset.
     loads: Vec<(u32, VersionId)>,
+    /// The one that was asked for last.
+    last_load: Cell<usize>,
     /// Every call.
     pub calls: Vec<Placed<'a>>,
     /// Names and attributes whose value goes where it is not traced.
@@ -423,7 +428,9 @@ impl<'a> Bindings<'a> {
     /// What the use of a name at an offset sees; None for a name that the file does not bind.
     pub(crate) fn load(&self, name: &Expr) -> Option<VersionId> {
         let at = start(name).0 as u32;
-        self.loads.binary_search_by_key(&at, |(offset, _)| *offset).ok().map(|found| self.loads[found].1)
+        let found = near::partition_point(&self.loads, self.last_load.get(), |(offset, _)| *offset < at);
+        self.last_load.set(found);
+        self.loads.get(found).filter(|(offset, _)| *offset == at).map(|(_, version)| *version)
     }
 
     /// The variable of this name that the module's own scope has.

@@ -8,6 +8,7 @@ mod class;
 mod function;
 mod kind;
 mod set;
+mod traced;
 
 use rustc_hash::FxHashMap;
 use rustpython_parser::ast::{BoolOp, Constant, Expr, ExprAttribute, ExprCall};
@@ -18,6 +19,7 @@ pub(crate) use alias::{Alias, Certainty, Imports, NixlClass};
 use kind::Text;
 pub(crate) use kind::{Meaning, Node, Why};
 pub(crate) use set::{Meanings, Sets};
+use traced::{InFour, Traced};
 
 /// The longest chain of expressions that is traced at once.
 const DEPTH: usize = 200;
@@ -31,7 +33,7 @@ pub(crate) struct Resolver<'b, 'a> {
     texts: Vec<String>,
     text_numbers: FxHashMap<String, Text>,
     /// What each version stands for, as far as it was asked for.
-    of_version: Vec<Traced>,
+    of_version: Vec<InFour>,
     of_variable: FxHashMap<VariableId, Meanings>,
     of_function: FxHashMap<ScopeId, Traced>,
     of_attribute: FxHashMap<(ScopeId, Symbol), Traced>,
@@ -53,17 +55,9 @@ pub(crate) struct Resolver<'b, 'a> {
 struct Before {
     /// Whether anything is made from itself.
     circular: bool,
-    of_version: Vec<Traced>,
+    of_version: Vec<InFour>,
     of_function: FxHashMap<ScopeId, Traced>,
     of_attribute: FxHashMap<(ScopeId, Symbol), Traced>,
-}
-
-/// How far something was traced.
-#[derive(Clone, Copy, Debug)]
-enum Traced {
-    Not,
-    Now,
-    Done(Meanings),
 }
 
 impl<'b, 'a> Resolver<'b, 'a> {
@@ -74,7 +68,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
             sets: Sets::new(),
             texts: Vec::new(),
             text_numbers: FxHashMap::default(),
-            of_version: vec![Traced::Not; bindings.version_count()],
+            of_version: vec![InFour::from(Traced::Not); bindings.version_count()],
             of_variable: FxHashMap::default(),
             of_function: FxHashMap::default(),
             of_attribute: FxHashMap::default(),
@@ -90,7 +84,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
         resolver.trace_all();
         if resolver.before.circular {
             resolver.before.of_version =
-                std::mem::replace(&mut resolver.of_version, vec![Traced::Not; bindings.version_count()]);
+                std::mem::replace(&mut resolver.of_version, vec![InFour::from(Traced::Not); bindings.version_count()]);
             resolver.before.of_function = std::mem::take(&mut resolver.of_function);
             resolver.before.of_attribute = std::mem::take(&mut resolver.of_attribute);
             resolver.of_variable.clear();
@@ -365,17 +359,19 @@ impl<'b, 'a> Resolver<'b, 'a> {
 
     /// What a version stands for.
     fn version(&mut self, version: VersionId) -> Meanings {
-        match self.of_version[version as usize] {
+        match self.of_version[version as usize].into() {
             Traced::Done(meanings) => return meanings,
-            Traced::Now => return self.circular(self.before.of_version.get(version as usize).copied()),
+            Traced::Now => {
+                return self.circular(self.before.of_version.get(version as usize).map(|it| Traced::from(*it)));
+            }
             Traced::Not if self.depth >= DEPTH => return Sets::TOO_MANY,
             Traced::Not => {}
         }
-        self.of_version[version as usize] = Traced::Now;
+        self.of_version[version as usize] = Traced::Now.into();
         self.depth += 1;
         let meanings = self.origin(version);
         self.depth -= 1;
-        self.of_version[version as usize] = Traced::Done(meanings);
+        self.of_version[version as usize] = Traced::Done(meanings).into();
         meanings
     }
 

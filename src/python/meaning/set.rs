@@ -8,6 +8,18 @@ use super::kind::{Meaning, Why};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Meanings(u32);
 
+impl Meanings {
+    /// The set's number.
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The set of a number.
+    pub(super) fn of_number(number: u32) -> Self {
+        Meanings(number)
+    }
+}
+
 /// More meanings than this are not told apart.
 const MOST: usize = 16;
 
