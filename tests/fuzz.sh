@@ -11,7 +11,7 @@ targets='source rust record marker encoding'
 executions=10000000
 seconds=1800
 # The longest input of each round in turn, in bytes. A short one takes a fraction of the time of a long one, and a module of
-# one call has 60.
+# one call has 60. Each length has a corpus of its own: cut to a shorter one, the inputs of another would be the same ones.
 lengths=(64 256 64 8192)
 round_seconds=300
 full=
@@ -41,16 +41,25 @@ build() {
         nice -n 19 cargo fuzz build --sanitizer none --no-cfg-fuzzing "$1"
 }
 
-# One round of a target, in two processes that learn from each other's inputs. The targets themselves bound the processor
-# time; libFuzzer's limit is one of real time, of which a busy machine takes a minute for nothing.
+# The corpora for a length, one a line: its own, then the shorter ones.
+corpora() {
+    printf '%s\n' "${lengths[@]}" | sort -rnu |
+        awk -v length_now="$2" -v target="$1" '$1 <= length_now { print "fuzz/corpus/" target "/" $1 }'
+}
+
+# One round of a target, in two processes that learn from each other's inputs. Inputs that take long are chosen less often.
+# The targets themselves bound the processor time; libFuzzer's limit is one of real time, of which a busy machine takes a
+# minute for nothing.
 round() {
-    local target=$1 length=$2 logs=$3 dictionary=python process processes=() status=0
+    local target=$1 length=$2 logs=$3 dictionary=python folders process processes=() status=0
     [ "$target" != rust ] || dictionary=rust
-    mkdir -p "fuzz/corpus/$target" fuzz/artifacts/"$target"
+    mapfile -t folders < <(corpora "$target" "$length")
+    mkdir -p "${folders[@]}" "fuzz/artifacts/$target"
     for process in 1 2; do
-        nice -n 19 "fuzz/target/$(uname -m)-unknown-linux-gnu/release/$target" "fuzz/corpus/$target" "fuzz/seeds/$target" \
-            -dict="fuzz/$dictionary.dict" -max_len="$length" -timeout=600 -rss_limit_mb=4096 -max_total_time=$round_seconds \
-            -print_final_stats=1 -artifact_prefix="fuzz/artifacts/$target/" >"$logs/$process" 2>&1 &
+        nice -n 19 "fuzz/target/$(uname -m)-unknown-linux-gnu/release/$target" "${folders[@]}" "fuzz/seeds/$target" \
+            -dict="fuzz/$dictionary.dict" -max_len="$length" -entropic_scale_per_exec_time=1 -timeout=600 \
+            -rss_limit_mb=4096 -max_total_time=$round_seconds -print_final_stats=1 \
+            -artifact_prefix="fuzz/artifacts/$target/" >"$logs/$process" 2>&1 &
         processes+=($!)
     done
     for process in "${processes[@]}"; do wait "$process" || status=$?; done

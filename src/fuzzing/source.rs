@@ -23,22 +23,26 @@ use crate::source::marker::Own;
 const START: Duration = Duration::from_millis(500);
 const PER_BYTE: Duration = Duration::from_micros(200);
 
-/// The bit of the first byte that says that other options are applied to what was patched: half of the inputs.
-const OTHER: u8 = 64;
+/// The bits of the first byte that say what is done with what was patched. Each of it takes as long as the plan, which has
+/// proved the tree and the way back by then, or twice as long: so each is done with a quarter of the inputs.
+const AFTERWARDS: u8 = 3 << 5;
+/// The same options are applied again, and it is reverted.
+const AGAIN: u8 = 1 << 5;
+/// Other options are applied, and then those again.
+const OTHER: u8 = 2 << 5;
 
 /// The path in the diffs.
 const NAME: &str = "module.py";
 
-/// What is planned for any source parses, is stable and is undone exactly. The first byte chooses the options, and whether
-/// others are applied afterwards; an ASCII one is followed by a source, any other by the choices of a generated one.
+/// What is planned for any source parses, is stable and is undone exactly. The first byte chooses the options, and what is
+/// done afterwards; an ASCII one is followed by a source, any other by the choices of a generated one.
 pub fn source(data: &[u8]) {
-    let Some((control, rest)) = data.split_first() else { return };
-    let (one, other) = (rule(control & 7), (control & OTHER != 0).then(|| rule(control >> 3)));
+    let Some((&control, rest)) = data.split_first() else { return };
     if control.is_ascii() {
-        return check(rest, &one, other.as_ref());
+        return check(rest, control);
     }
     if let Ok(module) = grammar::module(&mut Unstructured::new(rest)) {
-        check(&module, &one, other.as_ref());
+        check(&module, control);
     }
 }
 
@@ -58,19 +62,19 @@ pub(super) fn rule(number: u8) -> Rule {
     }
 }
 
-fn check(bytes: &[u8], rule: &Rule, other: Option<&Rule>) {
+fn check(bytes: &[u8], control: u8) {
     if let Ok(source) = SourceText::decode(bytes) {
         nothing_is_missed(source.text());
     }
-    let reverted = patch::revert(Path::new(NAME), bytes);
-    let original = reverted.map_or_else(|_| bytes.to_vec(), |reverted| reverted.original);
-    let Some(patched) = plan(bytes, rule).and_then(|plan| plan.patched) else { return };
-    let own = holds(&patched, rule, &original);
-    let Some(other) = other else { return };
-    let changed = understood(&patched, own, other);
-    match changed.patched {
-        Some(patched) => _ = holds(&patched, other, &original),
-        None => assert_eq!(changed.status, FileStatus::AlreadyPatched, "as it was"),
+    let Ok(own) = timed(bytes.len(), || patch::own_marker(bytes)) else { return };
+    let reverted = own.clone().and_then(|own| present(bytes).revert(own).ok());
+    let original = reverted.map_or_else(|| bytes.to_vec(), |reverted| reverted.original);
+    let one = rule(control & 7);
+    let Some(patched) = plan(bytes, own, &one).and_then(|plan| plan.patched) else { return };
+    match control & AFTERWARDS {
+        AGAIN => holds(&patched, &one, &original),
+        OTHER => other_options(&patched, &rule(control >> 3 & 3), &original),
+        _ => {}
     }
 }
 
@@ -84,8 +88,8 @@ pub(super) fn nothing_is_missed(text: &str) {
 }
 
 /// The plan for a source, in time; None where the source is refused.
-fn plan(bytes: &[u8], rule: &Rule) -> Option<Plan> {
-    match timed(bytes.len(), || patch::plan(Path::new(NAME), bytes, rule, None)) {
+fn plan(bytes: &[u8], own: Option<Own>, rule: &Rule) -> Option<Plan> {
+    match timed(bytes.len(), || patch::plan_marked(present(bytes), own, rule, None)) {
         Ok(plan) => Some(plan),
         Err(PatchError::Rewrite(mismatch)) => panic!("{mismatch}:\n{}", String::from_utf8_lossy(bytes)),
         Err(_) => None,
@@ -107,16 +111,27 @@ fn processor_time() -> Duration {
 }
 
 /// Checks what was written with a rule: it is Python, a second apply changes nothing, and the original comes back.
-/// Returns its marker, so that the file is not parsed once more.
-fn holds(patched: &[u8], rule: &Rule, original: &[u8]) -> Own {
-    // With a marker in it, the whole file is parsed.
-    let own = timed(patched.len(), || patch::own_marker(patched)).expect("what was written is Python");
-    let own = own.expect("what was written has a marker");
+fn holds(patched: &[u8], rule: &Rule, original: &[u8]) {
+    let own = own_marker(patched);
     let again = understood(patched, own.clone(), rule);
     assert_eq!((again.status, again.patched), (FileStatus::AlreadyPatched, None), "a second apply changes nothing");
-    let reverted = present(patched).revert(own.clone());
+    let reverted = present(patched).revert(own);
     assert!(reverted.is_ok_and(|reverted| reverted.original == original), "revert restores the original");
-    own
+}
+
+/// Checks what a rule makes of what was written with another.
+fn other_options(patched: &[u8], rule: &Rule, original: &[u8]) {
+    let changed = understood(patched, own_marker(patched), rule);
+    match changed.patched {
+        Some(patched) => holds(&patched, rule, original),
+        None => assert_eq!(changed.status, FileStatus::AlreadyPatched, "as it was"),
+    }
+}
+
+/// The marker of what was written, in time: with a marker in it, the whole file is parsed.
+fn own_marker(patched: &[u8]) -> Own {
+    let own = timed(patched.len(), || patch::own_marker(patched)).expect("what was written is Python");
+    own.expect("what was written has a marker")
 }
 
 /// The plan for a file with this marker, in time.
