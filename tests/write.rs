@@ -175,7 +175,8 @@ fn standard_input_goes_to_standard_output() {
     assert!(stderr(&patched).contains("+def _nixl_retrofit_backends"), "the report goes to standard error");
     let reverted = pipe(&["revert", "-"], &patched.stdout);
     assert_eq!(reverted.stdout, source);
-    let refused = pipe(&["apply", "-", "--output-format=json"], &source);
+    // It reads nothing.
+    let refused = pipe(&["apply", "-", "--output-format=json"], b"");
     assert_eq!(status(&refused), 2);
 }
 
