@@ -29,6 +29,8 @@ ROUNDS = 3
 KB, MB = 1_000, 1_000_000
 START = "import nixl._api as nixl_api\nimport logging\n\n"
 CALL = "def connect(name):\n    return nixl_api.nixl_agent(name)\n\n"
+# What was proved of one call does not prove another of these.
+NUMBERED_CALL = "def connect{n}(name{n}):\n    return nixl_api.nixl_agent(name{n})\n\n"
 # Ordinary code: a class, loops, an f-string, a comprehension. About 700 bytes.
 ORDINARY = '''
 class Worker{n}:
@@ -78,13 +80,13 @@ def filled(start: str, piece: str, size: int, end: str = "") -> str:
     return "".join(pieces) + end
 
 
-def calls_among(count: int, size: int) -> str:
+def calls_among(count: int, size: int, call: str = CALL) -> str:
     """That many calls, evenly among ordinary code."""
-    ordinary = (size - len(START) - count * len(CALL)) // len(ORDINARY)
+    ordinary = (size - len(START) - count * len(call)) // len(ORDINARY)
     pieces = [START]
     for number in range(ordinary):
-        calls = (number + 1) * count // ordinary - number * count // ordinary
-        pieces.append(ORDINARY.format(n=number) + CALL * calls)
+        calls = range(number * count // ordinary, (number + 1) * count // ordinary)
+        pieces.append(ORDINARY.format(n=number) + "".join(call.format(n=call_number) for call_number in calls))
     return "".join(pieces)
 
 
@@ -106,6 +108,7 @@ def kinds(quick: bool) -> list[Kind]:
         ordinary("`nixl` in a comment", "# nixl\n"),
         ordinary("one call", START + CALL),
         Kind("calls, in a file of the largest size", counts, lambda count: calls_among(count, most), "calls"),
+        Kind("calls that all differ, likewise", counts, lambda count: calls_among(count, most, NUMBERED_CALL), "calls"),
         Kind("calls, nothing else", dense, lambda count: START + CALL * count, "calls"),
         sized("bindings of one name", "q = f(q)\n", START + "q = 0\n", CALL),
         sized("bindings of the module's name", "n = nixl_api\n", START, "agent = n.nixl_agent('a')\n"),
