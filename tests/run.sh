@@ -19,7 +19,7 @@ done
 # What `need` installs here, as the scripts name it.
 packages() { sed -n "s/^ *need [\"'].*[\"'] \([^#]*\).*/\1/p" tests/{run,lab,rdma_lab,examples,builders,wheel,faults,fuzz,benchmark,audit_speed}.sh | xargs -n 1 | sort -u | xargs; }
 if [ ${#chosen[@]} = 0 ]; then
-    say 'all stages take about 35 minutes on two cores, and 11 GB in target/ with what is fetched from PyPI, crates.io and Debian'
+    say 'all stages take about 25 minutes on two cores, and 11 GB in target/ with what is fetched from PyPI, crates.io and Debian'
     say "as root, these Debian packages are installed where they are missing: $(packages)"
 fi
 [ ${#chosen[@]} != 0 ] || read -ra chosen <<<"$stages"
