@@ -126,12 +126,12 @@ fn odd_sizes_are_moved_and_compared_too() {
     }
 }
 
-/// This payload takes longer than the interval at which its progress is told.
+/// This payload takes longer than the interval at which its progress is told: without optimization, half a minute.
 #[test]
 fn a_large_payload_shows_how_far_it_has_come_on_a_terminal() {
     let program = common::program().get_program().to_string_lossy().into_owned();
     let environment = nixl("1.5.0");
-    let line = format!("TERM=xterm {program} smoke --backend UCX --size 1G {}", environment.display());
+    let line = format!("TERM=xterm {program} smoke --backend UCX --size 1G --timeout 5m {}", environment.display());
     let output = Command::new("script").args(["-qec", &line, "/dev/null"]).output();
     let shown = common::stdout(&output.expect("script (util-linux) is needed for this test"));
     assert!(shown.contains("passed"), "{shown}");
