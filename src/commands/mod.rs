@@ -82,6 +82,6 @@ fn with_large_stack(
     };
     let thread =
         thread::Builder::new().stack_size(threads::STACK_BYTES).spawn(work).context("cannot start a thread")?;
-    // It returns only by a panic, which has printed its own message.
+    // It returns only by a panic, which has printed its own message, in a build that unwinds.
     thread.join().map_or(Ok(ExitStatus::Error), |never| match never {})
 }

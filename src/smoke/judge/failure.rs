@@ -152,7 +152,7 @@ fn describe(plan: &Plan, libraries: &Libraries, role: Role, surrender: &Surrende
                 "the bytes {direction} the target are wrong, although it was notified: message {message}, first at byte \
                  {offset} of the payload (expected 0x{expected:02x}, found 0x{found:02x}), {wrong} of the message's {}{}",
                 bytes(*length),
-                never_written(*untouched, *wrong),
+                as_before(*operation, *untouched, *wrong),
             )
         }
         Cause::Gpu(trouble) => gpu::describe(trouble, plan),
@@ -169,12 +169,15 @@ fn lines(mut fact: String, details: Vec<String>) -> String {
     fact
 }
 
-/// How many of the wrong bytes no transfer ever touched.
-fn never_written(untouched: u64, wrong: u64) -> String {
-    match untouched {
-        0 => String::new(),
-        some if some == wrong => "; none of them was ever written".into(),
-        some => format!("; {some} of them were never written"),
+/// How many of the wrong bytes are those from before the transfer. What the initiator has written is at both ends before the
+/// read: which of them it is, and so whether anything was read, the bytes do not tell.
+fn as_before(operation: Operation, untouched: u64, wrong: u64) -> String {
+    match (operation, untouched) {
+        (_, 0) => String::new(),
+        (Operation::Write, some) if some == wrong => "; none of them was ever written".into(),
+        (Operation::Write, some) => format!("; {some} of them were never written"),
+        (Operation::Read, some) if some == wrong => "; all of them are what the initiator had written before".into(),
+        (Operation::Read, some) => format!("; {some} of them are what the initiator had written before"),
     }
 }
 

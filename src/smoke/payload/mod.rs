@@ -50,7 +50,7 @@ pub(crate) struct Mismatch {
     pub found: u8,
     /// Number of wrong bytes.
     pub wrong: usize,
-    /// Number of wrong bytes that still are what the receiver had there: they never arrived.
+    /// Number of wrong bytes that are what the receiver had there before. Before a read, the target had the same ones.
     pub untouched: usize,
 }
 
@@ -86,7 +86,7 @@ impl Stream {
     /// Writes the stream's bytes; `written` gets their number, piece by piece.
     pub(crate) fn fill_counted(self, bytes: &mut [u8], written: &mut dyn FnMut(usize)) {
         for (piece, bytes) in bytes.chunks_mut(PIECE).enumerate() {
-            self.fill_from(bytes, first_word(piece * (PIECE / BLOCK)));
+            self.fill_from(bytes, first_word(piece * BLOCKS));
             written(bytes.len());
         }
     }

@@ -78,7 +78,7 @@ pub(crate) enum Cause {
         found: u8,
         /// Number of wrong bytes in the message.
         wrong: u64,
-        /// Number of wrong bytes that were never written.
+        /// Number of wrong bytes that are those from before the transfer.
         untouched: u64,
         /// The message's length in bytes.
         length: u64,
