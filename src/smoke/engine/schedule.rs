@@ -9,11 +9,16 @@
 #![allow(unsafe_code, reason = "a system call")]
 
 use std::ffi::c_long;
+use std::num::NonZeroU64;
 
 use rustix::process::Pid;
 
 /// The time slice in nanoseconds: 0.1 ms, the shortest that Linux grants.
 const SLICE: u64 = 100_000;
+
+/// How much longer than asked for a pause may last, in nanoseconds. Linux grants itself 50 us, twice as long as a pause between
+/// polls (prctl(2), PR_SET_TIMERSLACK).
+const SLACK: u64 = 1_000;
 
 /// What is added to the nice value of the libraries' threads. Five steps are a third of the weight (sched(7)).
 const STEPS: i32 = 5;
@@ -35,11 +40,20 @@ pub(crate) fn lower_other_threads() {
 ///
 /// It is an optimization: older kernels ignore or refuse it.
 pub(crate) fn run_promptly() {
+    shorten_slice(libc::SCHED_FLAG_RESET_ON_FORK as u64);
+}
+
+/// The same for this thread and those that it starts from now on, and pauses that last as long as they were asked for.
+pub(crate) fn run_promptly_with_new_threads() {
+    shorten_slice(0);
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(SLACK));
+}
+
+fn shorten_slice(sched_flags: u64) {
     let attributes = libc::sched_attr {
         size: size_of::<libc::sched_attr>() as u32,
         sched_policy: libc::SCHED_OTHER as u32,
-        // A child does not inherit the slice.
-        sched_flags: libc::SCHED_FLAG_RESET_ON_FORK as u64,
+        sched_flags,
         // The call sets the nice value too; the user's stays.
         sched_nice: rustix::process::getpriority_process(None).unwrap_or(0),
         sched_priority: 0,
@@ -72,5 +86,17 @@ mod tests {
         assert_eq!(rustix::process::getpriority_process(None).unwrap(), own);
         drop(end);
         other.join().unwrap();
+    }
+
+    #[test]
+    fn new_threads_get_short_pauses_too() {
+        let slack = |promptly: fn()| {
+            std::thread::spawn(move || {
+                promptly();
+                std::thread::spawn(|| rustix::thread::current_timer_slack().unwrap()).join().unwrap()
+            })
+        };
+        assert_eq!(slack(run_promptly_with_new_threads).join().unwrap(), SLACK);
+        assert!(slack(run_promptly).join().unwrap() > SLACK);
     }
 }

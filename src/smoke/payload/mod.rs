@@ -247,7 +247,9 @@ fn is_filled_with(bytes: &[u8], first: u64, word: impl Fn(u64) -> u64) -> bool {
 
 /// How many blocks of a piece of this length one thread takes.
 fn share(bytes: usize) -> usize {
-    bytes.div_ceil(BLOCK).div_ceil(threads::processors()).max(WORTH_A_THREAD)
+    // The library's progress threads poll meanwhile: with two processors, a second thread would wait for one, some 4 ms.
+    let threads = threads::processors().saturating_sub(1).max(1);
+    bytes.div_ceil(BLOCK).div_ceil(threads).max(WORTH_A_THREAD)
 }
 
 /// The index of a block's first word.

@@ -24,7 +24,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use crate::report::stage::Stage;
 use crate::smoke::engine::plugin;
 use crate::smoke::engine::process::end_at_once;
-use crate::smoke::engine::schedule::{lower_other_threads, run_promptly};
+use crate::smoke::engine::schedule::{lower_other_threads, run_promptly_with_new_threads};
 use crate::smoke::plan::role::Role;
 use crate::smoke::wire::cause::{Cause, Surrender};
 use crate::smoke::wire::frame;
@@ -109,7 +109,7 @@ fn perform(link: &mut Link, task: &Task, is_set: &dyn Fn(&str) -> bool) -> Resul
     let (session, region) = set_up(link, task, is_set)?;
     // The setup has started the library's threads.
     lower_other_threads();
-    run_promptly();
+    run_promptly_with_new_threads();
     let measurements = match task.role {
         Role::Initiator => initiator::run(link, task, &session, region),
         Role::Target => target::run(link, task, &session, region),
