@@ -201,6 +201,18 @@ for target in 'macos gnu aarch64' 'linux musl x86_64' 'linux gnu riscv64'; do
     [[ $(build_script $target || true) == *'builds for x86-64 and aarch64 Linux with glibc'* ]] || fail "builds for $target"
 done
 ok 'the build refuses macOS, musl and other processors'
+# The linker script against unwind tables: not for a linker that stops at it.
+mkdir -p "$work/out"
+printf '%s\n' '#!/bin/sh' 'case " $* " in *" -T "*) exit 1 ;; esac' 'exec cc "$@"' >"$work/other-linker"
+chmod +x "$work/other-linker"
+host=$(rustc -vV | sed -n 's/^host: //p')
+scripts_for() { # LINKER
+    OUT_DIR=$work/out RUSTC=rustc RUSTC_LINKER=$1 TARGET=$host HOST=$host PROFILE=release CARGO_ENCODED_RUSTFLAGS='' \
+        CARGO_MANIFEST_DIR=$repository CARGO_PKG_VERSION=0 build_script linux gnu x86_64 | grep -c 'bins=.*tables.ld' || true
+}
+[ "$(scripts_for cc)" = 1 ] || fail 'unwind tables stay in the program'
+[ "$(scripts_for "$work/other-linker")" = 0 ] || fail 'a linker gets a script that it does not know'
+ok 'unwind tables are left out where the linker can'
 
 # What Cargo.toml tells cargo-binstall.
 names=$("$(tests/lab.sh python)" - "$repository/Cargo.toml" <<'PYTHON'
