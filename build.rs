@@ -1,5 +1,5 @@
-//! Compiles the stand-in for libcuda.so.1 that the program embeds (src/smoke/launch/cuda_stand_in/libcuda.rs), and finds the
-//! commit that `--version` names.
+//! Compiles the stand-in for libcuda.so.1 that the program embeds (src/smoke/launch/cuda_stand_in/libcuda.rs), finds the
+//! commit that `--version` names, and leaves unwind tables out where nothing unwinds.
 
 use std::env;
 use std::fs;
@@ -15,34 +15,73 @@ const COMMIT: &str = "NIXL_RETROFIT_COMMIT";
 /// How much of a commit's hash is shown.
 const SHOWN: usize = 12;
 
+/// A linker script that goes with the linker's own: without the tables by which a stack is unwound, 0.7 MB.
+const WITHOUT_UNWIND_TABLES: &str = "SECTIONS {
+    /DISCARD/ : { *(.eh_frame .eh_frame_hdr .gcc_except_table .gcc_except_table.*) }
+} INSERT AFTER .text;
+";
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     assert!(is_supported(), "nixl-retrofit builds for x86-64 and aarch64 Linux with glibc, where NIXL has libraries");
     println!("cargo::rerun-if-env-changed={COMMIT}");
     let commit = commit().map(|commit| format!(" ({})", &commit[..SHOWN])).unwrap_or_default();
     println!("cargo::rustc-env=NIXL_RETROFIT_VERSION={}{commit}", variable("CARGO_PKG_VERSION"));
-    println!("cargo::rerun-if-changed={SOURCE}");
-    let output = PathBuf::from(variable("OUT_DIR")).join("libcuda.so.1");
-    let mut command = Command::new(variable("RUSTC"));
-    command.args(["--edition", "2024", "--crate-name", "cuda", "--crate-type", "cdylib"]);
-    command.args(["-C", "panic=abort", "-C", "opt-level=s", "-C", "strip=symbols"]);
-    // No C library: any process can load the stand-in, whatever its own C library.
-    command.args(["-C", "link-arg=-nostdlib", "-C", "link-arg=-Wl,-soname,libcuda.so.1"]);
-    if variable("TARGET") != variable("HOST") {
-        command.args(["--target", &variable("TARGET")]);
+    compile_stand_in();
+    // In the release profile a panic ends the process: nothing of ours unwinds. Foreign libraries have their own tables.
+    // (`CARGO_CFG_PANIC` is the target's habit, not the profile's.)
+    if variable("PROFILE") == "release" {
+        leave_unwind_tables_out();
     }
-    if let Ok(linker) = env::var("RUSTC_LINKER") {
-        command.arg("-C").arg(format!("linker={linker}"));
-    }
-    command.arg("-o").arg(&output).arg(SOURCE);
-    let status = command.status().expect("rustc starts");
-    assert!(status.success(), "rustc could not compile {SOURCE}");
 }
 
 /// Whether NIXL has wheels for the target.
 fn is_supported() -> bool {
     let [system, library, processor] = ["OS", "ENV", "ARCH"].map(|name| variable(&format!("CARGO_CFG_TARGET_{name}")));
     system == "linux" && library == "gnu" && matches!(processor.as_str(), "x86_64" | "aarch64")
+}
+
+/// Compiles the stand-in for libcuda.so.1 into `OUT_DIR`.
+fn compile_stand_in() {
+    println!("cargo::rerun-if-changed={SOURCE}");
+    let mut command = rustc("libcuda.so.1");
+    command.args(["--crate-name", "cuda", "--crate-type", "cdylib"]);
+    command.args(["-C", "panic=abort", "-C", "opt-level=s", "-C", "strip=symbols"]);
+    // No C library: any process can load the stand-in, whatever its own C library.
+    command.args(["-C", "link-arg=-nostdlib", "-C", "link-arg=-Wl,-soname,libcuda.so.1"]);
+    let status = command.arg(SOURCE).status().expect("rustc starts");
+    assert!(status.success(), "rustc could not compile {SOURCE}");
+}
+
+/// Gives the linker the script, if it links another program with it: gold and others do not know all of its words.
+fn leave_unwind_tables_out() {
+    let folder = PathBuf::from(variable("OUT_DIR"));
+    let [script, source] = ["without-unwind-tables.ld", "probe.rs"].map(|name| folder.join(name));
+    fs::write(&script, WITHOUT_UNWIND_TABLES).expect("a file in OUT_DIR");
+    fs::write(&source, "fn main() {}\n").expect("a file in OUT_DIR");
+    let arguments = ["-T", script.to_str().expect("OUT_DIR is UTF-8")];
+    let mut command = rustc("probe");
+    command.args(arguments.iter().flat_map(|argument| ["-C".into(), format!("link-arg={argument}")]));
+    command.args(["-C", "panic=abort"]).arg(source);
+    // As the program is linked, which may be with another linker.
+    command.args(variable("CARGO_ENCODED_RUSTFLAGS").split('\x1f').filter(|flag| !flag.is_empty()));
+    if command.output().expect("rustc starts").status.success() {
+        arguments.iter().for_each(|argument| println!("cargo::rustc-link-arg-bins={argument}"));
+    }
+}
+
+/// The compiler, with Cargo's target and linker, and a file in `OUT_DIR` to write.
+fn rustc(output: &str) -> Command {
+    let mut command = Command::new(variable("RUSTC"));
+    command.args(["--edition", "2024"]);
+    if variable("TARGET") != variable("HOST") {
+        command.args(["--target", &variable("TARGET")]);
+    }
+    if let Ok(linker) = env::var("RUSTC_LINKER") {
+        command.arg("-C").arg(format!("linker={linker}"));
+    }
+    command.arg("-o").arg(PathBuf::from(variable("OUT_DIR")).join(output));
+    command
 }
 
 /// The commit: what the builder says, that of the checkout, or that of the published package; None of a plain archive.
