@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the wheel from the package that `cargo publish` would upload, with crates/: the program for glibc 2.17
+# Builds the wheel from the package that `cargo publish` would upload, with src/python/unicode_names2/: the program for glibc 2.17
 # (manylinux2014), with zig as the linker, its manual pages and completions, and a list of what it is made of (SBOM). Then
 # does the main job with it: from a fresh virtual environment, and in the oldest Debian at hand (needs root).
 # usage: tests/wheel.sh [build|reproducible|aarch64]
@@ -33,7 +33,8 @@ unpack_package() {
     # Without the archive's times, which are the same in every version.
     tar -xmf "$archive" -C "$folder/fresh" --strip-components=1
     # A published package can name no crate in a folder: the wheel has ours, as a build from a checkout.
-    cp -r crates Cargo.lock "$folder/fresh"
+    cp -r src/python/unicode_names2 "$folder/fresh/src/python"
+    cp Cargo.lock "$folder/fresh"
     sed -n '/^\[patch/,/^$/p' Cargo.toml >>"$folder/fresh/Cargo.toml"
     if ! diff -rq --exclude=nixl_retrofit.data "$folder/fresh" "$folder/source" >/dev/null 2>&1; then
         rm -rf "$folder/source"

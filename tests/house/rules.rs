@@ -180,7 +180,7 @@ pub(crate) const NARROWER: &[Narrower] = &[Narrower {
 pub(crate) const UNSAFE: [&str; 2] = ["smoke/engine/", "smoke/payload/vectors.rs"];
 
 /// Programs of their own, which build.rs compiles: no module of this one declares them, and no rule here reads them.
-pub(crate) const OTHER_PROGRAMS: &[&str] = &["smoke/launch/cuda_stand_in/libcuda.rs"];
+pub(crate) const OTHER_PROGRAMS: &[&str] = &["python/unicode_names2/lib.rs", "smoke/launch/cuda_stand_in/libcuda.rs"];
 
 /// Who prints and exits.
 pub(crate) const SPEAKERS: &[&str] = &["main.rs", "commands/"];
