@@ -55,17 +55,18 @@ impl Tree {
         let named = Mutex::new(Vec::new());
         let module_of = |path: &Path| locate(path, &import_folders).name;
         let walk = Walk { roots: &packages, follow_links: false, accepts: walk::is_python };
-        let (found, modules) = Search::new(walk, &module_of, &|_, _, _| {}).run(&|path, content| {
-            let mention = needles::mention(content);
-            if mention != Mention::None && memmem::find(content, WORD).is_some() {
-                push(&named, path.to_path_buf());
-            }
-            match mention {
-                Mention::None => Decision::Pass,
-                Mention::Word => Decision::Note,
-                Mention::Class => Decision::Parse,
-            }
-        })?;
+        let (found, modules) =
+            Search::new(walk, &module_of, &|_, _, _| {}).of_whole_modules().run(&|path, content| {
+                let mention = needles::mention(content);
+                if mention != Mention::None && memmem::find(content, WORD).is_some() {
+                    push(&named, path.to_path_buf());
+                }
+                match mention {
+                    Mention::None => Decision::Pass,
+                    Mention::Word => Decision::Note,
+                    Mention::Class => Decision::Parse,
+                }
+            })?;
         // A source that is not understood matters where it is judged.
         let unread = unlocked(found.unread);
         if let Some(problem) = unread.iter().find(|problem| as_written(&problem.path, places).is_some()) {

@@ -88,6 +88,11 @@ impl Modules {
         new
     }
 
+    /// All names that modules bind NIXL's classes to.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&str, NixlClass)> {
+        self.exports.iter().flat_map(|(name, modules)| modules.iter().map(move |(_, class)| (name.as_str(), *class)))
+    }
+
     /// What `importer` knows of the others.
     pub(super) fn seen_from<'m>(&'m self, importer: &'m ModuleName) -> Seen<'m> {
         Seen { modules: self, importer }

@@ -12,7 +12,6 @@ use super::needles::{self, Mention};
 use super::rust;
 use super::tree::{self, Candidate, Decision, Search, pool, push, unlocked};
 use super::walk::{self, Walk};
-use crate::python::agent_call::survey::survey;
 use crate::report::audit::Audit;
 
 /// What a user can be told while an audit runs.
@@ -82,9 +81,7 @@ fn judge(roots: &[PathBuf], mut candidates: Vec<Candidate>, modules: &Modules) -
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(candidate) = candidates.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let imports = modules.seen_from(&candidate.module);
-            let Some(tree) = candidate.tree() else { continue };
-            let places = survey(&candidate.text, &tree, &imports);
+            let places = candidate.places(modules);
             if !places.is_empty() {
                 push(
                     &found,

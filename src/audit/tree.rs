@@ -18,10 +18,11 @@ use rustpython_parser::ast::{Stmt, Suite};
 use super::modules::{ModuleName, Modules, NewExport};
 use super::needles::{Aliases, Noted};
 use super::walk::{self, Walk};
-use crate::python::agent_call::survey::exports;
+use crate::python::agent_call::survey::{Export, Sketch, exports, survey, survey_rest};
 use crate::python::encoding::SourceText;
-use crate::python::syntax;
-use crate::report::audit::Problem;
+use crate::python::meaning::Imports;
+use crate::python::syntax::{self, SyntaxError};
+use crate::report::audit::{PlaceChoice, Problem};
 use crate::threads;
 
 /// How many files wait to be parsed.
@@ -37,16 +38,64 @@ pub(super) struct Candidate {
     pub(super) module: ModuleName,
     pub(super) text: String,
     /// None where too many trees are kept already.
-    tree: Option<Suite>,
+    read: Option<Read>,
+}
+
+/// What was read of a module.
+enum Read {
+    /// All of it.
+    Whole(Suite),
+    /// Its own level, which says what it exports, and which lines it has.
+    Level(Suite, Sketch),
+}
+
+impl Read {
+    /// Without functions, where those can be left out.
+    fn level(text: &str) -> Result<Self, SyntaxError> {
+        let level = || {
+            let sketch = Sketch::read(text)?;
+            Some(Read::Level(syntax::parse_without(text, &sketch.functions())?, sketch))
+        };
+        level().map_or_else(|| syntax::parse_alone(text).map(Read::Whole), Ok)
+    }
+
+    fn suite(&self) -> &[Stmt] {
+        match self {
+            Read::Whole(suite) | Read::Level(suite, _) => suite,
+        }
+    }
 }
 
 impl Candidate {
     /// Its tree; None never, since it was parsed before.
     pub(super) fn tree(&self) -> Option<Cow<'_, [Stmt]>> {
-        match &self.tree {
-            Some(tree) => Some(Cow::Borrowed(tree)),
-            None => syntax::parse_alone(&self.text).ok().map(Cow::Owned),
+        match &self.read {
+            Some(Read::Whole(tree)) => Some(Cow::Borrowed(tree)),
+            _ => syntax::parse_alone(&self.text).ok().map(Cow::Owned),
         }
+    }
+
+    /// What it exports.
+    pub(super) fn exports(&self, imports: &dyn Imports) -> Vec<Export> {
+        match &self.read {
+            Some(read) => exports(read.suite(), imports),
+            None => Read::level(&self.text).map_or_else(|_| Vec::new(), |read| exports(read.suite(), imports)),
+        }
+    }
+
+    /// Its places.
+    pub(super) fn places(&self, modules: &Modules) -> Vec<PlaceChoice> {
+        let imports = modules.seen_from(&self.module);
+        let of_rest = |sketch: &Sketch| {
+            let rest = syntax::parse_without(&self.text, &sketch.left_out(modules.names())?)?;
+            survey_rest(&self.text, &rest, &imports)
+        };
+        let places = match &self.read {
+            Some(Read::Level(_, sketch)) => of_rest(sketch),
+            Some(Read::Whole(_)) => None,
+            None => Sketch::read(&self.text).and_then(|sketch| of_rest(&sketch)),
+        };
+        places.or_else(|| Some(survey(&self.text, &self.tree()?, &imports))).unwrap_or_default()
     }
 }
 
@@ -67,6 +116,8 @@ pub(super) struct Search<'s> {
     module_of: &'s (dyn Fn(&Path) -> ModuleName + Sync),
     /// Parses what is not Python.
     other: &'s (dyn Fn(PathBuf, &[u8], &Found) + Sync),
+    /// Whether all of each module is parsed, rather than what its exports need.
+    whole: bool,
     found: Found,
 }
 
@@ -109,7 +160,12 @@ impl<'s> Search<'s> {
         module_of: &'s (dyn Fn(&Path) -> ModuleName + Sync),
         other: &'s (dyn Fn(PathBuf, &[u8], &Found) + Sync),
     ) -> Self {
-        Search { walk, module_of, other, found: Found::default() }
+        Search { walk, module_of, other, whole: false, found: Found::default() }
+    }
+
+    /// The same, which parses all of each module.
+    pub(super) fn of_whole_modules(self) -> Self {
+        Search { whole: true, ..self }
     }
 
     /// Reads all files and parses those that `decide` says; then follows what they export. Returns what was found, and what
@@ -154,11 +210,15 @@ impl<'s> Search<'s> {
             Err(error) => return self.found.misunderstand(path, &error.to_string()),
         };
         self.found.parsed.fetch_add(1, Ordering::Relaxed);
-        match syntax::parse_alone(&text) {
-            Ok(tree) => {
+        let read = match self.whole {
+            true => syntax::parse_alone(&text).map(Read::Whole),
+            false => Read::level(&text),
+        };
+        match read {
+            Ok(read) => {
                 let module = (self.module_of)(&path);
                 let kept = self.found.kept.fetch_add(text.len(), Ordering::Relaxed) < KEPT;
-                push(&self.found.candidates, Candidate { path, module, text, tree: kept.then_some(tree) });
+                push(&self.found.candidates, Candidate { path, module, text, read: kept.then_some(read) });
             }
             Err(error) => self.found.misunderstand(path, &error.to_string()),
         }
@@ -232,12 +292,9 @@ impl<'s> Search<'s> {
 /// Adds what the candidates export, those from `done` on for the first time. What one of them exports under another name can
 /// be what an earlier one passes on. Returns what was not known yet.
 fn add_exports(candidates: &[Candidate], done: usize, modules: &mut Modules) -> Vec<NewExport> {
-    let mut add = |candidate: &Candidate| match candidate.tree() {
-        Some(tree) => {
-            let found = exports(&tree, &modules.seen_from(&candidate.module));
-            modules.add(&candidate.module, found)
-        }
-        None => Vec::new(),
+    let mut add = |candidate: &Candidate| {
+        let found = candidate.exports(&modules.seen_from(&candidate.module));
+        modules.add(&candidate.module, found)
     };
     let mut all: Vec<NewExport> = candidates[done..].iter().flat_map(&mut add).collect();
     let mut new = all.clone();

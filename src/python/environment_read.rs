@@ -13,7 +13,7 @@ const DEPTH: usize = 200;
 /// How many names of backends are kept.
 const NAMES: usize = 16;
 /// Methods that put their arguments into a list or a set.
-const ADDS: [&str; 5] = ["append", "extend", "insert", "add", "update"];
+pub(crate) const ADDS: [&str; 5] = ["append", "extend", "insert", "add", "update"];
 
 /// Finds reads of environment variables behind expressions.
 #[derive(Debug, Default)]

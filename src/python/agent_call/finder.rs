@@ -24,6 +24,8 @@ pub(super) struct Finder<'b, 'a> {
     pub(super) callees: Vec<Meanings>,
     /// Functions that a call in this file calls: what they return is traced.
     pub(super) called: FxHashSet<ScopeId>,
+    /// Whether something was said of the first of several modules' members, whose order comes from all of the file.
+    pub(super) by_order: bool,
 }
 
 impl<'b, 'a> Finder<'b, 'a> {
@@ -33,7 +35,7 @@ impl<'b, 'a> Finder<'b, 'a> {
             (Resolver::new(bindings, imports), Environment::default(), LineIndex::new(text));
         let later = ChosenLater::of(&mut resolver, &mut environment, &lines);
         let (uses, callees, called) = (FxHashMap::default(), Vec::new(), FxHashSet::default());
-        Finder { text, resolver, environment, later, uses, lines, callees, called }
+        Finder { text, resolver, environment, later, uses, lines, callees, called, by_order: false }
     }
 
     /// The text of an expression.

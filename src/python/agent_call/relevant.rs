@@ -145,13 +145,18 @@ fn is_string(token: &Tok) -> bool {
 
 /// Whether a string may be the name of what is looked for, or end with it. `followed`: another string follows it, and they
 /// are one.
-fn may_name(value: &str, followed: bool) -> bool {
+pub(super) fn may_name(value: &str, followed: bool) -> bool {
     let bytes = value.as_bytes();
     let tail = &bytes[bytes.len().saturating_sub(TAIL)..];
-    if has_odd_escape(tail) {
-        return true;
-    }
     let mut names = IN_STRINGS.iter().map(|name| name.as_bytes());
+    if let Some(rest) = after_escape(tail) {
+        // What the escape sequence stands for may be the name's beginning.
+        let mut parts = names.clone();
+        let goes_on = |name: &[u8]| rest.is_empty() || memchr::memmem::find(name, rest).is_some();
+        if parts.any(|name| if followed { goes_on(name) } else { name.ends_with(rest) }) {
+            return true;
+        }
+    }
     if followed {
         // The strings after it may be the rest of a name.
         return names.any(|name| (1..=name.len()).any(|length| tail.ends_with(&name[..length])));
@@ -159,10 +164,22 @@ fn may_name(value: &str, followed: bool) -> bool {
     names.any(|name| tail.ends_with(name))
 }
 
-/// Whether there is an escape sequence that can stand for a letter or for nothing.
-fn has_odd_escape(tail: &[u8]) -> bool {
-    let is_odd = |at: usize| !matches!(tail.get(at + 1), Some(b'n' | b'r' | b't' | b'\\' | b'\'' | b'"' | b'.' | b' '));
-    memchr::memchr_iter(b'\\', tail).any(is_odd)
+/// What follows the last escape sequence that can stand for a letter or for nothing.
+fn after_escape(tail: &[u8]) -> Option<&[u8]> {
+    memchr::memrchr_iter(b'\\', tail).find_map(|at| {
+        let body = &tail[at + 1..];
+        let length = match body.first()? {
+            b'x' => 3,
+            b'u' => 5,
+            b'U' => 9,
+            b'N' => body.iter().position(|byte| *byte == b'}')? + 1,
+            b'0'..=b'7' => body.iter().take(3).take_while(|byte| matches!(byte, b'0'..=b'7')).count(),
+            b'\r' if body.get(1) == Some(&b'\n') => 2,
+            b'\r' | b'\n' => 1,
+            _ => return None,
+        };
+        Some(&body[length.min(body.len())..])
+    })
 }
 
 /// What the calls depend on.

@@ -71,10 +71,14 @@ impl<'a> Finder<'_, 'a> {
         possible.retain(|it| !self.resolver.raises_when_called(it));
         let modules: Vec<String> =
             possible.iter().filter_map(|it| self.resolver.agent_module(it)).map(str::to_string).collect();
+        let is_other = |it: &Meaning| matches!(it, Meaning::Member(..)) && self.resolver.agent_module(it).is_none();
+        let others = possible.iter().filter(|it| is_other(it)).count();
         if modules.is_empty() {
             let (kind, reason) = self.perhaps(placed, call, &possible)?;
+            self.by_order |= others > 1;
             return Some(self.site(placed, Shape::Unresolved(kind, reason), Vec::new()));
         }
+        self.by_order |= others > 1;
         let other = possible.iter().find(|it| self.resolver.agent_module(it).is_none()).copied();
         let (shape, edits) = match other {
             Some(other) => (self.something_else(call, &other), Vec::new()),

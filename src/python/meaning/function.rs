@@ -2,7 +2,7 @@
 
 use rustpython_parser::ast::{Expr, ExprCall, Stmt};
 
-use super::{Meaning, Meanings, Resolver, Sets, Traced, Why};
+use super::{FOLLOWED, Meaning, Meanings, Resolver, Sets, Traced, Why};
 use crate::python::bindings::{Function, Origin, ScopeId, Value, VariableId};
 
 /// Decorators that leave what a function returns as it is.
@@ -19,8 +19,6 @@ const TRANSPARENT: [&str; 9] = [
 ];
 /// How many functions that call each other are followed to see whether they ever return.
 const CALLS: usize = 4;
-/// How many calls of one function are followed to its parameters, and how many functions of one name.
-const FOLLOWED: usize = 16;
 
 impl<'a> Resolver<'_, 'a> {
     /// What calling a function returns.

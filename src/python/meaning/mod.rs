@@ -23,6 +23,8 @@ use traced::{InFour, Traced};
 
 /// The longest chain of expressions that is traced at once.
 const DEPTH: usize = 200;
+/// How many calls of one function are followed to its parameters, and how many functions of one name.
+pub(crate) const FOLLOWED: usize = 16;
 
 /// Traces names through one module.
 pub(crate) struct Resolver<'b, 'a> {

@@ -81,6 +81,10 @@ pub(crate) struct Mention {
     pub attribute: bool,
     /// Whether the line may bind it: it does not miss one that it binds.
     pub bound: bool,
+    /// Before a dot.
+    pub owner: bool,
+    /// Before an opening parenthesis.
+    pub called: bool,
 }
 
 impl Outline {
@@ -97,6 +101,11 @@ impl Outline {
     pub(crate) fn mentions(&self, line: usize) -> &[Mention] {
         let end = self.lines.get(line + 1).map_or(self.mentions.len(), |next| next.first as usize);
         &self.mentions[self.lines[line].first as usize..end]
+    }
+
+    /// The number of a line's first mention, among all.
+    pub(crate) fn first_mention(&self, line: usize) -> usize {
+        self.lines[line].first as usize
     }
 
     /// The lines after a header that are in its block.
@@ -131,6 +140,11 @@ pub(crate) fn read<L: Look>(text: &str, look: &L) -> Option<(Outline, L)> {
     outline.append(rest);
     look.append(seen, first);
     Some((outline, look))
+}
+
+/// Reads the outline of a module on this thread alone, where other threads read others.
+pub(crate) fn read_alone<L: Look>(text: &str, look: &L) -> Option<(Outline, L)> {
+    read_part(text, 0, look)
 }
 
 fn read_part<L: Look>(text: &str, base: usize, look: &L) -> Option<(Outline, L)> {
@@ -262,8 +276,10 @@ fn mention(tokens: &[Spanned], mentions: &mut Vec<Mention>) {
                 let name = name(text);
                 let before = at.checked_sub(1).map(|before| &tokens[before].0);
                 let attribute = before == Some(&Tok::Dot);
-                let bound = binding.binds(at, depth, before, tokens.get(at + 1).map(|(token, _)| token));
-                mentions.push(Mention { name, attribute, bound });
+                let after = tokens.get(at + 1).map(|(token, _)| token);
+                let bound = binding.binds(at, depth, before, after);
+                let (owner, called) = (after == Some(&Tok::Dot), after == Some(&Tok::Lpar));
+                mentions.push(Mention { name, attribute, bound, owner, called });
             }
             _ => {}
         }

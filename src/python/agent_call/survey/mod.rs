@@ -5,12 +5,16 @@
 
 mod class;
 mod exports;
+mod needs;
+mod notes;
 mod root;
+mod sketch;
 
 use rustc_hash::FxHashMap;
 use rustpython_parser::ast::{Constant, Expr, ExprCall, Stmt};
 
 use self::class::Verdict;
+use self::notes::CREATES_BACKEND;
 use super::super::bindings::{Bindings, Choosing, Origin, PathId, Placed, Value};
 use super::super::meaning::{Imports, Meaning, NixlClass, Node};
 use super::super::span::start;
@@ -21,25 +25,37 @@ use super::site::last_name;
 use crate::report::audit::{Creates, PlaceChoice, PlaceClass};
 
 pub(crate) use exports::{Export, exports};
+pub(crate) use sketch::Sketch;
 
 /// The most characters of the source that a reason quotes.
 const QUOTED: usize = 60;
 /// The parameter of the agent that takes its configuration.
 const CONFIGURATION_PARAMETER: &str = "nixl_conf";
-/// Methods that add a backend to an agent: of NIXL's Python binding, and of the C++ one below it.
-const CREATES_BACKEND: [&str; 2] = ["create_backend", "createBackend"];
 /// Methods that nothing but NIXL's agent has: an object with one of them is one.
 pub(crate) const ONLY_OF_AGENTS: [&str; 5] =
     ["get_plugin_list", "get_plugin_params", "get_plugin_mem_types", "get_backend_params", "get_agent_metadata"];
 
 /// All places of a module, in order.
 pub(crate) fn survey(text: &str, module: &[Stmt], imports: &dyn Imports) -> Vec<PlaceChoice> {
+    places(text, module, imports).0
+}
+
+/// All places of a module that was parsed without what they do not depend on. None where the rest says something of them
+/// all the same.
+pub(crate) fn survey_rest(text: &str, rest: &[Stmt], imports: &dyn Imports) -> Option<Vec<PlaceChoice>> {
+    let (places, by_order) = places(text, rest, imports);
+    (!by_order).then_some(places)
+}
+
+/// The places, and whether what is said of them depends on the order of names in the file.
+fn places(text: &str, module: &[Stmt], imports: &dyn Imports) -> (Vec<PlaceChoice>, bool) {
     if defines_the_agent(module) {
-        return Vec::new();
+        return (Vec::new(), false);
     }
     let bindings = Bindings::of(text, module);
     let finder = Finder::new(text, &bindings, Some(imports));
-    Surveyor { finder, configurations: FxHashMap::default() }.places()
+    let mut surveyor = Surveyor { finder, configurations: FxHashMap::default() };
+    (surveyor.places(), surveyor.finder.by_order)
 }
 
 /// Whether this is NIXL's own binding.
@@ -54,7 +70,7 @@ struct Surveyor<'b, 'a> {
 }
 
 impl<'a> Surveyor<'_, 'a> {
-    fn places(mut self) -> Vec<PlaceChoice> {
+    fn places(&mut self) -> Vec<PlaceChoice> {
         let sites = self.finder.sites();
         let bindings = self.finder.resolver.bindings;
         let mut places: Vec<PlaceChoice> = Vec::new();
@@ -110,7 +126,10 @@ impl<'a> Surveyor<'_, 'a> {
         let Expr::Call(call) = placed.node else { return None };
         let callees = self.finder.resolver.meanings(&call.func);
         let resolver = &self.finder.resolver;
-        let known = resolver.list(callees).iter().find_map(|it| resolver.named_class(it));
+        let mut named = resolver.list(callees).iter().filter_map(|it| resolver.named_class(it));
+        let known = named.next();
+        self.finder.by_order |= named.any(|other| Some(other) != known);
+        let resolver = &self.finder.resolver;
         known.or_else(|| {
             let untraced = resolver.list(callees).iter().any(|it| matches!(it, Meaning::Unknown(_)));
             NixlClass::named(last_name(&call.func)?).filter(|_| untraced)

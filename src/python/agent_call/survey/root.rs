@@ -207,9 +207,8 @@ impl<'a> Trace<'_, '_, 'a> {
             Meaning::Instance(class) | Meaning::Class(class) => Some(*class),
             _ => None,
         });
-        let Some((class, symbol)) = class.zip(bindings.attribute_symbol(attribute)) else {
-            return self.add(Root::Option(option_name(owner, name)));
-        };
+        let Some(class) = class else { return self.add(Root::Option(option_name(owner, name))) };
+        let Some(symbol) = bindings.attribute_symbol(attribute) else { return self.declared(name, &[]) };
         let (of_class, of_instances) = bindings.class_variables(class, symbol);
         let assigned: Vec<VersionId> =
             of_instances.iter().flat_map(|variable| &bindings.variable(*variable).bindings).copied().collect();
