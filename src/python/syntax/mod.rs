@@ -64,6 +64,11 @@ impl SyntaxError {
     }
 }
 
+/// Whether a word is a keyword, in some places at least.
+pub(crate) fn is_keyword(word: &str) -> bool {
+    literal::is_keyword(word)
+}
+
 /// Parses a module; a long one in parts, two at a time.
 ///
 /// # Errors
