@@ -6,7 +6,6 @@ mod alone;
 pub(crate) mod bindings;
 pub(crate) mod encoding;
 pub(crate) mod environment_read;
-mod form;
 pub(crate) mod helper;
 pub(crate) mod helper_check;
 pub(crate) mod meaning;

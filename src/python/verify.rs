@@ -12,8 +12,8 @@ use thiserror::Error;
 
 use super::alone::{self, Alone};
 use super::encoding::SourceText;
-use super::form::Forms;
 use super::span::{end, first_offset, from_parser, start, to_parser};
+use super::syntax::form::Forms;
 use super::syntax::parse_at;
 use crate::source::edit::{self, Inserted, InsertedSpan};
 use crate::source::lines::{line_end, line_start};

@@ -1,4 +1,4 @@
-//! The form of a statement with an insertion: what is left of it without what the grammar does not look at.
+//! The form of a statement with an insertion, or of a function: what is left of it without what the grammar does not look at.
 //!
 //! A name's letters and a string's characters change no tree but in the place where they stand themselves; the grammar
 //! compares names with each other alone (a keyword argument is not repeated). So statements of one form have trees that
@@ -6,9 +6,9 @@
 
 use std::ops::Range;
 
-use super::syntax::is_keyword;
+use super::literal::is_keyword;
 
-/// How many different names a statement may have.
+/// How many names a statement or a function may have.
 const MOST_NAMES: usize = 64;
 /// Stands before the number of a name. No statement that has a form contains it.
 const NAME: u8 = 0;
@@ -16,17 +16,21 @@ const NAME: u8 = 0;
 const MARK: u8 = 1;
 /// Stands before a statement that has no form.
 const ITSELF: u8 = 2;
+/// What a function with a form has between its words.
+const PLAIN: &[u8] = b" \t\r\n(),.:=";
+/// The keywords that it has.
+const PLAIN_KEYWORDS: [&str; 5] = ["def", "return", "None", "True", "False"];
 
 /// Writes forms, one after another.
 #[derive(Default)]
-pub(super) struct Forms<'a> {
+pub(crate) struct Forms<'a> {
     form: Vec<u8>,
     names: Vec<&'a str>,
 }
 
 impl<'a> Forms<'a> {
     /// The form of a statement in which this was inserted; where it has none, what no other statement has.
-    pub(super) fn of(&mut self, statement: &'a str, inserted: &Range<usize>) -> &[u8] {
+    pub(crate) fn of(&mut self, statement: &'a str, inserted: &Range<usize>) -> &[u8] {
         self.form.clear();
         self.names.clear();
         if self.write(statement, inserted).is_none() {
@@ -37,6 +41,43 @@ impl<'a> Forms<'a> {
             self.form.extend_from_slice(statement.as_bytes());
         }
         &self.form
+    }
+
+    /// The form of a function, where it has nothing but names, attributes, calls, assignments and constants; adds the places
+    /// of its names.
+    pub(super) fn of_function(
+        &mut self,
+        text: &'a str,
+        span: &Range<usize>,
+        places: &mut Vec<Range<u32>>,
+    ) -> Option<&[u8]> {
+        self.form.clear();
+        self.names.clear();
+        let bytes = &text.as_bytes()[..span.end];
+        let first = places.len();
+        let mut at = span.start;
+        while at < bytes.len() {
+            let length = bytes[at..].iter().position(|byte| !is_in_word(*byte)).unwrap_or(bytes.len() - at);
+            match (&text[at..at + length], bytes[at]) {
+                ("", byte) => {
+                    let walrus = byte == b'=' && self.form.last() == Some(&b':');
+                    (PLAIN.contains(&byte) && !walrus).then_some(())?;
+                    self.form.push(byte);
+                    at += 1;
+                    continue;
+                }
+                (word, _) if PLAIN_KEYWORDS.contains(&word) => self.form.extend_from_slice(word.as_bytes()),
+                (word, letter) if letter.is_ascii_digit() || is_keyword(word) => return None,
+                (name, _) => {
+                    (places.len() - first < MOST_NAMES).then_some(())?;
+                    places.push(u32::try_from(at).ok()?..u32::try_from(at + length).ok()?);
+                    let number = self.number(name)?;
+                    self.form.extend([NAME, number]);
+                }
+            }
+            at += length;
+        }
+        Some(&self.form)
     }
 
     /// None where the statement has no form: where it is not certain what its tokens are, with the insertion and without.
