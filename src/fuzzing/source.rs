@@ -10,7 +10,8 @@ use rustpython_parser::ast::Stmt;
 use super::grammar;
 use crate::choice::backend::Backend;
 use crate::choice::rule::{OnUnknown, Rule};
-use crate::python::agent_call::{self, relevant};
+use crate::python::agent_call;
+use crate::python::agent_call::relevant::{self, Relevant};
 use crate::python::encoding::SourceText;
 use crate::python::patch::{self, PatchError};
 use crate::python::syntax;
@@ -80,8 +81,8 @@ fn check(bytes: &[u8], control: u8) {
 
 /// A module without what its calls do not depend on has the same calls, and parses only if the whole does.
 pub(super) fn nothing_is_missed(text: &str) {
-    let Some(left_out) = relevant::left_out(text).filter(|left_out| !left_out.is_empty()) else { return };
-    let Some(rest) = syntax::parse_without(text, &left_out) else { return };
+    let Some(Relevant { left_out, functions }) = relevant::of(text) else { return };
+    let Some(rest) = syntax::parse_without(text, &left_out, &functions) else { return };
     let module = syntax::parse(text).unwrap_or_else(|error| panic!("{error}, without {left_out:?} none:\n{text}"));
     let sites = |module: &[Stmt]| agent_call::find(text, module, None);
     assert_eq!(sites(&rest), sites(&module), "without {left_out:?}:\n{text}");

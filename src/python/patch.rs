@@ -6,7 +6,8 @@ use std::path::Path;
 use rustpython_parser::ast::{Stmt, Suite};
 use thiserror::Error;
 
-use super::agent_call::{self, FindError, Shape, Site, relevant};
+use super::agent_call::relevant::{self, Relevant};
+use super::agent_call::{self, FindError, Shape, Site};
 use super::encoding::{DecodeError, SourceText};
 use super::meaning::Imports;
 use super::rewrite::{self, Original};
@@ -151,8 +152,9 @@ fn plan_original(
 /// The module as far as its calls depend on it, and whether that is all of it.
 pub(super) fn parse_relevant(text: &str) -> Result<(Leaked<Suite>, bool), SyntaxError> {
     // Two threads read the whole faster than one reads most of it.
-    let is_worth = |left_out: &Vec<Range<usize>>| left_out.iter().map(Range::len).sum::<usize>() > text.len() / 2;
-    let relevant = relevant::left_out(text).filter(is_worth).and_then(|left_out| parse_without(text, &left_out));
+    let is_worth = |it: &Relevant| it.left_out.iter().map(Range::len).sum::<usize>() > text.len() / 2;
+    let relevant = relevant::of(text).filter(is_worth);
+    let relevant = relevant.and_then(|it| parse_without(text, &it.left_out, &it.functions));
     let is_whole = relevant.is_none();
     let module = relevant.map_or_else(|| parse(text), Ok)?;
     Ok((Leaked::new(module), is_whole))

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::alone::{self, Alone};
 use super::encoding::SourceText;
 use super::span::{end, first_offset, from_parser, start, to_parser};
+use super::syntax::form::Forms;
 use super::syntax::parse_at;
 use crate::source::edit::{self, Inserted, InsertedSpan};
 use crate::source::lines::{line_end, line_start};
@@ -69,7 +70,14 @@ impl Tree<'_> {
 /// Where it does not parse, or the trees differ.
 pub(crate) fn verify(original: &Tree, patched: &str, spans: &[InsertedSpan<TextOffset>]) -> Result<(), Mismatch> {
     let (text, module) = (original.text, original.module);
-    let mut proof = Proof { text, patched, spans, inserted: Inserted::new(spans), proven: FxHashSet::default() };
+    let mut proof = Proof {
+        text,
+        patched,
+        spans,
+        inserted: Inserted::new(spans),
+        forms: Forms::default(),
+        proven: FxHashSet::default(),
+    };
     let mut regions: Vec<Region> = Vec::new();
     let (mut at, mut last) = (0, 0);
     while let Some(span) = spans.get(at) {
@@ -86,7 +94,7 @@ pub(crate) fn verify(original: &Tree, patched: &str, spans: &[InsertedSpan<TextO
     regions.iter().try_for_each(|region| proof.region(region, &original.statements(region)?))
 }
 
-/// The most statements that are remembered.
+/// The most forms that are remembered.
 const REMEMBERED: usize = 1 << 12;
 
 /// What is compared, and what was found to be right.
@@ -95,9 +103,10 @@ struct Proof<'a> {
     patched: &'a str,
     spans: &'a [InsertedSpan<TextOffset>],
     inserted: Inserted<'a, TextOffset>,
-    /// Statements with one insertion that were found to be right: as they were, as they are, and where it is. What a
-    /// statement means depends on nothing else.
-    proven: FxHashSet<(&'a str, &'a str, usize)>,
+    forms: Forms<'a>,
+    /// The forms of statements with one insertion that were found to be right. Another statement of the same form is
+    /// right too.
+    proven: FxHashSet<Box<[u8]>>,
 }
 
 impl Proof<'_> {
@@ -110,11 +119,19 @@ impl Proof<'_> {
         let start = self.inserted.start(first) - (first_span.offset.0 - alone.start.0);
         let end = self.inserted.start(behind - 1) + last_span.length + (alone.end.0 - last_span.offset.0);
         let part = self.patched.get(start..end).ok_or(Mismatch::Text)?;
-        let known = (&self.text[alone.start.0..alone.end.0], part, first_span.offset.0 - alone.start.0);
-        if spans.len() > 1 || !self.proven.contains(&known) {
-            compare(part, alone.start, spans, std::slice::from_ref(alone.statement))?;
-            if spans.len() == 1 && self.proven.len() < REMEMBERED {
-                self.proven.insert(known);
+        let prove = || compare(part, alone.start, spans, std::slice::from_ref(alone.statement));
+        let [span] = spans else { return prove().map(|()| behind) };
+        let inserted = span.offset.0 - alone.start.0..span.offset.0 - alone.start.0 + span.length;
+        let (before, after) = (part.get(..inserted.start), part.get(inserted.end..));
+        let text = self.text;
+        if before != text.get(alone.start.0..span.offset.0) || after != text.get(span.offset.0..alone.end.0) {
+            return Err(Mismatch::Tree);
+        }
+        let form = self.forms.of(part, &inserted);
+        if !self.proven.contains(form) {
+            prove()?;
+            if self.proven.len() < REMEMBERED {
+                self.proven.insert(form.into());
             }
         }
         Ok(behind)
@@ -342,6 +359,17 @@ mod tests {
             assert!(verified(text, &[(first, wrong), (last, ", c(3)")]).is_err(), "{wrong}");
         }
         assert!(verified(text, &[(inside + 1, "  x")]).is_err(), "behind it, on its line");
+    }
+
+    #[test]
+    fn statements_of_one_form_are_proved_by_the_first() {
+        let text = "def f(a):\n    return g(a, b=1)\ndef h(c):\n    return i(c, d=1)\n    return i(c, e=1)\n";
+        let places: Vec<usize> = text.match_indices("=1)").map(|(at, _)| at + 2).collect();
+        let insertions = |last| [(places[0], ", e=j()"), (places[1], ", e=j()"), (places[2], last)];
+        assert_eq!(verified(text, &insertions(", b=j()")), Ok(()));
+        assert!(verified(text, &insertions(", e=j()")).is_err(), "the argument is there already");
+        let changed = [(places[0], ", e=j()"), (places[1], "), j("), (places[2], ", b=j()")];
+        assert_eq!(verified(text, &changed), Err(Mismatch::Tree));
     }
 
     #[test]

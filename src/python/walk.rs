@@ -152,6 +152,33 @@ pub(super) fn bodies(statement: &Stmt) -> Vec<&[Stmt]> {
     }
 }
 
+/// The statements inside a statement, body by body, to be changed.
+pub(super) fn bodies_mut(statement: &mut Stmt) -> Vec<&mut [Stmt]> {
+    match statement {
+        Stmt::FunctionDef(node) => vec![&mut node.body],
+        Stmt::AsyncFunctionDef(node) => vec![&mut node.body],
+        Stmt::ClassDef(node) => vec![&mut node.body],
+        Stmt::For(node) => vec![&mut node.body, &mut node.orelse],
+        Stmt::AsyncFor(node) => vec![&mut node.body, &mut node.orelse],
+        Stmt::While(node) => vec![&mut node.body, &mut node.orelse],
+        Stmt::If(node) => vec![&mut node.body, &mut node.orelse],
+        Stmt::With(node) => vec![&mut node.body],
+        Stmt::AsyncWith(node) => vec![&mut node.body],
+        Stmt::Match(node) => node.cases.iter_mut().map(|case| case.body.as_mut_slice()).collect(),
+        Stmt::Try(node) => {
+            let handlers =
+                node.handlers.iter_mut().map(|ExceptHandler::ExceptHandler(handler)| handler.body.as_mut_slice());
+            [node.body.as_mut_slice(), &mut node.orelse, &mut node.finalbody].into_iter().chain(handlers).collect()
+        }
+        Stmt::TryStar(node) => {
+            let handlers =
+                node.handlers.iter_mut().map(|ExceptHandler::ExceptHandler(handler)| handler.body.as_mut_slice());
+            [node.body.as_mut_slice(), &mut node.orelse, &mut node.finalbody].into_iter().chain(handlers).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// The names that a pattern binds.
 pub(super) fn pattern_names<'a>(pattern: &'a Pattern, visit: &mut dyn FnMut(&'a str)) {
     match pattern {

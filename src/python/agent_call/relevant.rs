@@ -27,12 +27,21 @@ const JOINED: usize = 1 << 10;
 /// The end of a string that decides whether it can be one of the names.
 const TAIL: usize = 64;
 
-/// Where statements can be left out of a module, in order: from the first token of whole logical lines to the last one's
-/// end. None where its calls may depend on all of it.
-pub(crate) fn left_out(text: &str) -> Option<Vec<Range<usize>>> {
+/// What of a module is not read as a whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Relevant {
+    /// Where statements can be left out, in order: from the first token of whole logical lines to the last one's end.
+    pub left_out: Vec<Range<usize>>,
+    /// The other functions, in the same way.
+    pub functions: Vec<Range<usize>>,
+}
+
+/// What is relevant of a module. None where its calls may depend on all of it.
+pub(crate) fn of(text: &str) -> Option<Relevant> {
     let concerned = memchr::memmem::find(text.as_bytes(), NIXL).is_some();
     let (outline, watcher) = outline::read(text, &Watcher { concerned, ..Watcher::default() })?;
-    Some(Closure::of(&outline, &watcher)?.left_out())
+    let closure = Closure::of(&outline, &watcher)?;
+    Some(Relevant { left_out: closure.left_out(), functions: closure.functions() })
 }
 
 /// Looks for the calls, and for what else could create or configure an agent.
@@ -388,6 +397,12 @@ impl<'o> Closure<'o> {
         }
     }
 
+    /// The functions that are kept.
+    fn functions(&self) -> Vec<Range<usize>> {
+        let kept = self.outline.units.iter().zip(&self.units).filter(|(_, kept)| **kept).map(|(unit, _)| unit);
+        kept.filter(|unit| self.outline.is_function(unit)).map(|unit| self.outline.span(unit)).collect()
+    }
+
     /// The units that nothing depends on, joined where they follow each other in one block.
     fn left_out(&self) -> Vec<Range<usize>> {
         let lines = &self.outline.lines;
@@ -397,13 +412,13 @@ impl<'o> Closure<'o> {
             if *kept || !unit.accepted {
                 continue;
             }
-            let (start, end) = (lines[unit.lines.start].span.start, lines[unit.lines.end - 1].span.end);
+            let span = self.outline.span(unit);
             let follows = last.is_some_and(|last| {
                 last.lines.end == unit.lines.start && lines[last.lines.start].depth == lines[unit.lines.start].depth
             });
             match left_out.last_mut().filter(|before| follows && before.len() < JOINED) {
-                Some(before) => before.end = end as usize,
-                None => left_out.push(start as usize..end as usize),
+                Some(before) => before.end = span.end,
+                None => left_out.push(span),
             }
             last = Some(unit);
         }

@@ -8,7 +8,7 @@ use crate::report::file::SiteShape;
 fn shapes(text: &str) -> Vec<String> {
     let module = parse(text).expect("the test's source parses");
     let sites = find(text, &module, None).expect("not too deep");
-    if let Some(rest) = relevant::left_out(text).and_then(|left_out| parse_without(text, &left_out)) {
+    if let Some(rest) = relevant::of(text).and_then(|it| parse_without(text, &it.left_out, &it.functions)) {
         let found = find(text, &rest, None).expect("not too deep");
         assert_eq!(format!("{found:?}"), format!("{sites:?}"), "{text}");
     }

@@ -1,8 +1,10 @@
 //! Names as numbers, with private names mangled.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
+use std::hash::{Hash, Hasher};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
 
 /// A name: equal names have equal symbols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,31 +13,52 @@ pub(crate) struct Symbol(u32);
 /// The names of a module.
 #[derive(Debug, Default)]
 pub(super) struct Names<'a> {
-    symbols: FxHashMap<Cow<'a, str>, Symbol>,
+    symbols: FxHashMap<Hashed<'a>, Symbol>,
     texts: Vec<Cow<'a, str>>,
 }
 
 impl<'a> Names<'a> {
     /// The symbol of a name written in the body of `class`, or outside classes.
     pub(super) fn symbol(&mut self, name: &'a str, class: Option<&str>) -> Symbol {
-        let name = mangled(name, class);
-        if let Some(&symbol) = self.symbols.get(name.as_ref()) {
-            return symbol;
+        match self.symbols.entry(Hashed::new(mangled(name, class))) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                let symbol = Symbol(self.texts.len() as u32);
+                self.texts.push(new.key().name.clone());
+                *new.insert(symbol)
+            }
         }
-        let symbol = Symbol(self.texts.len() as u32);
-        self.texts.push(name.clone());
-        self.symbols.insert(name, symbol);
-        symbol
     }
 
     /// As [`Names::symbol`], for a name that may not occur.
     pub(super) fn find(&self, name: &str, class: Option<&str>) -> Option<Symbol> {
-        self.symbols.get(mangled(name, class).as_ref()).copied()
+        self.symbols.get(&Hashed::new(mangled(name, class))).copied()
     }
 
     /// The name, mangled if it is private.
     pub(super) fn text(&self, symbol: Symbol) -> &str {
         &self.texts[symbol.0 as usize]
+    }
+}
+
+/// A name with its hash: a map that grows need not look at a hundred thousand names again.
+#[derive(Debug, PartialEq, Eq)]
+struct Hashed<'a> {
+    hash: u64,
+    name: Cow<'a, str>,
+}
+
+impl<'a> Hashed<'a> {
+    fn new(name: Cow<'a, str>) -> Self {
+        let mut hasher = FxHasher::default();
+        name.hash(&mut hasher);
+        Hashed { hash: hasher.finish(), name }
+    }
+}
+
+impl Hash for Hashed<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
     }
 }
 

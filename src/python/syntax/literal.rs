@@ -142,6 +142,11 @@ pub(super) fn name(cursor: &mut Cursor) -> Result<Tok, LexicalError> {
     }
 }
 
+/// Whether a word can be a keyword.
+pub(super) fn is_keyword(word: &str) -> bool {
+    keyword(word).is_some()
+}
+
 /// A keyword. The parser's own table takes ten times as long.
 fn keyword(name: &str) -> Option<Tok> {
     Some(match name {

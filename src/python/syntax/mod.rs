@@ -4,7 +4,9 @@ mod accept;
 #[cfg(test)]
 mod against_python;
 mod blocks;
+mod copies;
 mod cursor;
+pub(crate) mod form;
 mod formatted;
 mod lexer;
 mod literal;
@@ -18,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustpython_parser::{Parse, ParseError, ast};
 use thiserror::Error;
 
+use self::copies::Copies;
 use self::lexer::Lexer;
 use super::span;
 use crate::source::lines::{LineIndex, line_end, line_start};
@@ -91,9 +94,13 @@ pub(crate) fn parse_at(text: &str, offset: TextOffset) -> Result<ast::Suite, Par
 }
 
 /// Parses a module without some of its statements: `pass` is read where they are, from the first token of whole logical
-/// lines to the last one's end. None where the rest is not Python.
-pub(crate) fn parse_without(text: &str, left_out: &[Range<usize>]) -> Option<ast::Suite> {
-    ast::Suite::parse_tokens(Lexer::without(text, left_out), "").ok()
+/// lines to the last one's end. Of some of its functions, those that differ in their names alone are read once. None where
+/// the rest is not Python.
+pub(crate) fn parse_without(text: &str, left_out: &[Range<usize>], functions: &[Range<usize>]) -> Option<ast::Suite> {
+    let copies = Copies::among(text, functions);
+    let mut module = ast::Suite::parse_tokens(Lexer::without(text, &copies.and(left_out)), "").ok()?;
+    copies.add_to(&mut module)?;
+    Some(module)
 }
 
 /// The statements of all parts. A part that parses as a module begins and ends outside every string, parenthesis and

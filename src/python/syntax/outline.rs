@@ -108,6 +108,17 @@ impl Outline {
         self.lines[line].first as usize
     }
 
+    /// Where a unit is, from its first token to its last.
+    pub(crate) fn span(&self, unit: &Unit) -> Range<usize> {
+        let (first, last) = (&self.lines[unit.lines.start], &self.lines[unit.lines.end - 1]);
+        first.span.start as usize..last.span.end as usize
+    }
+
+    /// Whether a unit is a function without decorators, which the grammar accepts.
+    pub(crate) fn is_function(&self, unit: &Unit) -> bool {
+        unit.accepted && self.lines[unit.lines.start].kind == Kind::Function
+    }
+
     /// The lines after a header that are in its block.
     pub(crate) fn block(&self, header: usize) -> Range<usize> {
         let depth = self.lines[header].depth;

@@ -9,8 +9,8 @@ const FILLER: &str = "def filler(a, b=1):\n    a.b = [a for c in b]\n    return 
 
 /// What remains of a text whose calls are judged as before; None where nothing is left out.
 fn rest(text: &str) -> Option<String> {
-    let left_out = left_out(text)?;
-    let module = parse_without(text, &left_out).expect("the rest parses");
+    let Relevant { left_out, functions } = of(text)?;
+    let module = parse_without(text, &left_out, &functions).expect("the rest parses");
     let (whole, rest) = (find(text, &parse(text).expect("it parses"), None), find(text, &module, None));
     assert_eq!(format!("{rest:#?}"), format!("{whole:#?}"), "{text}");
     let mut kept = String::new();
@@ -91,7 +91,7 @@ fn nothing_is_left_out_where_more_than_the_plainest_calls_may_be() {
         "x.backends = 1\n",
         "x = '\n",
     ] {
-        assert_eq!(left_out(&format!("import nixl._api as api\n{case}{FILLER}")), None, "{case}");
+        assert_eq!(of(&format!("import nixl._api as api\n{case}{FILLER}")), None, "{case}");
     }
 }
 

@@ -174,15 +174,17 @@ impl outline::Look for Nothing {
 /// or has other statements; None where the lexer refuses it.
 fn left_out_is_whole(text: &str) -> Option<usize> {
     let (outline, _) = outline::read(text, &Nothing)?;
-    let span = |unit: &outline::Unit| {
-        let (first, last) = (&outline.lines[unit.lines.start], &outline.lines[unit.lines.end - 1]);
-        first.span.start as usize..last.span.end as usize
-    };
-    let left_out: Vec<Range<usize>> = outline.units.iter().filter(|unit| unit.accepted).map(span).collect();
-    if let Some(rest) = parse_without(text, &left_out) {
+    let accepted = outline.units.iter().filter(|unit| unit.accepted);
+    let left_out: Vec<Range<usize>> = accepted.map(|unit| outline.span(unit)).collect();
+    if let Some(rest) = parse_without(text, &left_out, &[]) {
         let whole = parse_alone(text).unwrap_or_else(|error| panic!("{error}, without {left_out:?} none:\n{text}"));
         let whole: Vec<Stmt> = without(text, whole, &mut left_out.as_slice());
         assert_eq!(format!("{rest:?}"), format!("{whole:?}"), "{text}");
+    }
+    let functions = outline.units.iter().filter(|unit| outline.is_function(unit));
+    let functions: Vec<Range<usize>> = functions.map(|unit| outline.span(unit)).collect();
+    if let Some(copied) = parse_without(text, &[], &functions) {
+        assert_eq!(parse_alone(text).as_ref(), Ok(&copied), "{text}");
     }
     Some(left_out.iter().map(Range::len).sum())
 }

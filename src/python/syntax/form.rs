@@ -1,0 +1,232 @@
+//! The form of a statement with an insertion, or of a function: what is left of it without what the grammar does not look at.
+//!
+//! A name's letters and a string's characters change no tree but in the place where they stand themselves; the grammar
+//! compares names with each other alone (a keyword argument is not repeated). So statements of one form have trees that
+//! differ only there, and what was inserted into them is in the same place of these.
+
+use std::ops::Range;
+
+use super::literal::is_keyword;
+
+/// How many names a statement or a function may have.
+const MOST_NAMES: usize = 64;
+/// Stands before the number of a name. No statement that has a form contains it.
+const NAME: u8 = 0;
+/// Stands where an insertion begins and ends.
+const MARK: u8 = 1;
+/// Stands before a statement that has no form.
+const ITSELF: u8 = 2;
+/// What a function with a form has between its words.
+const PLAIN: &[u8] = b" \t\r\n(),.:=";
+/// The keywords that it has.
+const PLAIN_KEYWORDS: [&str; 5] = ["def", "return", "None", "True", "False"];
+
+/// Writes forms, one after another.
+#[derive(Default)]
+pub(crate) struct Forms<'a> {
+    form: Vec<u8>,
+    names: Vec<&'a str>,
+}
+
+impl<'a> Forms<'a> {
+    /// The form of a statement in which this was inserted; where it has none, what no other statement has.
+    pub(crate) fn of(&mut self, statement: &'a str, inserted: &Range<usize>) -> &[u8] {
+        self.form.clear();
+        self.names.clear();
+        if self.write(statement, inserted).is_none() {
+            self.form.clear();
+            self.form.push(ITSELF);
+            self.form.extend_from_slice(&inserted.start.to_le_bytes());
+            self.form.extend_from_slice(&inserted.end.to_le_bytes());
+            self.form.extend_from_slice(statement.as_bytes());
+        }
+        &self.form
+    }
+
+    /// The form of a function, where it has nothing but names, attributes, calls, assignments and constants; adds the places
+    /// of its names.
+    pub(super) fn of_function(
+        &mut self,
+        text: &'a str,
+        span: &Range<usize>,
+        places: &mut Vec<Range<u32>>,
+    ) -> Option<&[u8]> {
+        self.form.clear();
+        self.names.clear();
+        let bytes = &text.as_bytes()[..span.end];
+        let first = places.len();
+        let mut at = span.start;
+        while at < bytes.len() {
+            let length = bytes[at..].iter().position(|byte| !is_in_word(*byte)).unwrap_or(bytes.len() - at);
+            match (&text[at..at + length], bytes[at]) {
+                ("", byte) => {
+                    let walrus = byte == b'=' && self.form.last() == Some(&b':');
+                    (PLAIN.contains(&byte) && !walrus).then_some(())?;
+                    self.form.push(byte);
+                    at += 1;
+                    continue;
+                }
+                (word, _) if PLAIN_KEYWORDS.contains(&word) => self.form.extend_from_slice(word.as_bytes()),
+                (word, letter) if letter.is_ascii_digit() || is_keyword(word) => return None,
+                (name, _) => {
+                    (places.len() - first < MOST_NAMES).then_some(())?;
+                    places.push(u32::try_from(at).ok()?..u32::try_from(at + length).ok()?);
+                    let number = self.number(name)?;
+                    self.form.extend([NAME, number]);
+                }
+            }
+            at += length;
+        }
+        Some(&self.form)
+    }
+
+    /// None where the statement has no form: where it is not certain what its tokens are, with the insertion and without.
+    fn write(&mut self, statement: &'a str, inserted: &Range<usize>) -> Option<()> {
+        let bytes = statement.as_bytes();
+        // So the token before the insertion ends there without it too.
+        let ends_token = |at: usize| {
+            bytes.get(at).is_some_and(|next| next.is_ascii() && !is_in_word(*next) && !b"'\".".contains(next))
+        };
+        (ends_token(inserted.start) && ends_token(inserted.end)).then_some(())?;
+        let mut marks = [inserted.start, inserted.end].into_iter().peekable();
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            while marks.next_if_eq(&at).is_some() {
+                self.form.push(MARK);
+            }
+            at = match byte {
+                b'\\' | b'#' | NAME..=ITSELF | 0x80.. => return None,
+                b'"' | b'\'' => self.string(bytes, at)?,
+                byte if is_in_word(*byte) => self.word(statement, at)?,
+                _ => {
+                    self.form.push(*byte);
+                    at + 1
+                }
+            };
+            // In the middle of a token.
+            if marks.peek().is_some_and(|mark| *mark < at) {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// Adds a name, a keyword or a number; its end.
+    fn word(&mut self, statement: &'a str, start: usize) -> Option<usize> {
+        let bytes = statement.as_bytes();
+        let length = bytes[start..].iter().position(|byte| !is_in_word(*byte)).unwrap_or(bytes.len() - start);
+        let (end, word) = (start + length, &statement[start..start + length]);
+        let (before, after) = (start.checked_sub(1).map(|before| bytes[before]), bytes.get(end));
+        if matches!(after, Some(b'"' | b'\'' | 0x80..)) {
+            return None;
+        }
+        if bytes[start].is_ascii_digit() {
+            // `1.e5`
+            (before != Some(b'.') && after != Some(&b'.')).then_some(())?;
+            self.form.extend_from_slice(word.as_bytes());
+        } else if is_keyword(word) {
+            self.form.extend_from_slice(word.as_bytes());
+        } else {
+            let number = self.number(word)?;
+            self.form.extend([NAME, number]);
+        }
+        Some(end)
+    }
+
+    fn number(&mut self, name: &'a str) -> Option<u8> {
+        let known = self.names.iter().position(|known| *known == name);
+        let number = known.unwrap_or(self.names.len());
+        if known.is_none() {
+            self.names.push(name);
+        }
+        u8::try_from(number).ok().filter(|number| usize::from(*number) < MOST_NAMES)
+    }
+
+    /// Adds a string without a prefix, on one line; its end.
+    fn string(&mut self, bytes: &[u8], start: usize) -> Option<usize> {
+        let quote = bytes[start];
+        let end = start + 1 + memchr::memchr3(quote, b'\n', b'\r', &bytes[start + 1..])?;
+        let is_triple = end == start + 1 && bytes.get(end + 1) == Some(&quote);
+        if bytes[end] != quote || is_triple || bytes[start..end].contains(&b'\\') {
+            return None;
+        }
+        self.form.extend([quote, quote]);
+        Some(end + 1)
+    }
+}
+
+/// Whether a byte can be in a name, a keyword or a number.
+fn is_in_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The form of a statement in which what is between `<` and `>` was inserted.
+    fn form(text: &str) -> Vec<u8> {
+        let (start, end) = (text.find('<').unwrap(), text.find('>').unwrap() - 1);
+        let statement = text.replace(['<', '>'], "");
+        Forms::default().of(&statement, &(start..end)).to_vec()
+    }
+
+    #[test]
+    fn names_and_the_text_of_strings_do_not_matter() {
+        for (one, other) in [
+            ("return f(a<, b=c()>)\n", "return g(h<, i=j()>)\n"),
+            ("f(a, a<, b>)", "g(f, f<, b>)"),
+            ("x = y = f('a'<, b>)", "y = x = f('böse'<, c>)"),
+            ("f(1, 'a' \"b\"<, b>)", "f(1, '' \"\"<, c>)"),
+        ] {
+            assert_eq!(form(one), form(other), "{one}");
+            assert_ne!(form(one)[0], ITSELF, "{one}");
+        }
+    }
+
+    #[test]
+    fn everything_else_does() {
+        let one = form("return f(a, b=a<, c=d()>)\n");
+        for other in [
+            "return f(a, c=a<, c=d()>)\n",
+            "return f(b, b=b<, c=d()>)\n",
+            "return f(a, b=e<, c=d()>)\n",
+            "return f(a, b=a<, None=d()>)\n",
+            "return f(a, b=a, c=d(<>))\n",
+            "return f(a, b=a<, c=d(>))\n",
+            "return f(a, b=1<, c=d()>)\n",
+            "return f(a, b=''<, c=d()>)\n",
+            "return f(a,  b=a<, c=d()>)\n",
+            "return f(a, b=a<, c=d()>)",
+            "raise f(a, b=a<, c=d()>)\n",
+        ] {
+            assert_ne!(form(other), one, "{other}");
+        }
+        assert_ne!(form("f(1<, a>)"), form("f(2<, a>)"));
+        assert_ne!(form("f(''<, a>)"), form("f(\"\"<, a>)"));
+    }
+
+    #[test]
+    fn a_statement_whose_tokens_are_not_certain_has_none() {
+        for text in [
+            "f(b'a'<, b>)",
+            "f(''''''<, b>)",
+            "f('a\\''<, b>)",
+            "f('a<', 'b>')",
+            "f('<a, b>')",
+            "f(a<b, c>)",
+            "f(<b, >a)",
+            "f(<b, >'a')",
+            "f(1<, a>.real)",
+            "f(a<.b>)",
+            "f(1.e5<, b>)",
+            "f(x.1e<, b>)",
+            "f(ä<, b>)",
+            "f(a<, b>)  # c",
+            "f(a<, b>, \\\nc)",
+            "f(a<, b\0\0>)",
+        ] {
+            assert_eq!(form(text)[0], ITSELF, "{text}");
+        }
+    }
+}
