@@ -201,14 +201,15 @@ fn helper_content(
     let tail = if place.before_statement { "\n\n" } else { "" };
     let offset = source.byte_offset(place.offset);
     let newline = newline(source.text(), place.offset);
+    let functions = functions.join("\n\n");
     let content = |length: usize| {
         let marker = marker(InsertedSpan { offset, length });
-        format!("{lead}{marker}{}{}\n{tail}", functions.join("\n\n"), marker::last(Comment::Hash))
-            .replace('\n', newline)
+        let content = format!("{lead}{marker}{functions}{}\n{tail}", marker::last(Comment::Hash));
+        if newline == "\n" { content } else { content.replace('\n', newline) }
     };
     // The marker writes the length with a fixed number of digits, so the length does not depend on itself; with more
     // digits where it is long.
     let length = content(0).len();
-    let length = content(length).len();
-    content(length)
+    let right = content(length);
+    if right.len() == length { right } else { content(right.len()) }
 }

@@ -1,5 +1,6 @@
 //! Unified diffs that `patch -p1` and `git apply` accept.
 
+use std::io::Write;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -88,17 +89,17 @@ fn insertion_ops(
         (at_old, at_new) = (at_old + equal, at_new + equal);
         let (olds, news) = (count_lines(&original[in_old.clone()]), count_lines(&patched[in_new]));
         let (part_old, part_new) = (&old[at_old..at_old + olds], &new[at_new..at_new + news]);
-        let part = match (part_old, part_new) {
+        match (part_old, part_new) {
             // One changed line, as nearly all are, needs no search.
             ([before], [after]) if before != after => {
-                vec![DiffOp::Replace { old_index: 0, old_len: 1, new_index: 0, new_len: 1 }]
+                ops.push(DiffOp::Replace { old_index: at_old, old_len: 1, new_index: at_new, new_len: 1 });
             }
             _ => {
                 let deadline = Instant::now().checked_add(PATIENCE);
-                capture_diff_slices_deadline(Algorithm::Myers, part_old, part_new, deadline)
+                let part = capture_diff_slices_deadline(Algorithm::Myers, part_old, part_new, deadline);
+                ops.extend(part.into_iter().map(|op| moved(op, at_old, at_new)));
             }
-        };
-        ops.extend(part.into_iter().map(|op| moved(op, at_old, at_new)));
+        }
         (bytes, at_old, at_new) = (in_old.end, at_old + olds, at_new + news);
     }
     push_equal(&mut ops, at_old, at_new, old.len() - at_old);
@@ -159,7 +160,8 @@ fn written(path: &Path, old: &[&[u8]], new: &[&[u8]], ops: Vec<DiffOp>) -> Vec<u
     }
     let mut output = [b"--- ", &*name("a", path), b"\n+++ ", &*name("b", path), b"\n"].concat();
     for hunk in hunks {
-        output.extend_from_slice(format!("{}\n", UnifiedHunkHeader::new(&hunk)).as_bytes());
+        // A vector takes whatever is written.
+        let _ = writeln!(output, "{}", UnifiedHunkHeader::new(&hunk));
         for op in hunk {
             let (tag, of_old, of_new) = op.as_tag_tuple();
             let (kept, removed, added) = match tag {

@@ -134,12 +134,12 @@ impl<'a> Finder<'_, 'a> {
         }
     }
 
-    /// How the class is reached from a call: only by what is bound on every way to it.
+    /// How the class is reached from a call of one of these agents: only by what is bound on every way to it.
     pub(super) fn configuration_class(
         &mut self,
         number: usize,
         call: &'a ExprCall,
-        modules: Vec<String>,
+        agents: &[Meaning<'a>],
     ) -> ConfigurationClass {
         if let Some(owner) = self.module_of(&call.func) {
             return ConfigurationClass::Expression(format!("{}.nixl_agent_config", self.source(owner)));
@@ -151,7 +151,10 @@ impl<'a> Finder<'_, 'a> {
         let usable = names.into_iter().find(|(_, version)| self.is_bound_wherever(callee, *version, DEPTH));
         match usable {
             Some((name, _)) => ConfigurationClass::Expression(name.to_string()),
-            None => ConfigurationClass::ImportedFrom(modules),
+            None => {
+                let modules = agents.iter().filter_map(|it| self.resolver.agent_module(it));
+                ConfigurationClass::ImportedFrom(modules.map(str::to_string).collect())
+            }
         }
     }
 
@@ -162,7 +165,11 @@ impl<'a> Finder<'_, 'a> {
             return None;
         }
         let owners = self.resolver.meanings(&attribute.value);
-        let owners = self.resolver.list(owners).to_vec();
+        let known = self.resolver.list(owners);
+        if known.iter().all(|owner| self.has_configuration(*owner)) {
+            return Some(attribute.value.as_ref());
+        }
+        let owners = known.to_vec();
         let is_module = owners
             .iter()
             .all(|owner| self.has_configuration(*owner) || self.resolver.raises_for(*owner, "nixl_agent", attribute));

@@ -69,11 +69,9 @@ impl<'a> Finder<'_, 'a> {
         }
         let mut possible: Vec<Meaning<'a>> = self.resolver.list(callees).to_vec();
         possible.retain(|it| !self.resolver.raises_when_called(it));
-        let modules: Vec<String> =
-            possible.iter().filter_map(|it| self.resolver.agent_module(it)).map(str::to_string).collect();
         let is_other = |it: &Meaning| matches!(it, Meaning::Member(..)) && self.resolver.agent_module(it).is_none();
         let others = possible.iter().filter(|it| is_other(it)).count();
-        if modules.is_empty() {
+        if !possible.iter().any(|it| self.resolver.agent_module(it).is_some()) {
             let (kind, reason) = self.perhaps(placed, call, &possible)?;
             self.by_order |= others > 1;
             return Some(self.site(placed, Shape::Unresolved(kind, reason), Vec::new()));
@@ -82,7 +80,7 @@ impl<'a> Finder<'_, 'a> {
         let other = possible.iter().find(|it| self.resolver.agent_module(it).is_none()).copied();
         let (shape, edits) = match other {
             Some(other) => (self.something_else(call, &other), Vec::new()),
-            None => self.classify(number, placed, call, modules),
+            None => self.classify(number, placed, call, &possible),
         };
         Some(self.site(placed, shape, edits))
     }
@@ -141,7 +139,7 @@ impl<'a> Finder<'_, 'a> {
         number: usize,
         placed: &Placed<'a>,
         call: &'a ExprCall,
-        modules: Vec<String>,
+        agents: &[Meaning<'a>],
     ) -> (Shape, Vec<CallEdit>) {
         let unclear = |reason: &str| (Shape::Unresolved(SiteShape::Unclear, reason.to_string()), Vec::new());
         if let Some(reason) = arguments::unclear(call) {
@@ -156,7 +154,7 @@ impl<'a> Finder<'_, 'a> {
         if let Some(shape) = self.later.agent(Node(placed.node), placed.used_as) {
             return (shape, Vec::new());
         }
-        let class = self.configuration_class(number, call, modules);
+        let class = self.configuration_class(number, call, agents);
         match argument(call, 1, CONFIGURATION_PARAMETER) {
             None => (Shape::Bare, vec![self.add_configuration(call, class)]),
             Some(configuration) => match self.configuration(configuration, &class) {
