@@ -29,9 +29,9 @@ use super::meaning::Imports;
 
 /// The most calls in one file.
 const MOST_SITES: usize = 1_000_000;
-/// Bytes of text for each call from which on what is known of a module is not freed: that takes a twentieth of the time, and
-/// its room is small against the text.
-const SPARSE: usize = 256;
+/// Bytes of text for each version of a variable from which on what is known of a module is not freed: that takes a twentieth of the time,
+/// and its room is small against the text.
+const SPARSE: usize = 64;
 /// The word that every file with a call of NIXL contains.
 const NIXL: &[u8] = b"nixl";
 
@@ -58,7 +58,7 @@ pub(crate) fn find(text: &str, module: &[Stmt], imports: Option<&dyn Imports>) -
     let bindings = Bindings::of(text, module);
     let mut finder = finder::Finder::new(text, &bindings, imports);
     let sites = finder.sites();
-    if sites.len() * SPARSE < text.len() {
+    if bindings.version_count() * SPARSE < text.len() {
         std::mem::forget(finder);
         std::mem::forget(bindings);
     }

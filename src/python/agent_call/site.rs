@@ -15,6 +15,8 @@ use crate::report::file::SiteShape;
 
 /// The name of its second parameter.
 const CONFIGURATION_PARAMETER: &str = "nixl_conf";
+/// Bytes of text for each site, where there is room for all of them from the beginning.
+const SPARSE: usize = 256;
 /// How many parameters it has.
 const PARAMETERS: usize = 3;
 
@@ -23,7 +25,8 @@ impl<'a> Finder<'_, 'a> {
     pub(super) fn sites(&mut self) -> Vec<Site> {
         let bindings = self.resolver.bindings;
         self.note_calls();
-        let mut sites = Vec::new();
+        // Room that nothing is written to costs nothing; to copy a growing list does.
+        let mut sites = Vec::with_capacity(bindings.calls.len().min(self.text.len() / SPARSE));
         for (number, placed) in bindings.calls.iter().enumerate() {
             if let Some(site) = self.call(number, placed) {
                 sites.push(PlacedSite { site, path: placed.path });
