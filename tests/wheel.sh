@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the wheel from the package that `cargo publish` would upload, with src/python/unicode_names2/: the program for glibc 2.17
-# (manylinux2014), with zig as the linker, its manual pages and completions, and a list of what it is made of (SBOM). Then
+# Builds the wheel from the package that `cargo publish` would upload, with src/python/unicode_names2/: the program for
+# glibc 2.17 (manylinux2014), with zig as the linker, its manual pages and completions, and a list of what it is made of (SBOM). Then
 # does the main job with it: from a fresh virtual environment, and in the oldest Debian at hand (needs root).
 # usage: tests/wheel.sh [build|reproducible|aarch64]
 #   build          only builds: the wheel in target/wheel/dist, its program in target/release for the other tests

@@ -29,8 +29,8 @@ use super::meaning::Imports;
 
 /// The most calls in one file.
 const MOST_SITES: usize = 1_000_000;
-/// Bytes of text for each version of a variable from which on what is known of a module is not freed: that takes a twentieth of the time,
-/// and its room is small against the text.
+/// Bytes of text for each version of a variable from which on what is known of a module is not freed: that takes a twentieth
+/// of the time, and its room is small against the text.
 const SPARSE: usize = 64;
 /// The word that every file with a call of NIXL contains.
 const NIXL: &[u8] = b"nixl";

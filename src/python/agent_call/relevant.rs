@@ -174,7 +174,7 @@ pub(super) fn may_name(value: &str, followed: bool) -> bool {
 }
 
 /// What follows the last escape sequence that can stand for a letter or for nothing.
-fn after_escape(tail: &[u8]) -> Option<&[u8]> {
+pub(super) fn after_escape(tail: &[u8]) -> Option<&[u8]> {
     memchr::memrchr_iter(b'\\', tail).find_map(|at| {
         let body = &tail[at + 1..];
         let length = match body.first()? {
@@ -295,13 +295,8 @@ impl<'o> Closure<'o> {
     /// The unit that a line is inside of, as a line of its body.
     fn function_around(&self, line: usize) -> Option<usize> {
         let unit = self.unit_of[line]?;
-        let header = self.header(&self.outline.units[unit])?;
+        let header = self.outline.header(&self.outline.units[unit])?;
         (header < line).then_some(unit)
-    }
-
-    /// The header of a function that is a unit.
-    fn header(&self, unit: &Unit) -> Option<usize> {
-        unit.lines.clone().find(|line| self.outline.lines[*line].kind == Kind::Function)
     }
 
     /// Makes the names of a line count, and those of all lines of the class or function that it defines.
@@ -373,7 +368,7 @@ impl<'o> Closure<'o> {
     /// Keeps a unit that binds a name that counts outside of itself.
     fn look_into(&mut self, unit: &Unit) {
         let outline = self.outline;
-        let Some(header) = self.header(unit) else {
+        let Some(header) = outline.header(unit) else {
             // A simple statement.
             let line = unit.lines.start;
             if outline.mentions(line).iter().any(|mention| mention.bound && self.counts(mention, line)) {
@@ -405,24 +400,8 @@ impl<'o> Closure<'o> {
 
     /// The units that nothing depends on, joined where they follow each other in one block.
     fn left_out(&self) -> Vec<Range<usize>> {
-        let lines = &self.outline.lines;
-        let mut left_out: Vec<Range<usize>> = Vec::new();
-        let mut last: Option<&Unit> = None;
-        for (unit, kept) in self.outline.units.iter().zip(&self.units) {
-            if *kept || !unit.accepted {
-                continue;
-            }
-            let span = self.outline.span(unit);
-            let follows = last.is_some_and(|last| {
-                last.lines.end == unit.lines.start && lines[last.lines.start].depth == lines[unit.lines.start].depth
-            });
-            match left_out.last_mut().filter(|before| follows && before.len() < JOINED) {
-                Some(before) => before.end = span.end,
-                None => left_out.push(span),
-            }
-            last = Some(unit);
-        }
-        left_out
+        let units = self.outline.units.iter().zip(&self.units).filter(|(unit, kept)| !**kept && unit.accepted);
+        self.outline.joined(units.map(|(unit, _)| unit), JOINED)
     }
 }
 

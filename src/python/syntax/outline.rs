@@ -114,6 +114,28 @@ impl Outline {
         first.span.start as usize..last.span.end as usize
     }
 
+    /// Where some of the units are, in order: joined where they follow each other in one block, up to this length or a bit more.
+    pub(crate) fn joined<'u>(&self, units: impl Iterator<Item = &'u Unit>, most: usize) -> Vec<Range<usize>> {
+        let mut joined: Vec<Range<usize>> = Vec::new();
+        let mut last: Option<&Unit> = None;
+        for unit in units {
+            let span = self.span(unit);
+            let depth = |unit: &Unit| self.lines[unit.lines.start].depth;
+            let follows = last.is_some_and(|last| last.lines.end == unit.lines.start && depth(last) == depth(unit));
+            match joined.last_mut().filter(|before| follows && before.len() < most) {
+                Some(before) => before.end = span.end,
+                None => joined.push(span),
+            }
+            last = Some(unit);
+        }
+        joined
+    }
+
+    /// The header of a unit that is a function.
+    pub(crate) fn header(&self, unit: &Unit) -> Option<usize> {
+        unit.lines.clone().find(|line| self.lines[*line].kind == Kind::Function)
+    }
+
     /// Whether a unit is a function without decorators, which the grammar accepts.
     pub(crate) fn is_function(&self, unit: &Unit) -> bool {
         unit.accepted && self.lines[unit.lines.start].kind == Kind::Function

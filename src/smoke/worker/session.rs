@@ -23,7 +23,7 @@ pub(super) const SPIN: Duration = Duration::from_micros(100);
 pub(super) const LONG_SPIN: Duration = Duration::from_secs(2);
 /// The pause between polls after that.
 pub(super) const NAP: Duration = Duration::from_micros(20);
-/// A poll that takes longer has moved bytes itself, and the next one will: UCX copies 512 KiB in some 75 us from process to
+/// A poll that takes longer has probably moved bytes itself, and the next one will: UCX copies 512 KiB in some 75 us from process to
 /// process when it is polled, so that pauses would take half of the time (measured).
 const COPYING: Duration = Duration::from_micros(15);
 /// The notification of the first message.
@@ -84,7 +84,8 @@ impl Session {
 
 /// Whether there is a pause after a poll that took so long, so long after the first one.
 fn pauses(poll: Duration, waited: Duration, spin: Duration) -> bool {
-    poll < COPYING && waited >= spin
+    // Polls that take that long and move nothing must not keep the progress threads from a processor for ever.
+    waited >= LONG_SPIN || poll < COPYING && waited >= spin
 }
 
 /// The failure of a comparison in message `index`, which starts at `start` in the payload.
@@ -126,6 +127,8 @@ mod tests {
         let idle = Duration::from_micros(1);
         assert!(!pauses(idle, SPIN / 2, SPIN));
         assert!(pauses(idle, SPIN, SPIN));
-        assert!(!pauses(Duration::from_micros(75), SPIN * 10, SPIN), "it has copied");
+        let copied = Duration::from_micros(75);
+        assert!(!pauses(copied, SPIN * 10, SPIN));
+        assert!(pauses(copied, LONG_SPIN, SPIN), "or it is slow");
     }
 }

@@ -136,7 +136,7 @@ impl<'o> Needs<'o> {
             let global = has(flag::GLOBAL);
             all.push(Function {
                 lines: unit.lines.clone(),
-                header: header(outline, unit)?,
+                header: outline.header(unit)?,
                 kept: !unit.accepted || class || global || has(flag::STAR),
                 global,
                 class,
@@ -449,12 +449,7 @@ impl<'o> Needs<'o> {
 
 /// The functions outside functions.
 pub(super) fn functions(outline: &Outline) -> impl Iterator<Item = &Unit> {
-    outline.units.iter().filter(|unit| header(outline, unit).is_some())
-}
-
-/// The header of a function.
-pub(super) fn header(outline: &Outline, unit: &Unit) -> Option<usize> {
-    unit.lines.clone().find(|line| outline.lines[*line].kind == Kind::Function)
+    outline.units.iter().filter(|unit| outline.header(unit).is_some())
 }
 
 /// The names of NIXL's classes in a module. None where strings may be others.

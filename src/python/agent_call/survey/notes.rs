@@ -3,7 +3,7 @@
 use rustpython_parser::Tok;
 use rustpython_parser::lexer::Spanned;
 
-use super::super::relevant::may_name;
+use super::super::relevant::{after_escape, may_name};
 use crate::python::syntax::outline::{self, Look, Name};
 
 /// Methods that add a backend to an agent: of NIXL's Python binding, and of the C++ one below it.
@@ -118,7 +118,7 @@ impl Notes {
         let is_plain = value.bytes().all(|byte| is_identifier(byte) || byte == b'\\');
         if value.len() <= LONGEST && is_plain {
             self.strings.push(outline::name(value));
-            self.odd_strings |= followed || at > 0 && is_string(at - 1) || hides_letters(value);
+            self.odd_strings |= followed || at > 0 && is_string(at - 1) || after_escape(value.as_bytes()).is_some();
         }
         self.odd_strings |= value.contains("\\N{");
         if may_name(value, followed) { flag::QUOTES | flag::CHOOSES } else { 0 }
@@ -187,13 +187,6 @@ fn of_token(token: &Tok, at: usize) -> u16 {
 fn nixl_name(token: &Tok) -> Option<()> {
     let Tok::Name { name } = token else { return None };
     (name.contains("ixl") || name.contains("IXL")).then_some(())
-}
-
-/// Whether an escape sequence in a string may stand for a letter or for nothing.
-fn hides_letters(value: &str) -> bool {
-    let bytes = value.as_bytes();
-    memchr::memchr_iter(b'\\', bytes)
-        .any(|at| matches!(bytes.get(at + 1), Some(b'x' | b'u' | b'U' | b'N' | b'0'..=b'7' | b'\n' | b'\r')))
 }
 
 fn is_identifier(byte: u8) -> bool {

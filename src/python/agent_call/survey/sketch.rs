@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::needs::{Needs, functions};
 use super::notes::Notes;
 use crate::python::meaning::NixlClass;
-use crate::python::syntax::outline::{self, Kind, Outline, Unit};
+use crate::python::syntax::outline::{self, Kind, Outline};
 
 /// A module that was not parsed yet.
 pub(crate) struct Sketch {
@@ -48,19 +48,6 @@ impl Sketch {
 /// The functions that can be left out, in order, joined where they follow each other in one block. `kept` says which are
 /// not left out, by their number.
 fn ranges(outline: &Outline, kept: &dyn Fn(usize) -> bool) -> Vec<Range<usize>> {
-    let lines = &outline.lines;
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    let mut last: Option<&Unit> = None;
-    for (_, unit) in functions(outline).enumerate().filter(|(number, unit)| unit.accepted && !kept(*number)) {
-        let (start, end) = (lines[unit.lines.start].span.start, lines[unit.lines.end - 1].span.end);
-        let follows = last.is_some_and(|last| {
-            last.lines.end == unit.lines.start && lines[last.lines.start].depth == lines[unit.lines.start].depth
-        });
-        match ranges.last_mut().filter(|_| follows) {
-            Some(before) => before.end = end as usize,
-            None => ranges.push(start as usize..end as usize),
-        }
-        last = Some(unit);
-    }
-    ranges
+    let left_out = functions(outline).enumerate().filter(|(number, unit)| unit.accepted && !kept(*number));
+    outline.joined(left_out.map(|(_, unit)| unit), usize::MAX)
 }
