@@ -21,7 +21,7 @@ const IMPORTS: [&str; 12] = [
     "from nixl._api import *",
     "from nixl import *",
     "import os",
-    "from typing import TYPE_CHECKING",
+    "from typing import TYPE_CHECKING, cast",
 ];
 const NAMES: [&str; 14] = [
     "nixl_api",
@@ -214,8 +214,14 @@ impl Writer<'_, '_> {
                 let value = self.expression(0)?;
                 self.line(&format!("match {value}:"));
                 self.depth += 1;
-                let pattern =
-                    self.one_of(&["_", "nixl_agent", "[x, *backends]", "{'a': config}", "A(x=agent) | None"])?;
+                let pattern = self.one_of(&[
+                    "_",
+                    "nixl_agent",
+                    "[x, *backends]",
+                    "{'a': config}",
+                    "A(x=agent) | None",
+                    "A(nixl_agent=x)",
+                ])?;
                 self.block(&format!("case {pattern}:"))?;
                 self.depth -= 1;
             }
@@ -237,7 +243,7 @@ impl Writer<'_, '_> {
 
     fn expression(&mut self, depth: usize) -> Result<String> {
         let deeper = depth + 1;
-        let last = if depth < MAX_DEPTH { 12 } else { 1 };
+        let last = if depth < MAX_DEPTH { 15 } else { 1 };
         Ok(match self.choices.int_in_range(0..=last)? {
             0 => self.one_of(&NAMES)?.to_string(),
             1 => self.one_of(&LITERALS)?.to_string(),
@@ -256,6 +262,9 @@ impl Writer<'_, '_> {
             9 => format!("[{} for {} in {}]", self.call(deeper)?, self.one_of(&NAMES)?, self.expression(deeper)?),
             10 => format!("({} := {})", self.one_of(&NAMES)?, self.expression(deeper)?),
             11 => format!("[{}, *{}][0]", self.expression(deeper)?, self.expression(deeper)?),
+            12 => format!("cast({}, {})", self.expression(deeper)?, self.expression(deeper)?),
+            13 => format!("getattr({}, {})", self.one_of(&NAMES)?, self.expression(deeper)?),
+            14 => format!("type({}, {})", self.expression(deeper)?, self.expression(deeper)?),
             _ => format!("(await {})", self.call(deeper)?),
         })
     }

@@ -370,6 +370,16 @@ mod tests {
         assert!(verified(text, &insertions(", e=j()")).is_err(), "the argument is there already");
         let changed = [(places[0], ", e=j()"), (places[1], "), j("), (places[2], ", b=j()")];
         assert_eq!(verified(text, &changed), Err(Mismatch::Tree));
+        let module = parse(text).unwrap();
+        let insertions = insertions(", b=j()").map(|(at, content)| Insertion::new(TextOffset(at), content));
+        let spans: Vec<_> = insertions.iter().map(Insertion::span).collect();
+        let patched = edit::insert(text, &insertions);
+        for (one, other) in [("i(c, d", "i(k, d"), ("i(c, e=1,", "i(c, e=1 ,")] {
+            let wrong = patched.replace(one, other);
+            assert_ne!(wrong, patched);
+            let tree = Tree { text, module: &module, is_whole: true };
+            assert!(verify(&tree, &wrong, &spans).is_err(), "{wrong}");
+        }
     }
 
     #[test]

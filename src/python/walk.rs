@@ -1,6 +1,6 @@
 //! The expressions inside an expression or a statement, and the names in a pattern.
 
-use rustpython_parser::ast::{Arguments, ExceptHandler, Expr, Pattern, Stmt, StmtIf};
+use rustpython_parser::ast::{Arguments, ExceptHandler, Expr, ExprCall, Pattern, Stmt, StmtIf};
 
 /// Calls `visit` for each direct child of `expression` that is evaluated in the same scope: lambdas and comprehensions
 /// open scopes of their own, so nothing in them is visited.
@@ -179,23 +179,40 @@ pub(super) fn bodies_mut(statement: &mut Stmt) -> Vec<&mut [Stmt]> {
     }
 }
 
-/// The names that a pattern binds.
-pub(super) fn pattern_names<'a>(pattern: &'a Pattern, visit: &mut dyn FnMut(&'a str)) {
+/// The arguments of `cast(kind, value)`, which is its value.
+pub(super) fn cast(call: &ExprCall) -> Option<&[Expr; 2]> {
+    let name = match call.func.as_ref() {
+        Expr::Name(name) => &name.id,
+        Expr::Attribute(attribute) => &attribute.attr,
+        _ => return None,
+    };
+    let is_plain = name.as_str() == "cast" && call.keywords.is_empty() && !call.args.iter().any(Expr::is_starred_expr);
+    is_plain.then(|| call.args.as_slice().try_into().ok()).flatten()
+}
+
+/// The names that a pattern binds; of what is bound to an attribute, the attribute's name.
+pub(super) fn pattern_names<'a>(pattern: &'a Pattern, visit: &mut dyn FnMut(&'a str, Option<&'a str>)) {
+    pattern_of(pattern, None, visit);
+}
+
+fn pattern_of<'a>(pattern: &'a Pattern, attribute: Option<&'a str>, visit: &mut dyn FnMut(&'a str, Option<&'a str>)) {
     match pattern {
         Pattern::MatchValue(_) | Pattern::MatchSingleton(_) => {}
-        Pattern::MatchSequence(node) => node.patterns.iter().for_each(|inner| pattern_names(inner, visit)),
+        Pattern::MatchSequence(node) => node.patterns.iter().for_each(|inner| pattern_of(inner, None, visit)),
         Pattern::MatchMapping(node) => {
-            node.patterns.iter().for_each(|inner| pattern_names(inner, visit));
-            node.rest.iter().for_each(|name| visit(name));
+            node.patterns.iter().for_each(|inner| pattern_of(inner, None, visit));
+            node.rest.iter().for_each(|name| visit(name, None));
         }
         Pattern::MatchClass(node) => {
-            node.patterns.iter().chain(&node.kwd_patterns).for_each(|inner| pattern_names(inner, visit));
+            node.patterns.iter().for_each(|inner| pattern_of(inner, None, visit));
+            let attributes = node.kwd_attrs.iter().zip(&node.kwd_patterns);
+            attributes.for_each(|(name, inner)| pattern_of(inner, Some(name), visit));
         }
-        Pattern::MatchStar(node) => node.name.iter().for_each(|name| visit(name)),
+        Pattern::MatchStar(node) => node.name.iter().for_each(|name| visit(name, None)),
         Pattern::MatchAs(node) => {
-            node.pattern.iter().for_each(|inner| pattern_names(inner, visit));
-            node.name.iter().for_each(|name| visit(name));
+            node.pattern.iter().for_each(|inner| pattern_of(inner, attribute, visit));
+            node.name.iter().for_each(|name| visit(name, attribute));
         }
-        Pattern::MatchOr(node) => node.patterns.iter().for_each(|inner| pattern_names(inner, visit)),
+        Pattern::MatchOr(node) => node.patterns.iter().for_each(|inner| pattern_of(inner, attribute, visit)),
     }
 }

@@ -37,10 +37,29 @@ pub(super) fn of(used_as: Use) -> Option<(SiteShape, &'static str)> {
         Use::Base => (SiteShape::Subclass, "is subclassed; the subclass may choose backends of its own"),
         Use::Returned => (SiteShape::Returned, "is returned to callers outside this file"),
         Use::Yielded => (SiteShape::Returned, "is given out by `yield`"),
+        Use::Matched => (SiteShape::Unclear, "is matched with patterns; what they bind is not traced"),
         Use::ClassAttribute => {
             (SiteShape::ClassAttribute, "is a class attribute, which a subclass or an instance can replace")
         }
     })
+}
+
+/// Functions that run the text that they get.
+const RUN_TEXT: [&str; 2] = ["exec", "eval"];
+
+/// Whether a function of this name runs the text that it gets.
+pub(super) fn runs_text(function: &str) -> bool {
+    RUN_TEXT.contains(&function)
+}
+
+/// Whether a name is by custom that of the object or class whose method uses it.
+pub(super) fn is_self(name: &str) -> bool {
+    matches!(name, "self" | "cls")
+}
+
+/// Whether a text that is run may create an agent.
+pub(super) fn is_in_text(text: &str) -> bool {
+    text.contains(AGENT)
 }
 
 /// Whether a string names the agent's class.

@@ -12,7 +12,7 @@ use rustpython_parser::Tok;
 use rustpython_parser::lexer::Spanned;
 
 use super::NIXL;
-use super::reference::AGENT;
+use super::reference::{self, AGENT};
 use crate::python::syntax::outline::{self, Kind, Look, Mention, Name, Outline, Unit};
 
 /// Names by which backends are chosen in other ways, or names are bound unseen.
@@ -79,6 +79,8 @@ impl Look for Watcher {
                     let is_harmless = name == "backends" && before(line, at) != Some(&Tok::Dot);
                     is_harmless.then_some(())?;
                 }
+                Tok::Name { name } if name == "getattr" => self.look_up(line, at + 1)?,
+                Tok::Name { name } if reference::runs_text(name) && runs_agent(&line[at + 1..]) => return None,
                 Tok::Name { name } if name == "__getattr__" => self.getattrs.push(self.line),
                 Tok::String { value, .. } if may_name(value, at + 1 < line.len() && is_string(&line[at + 1].0)) => {
                     return None;
@@ -97,6 +99,18 @@ impl Look for Watcher {
 }
 
 impl Watcher {
+    /// Looks at what follows a `getattr`: whose attribute it is counts like what is called. None where that is not certain.
+    fn look_up(&mut self, line: &[Spanned], at: usize) -> Option<()> {
+        match looked_up(&line[at..]) {
+            LookedUp::Nothing => Some(()),
+            LookedUp::Perhaps => None,
+            LookedUp::Of(owner) => {
+                self.calls.push(Call { line: self.line, callee: owner, binds: true });
+                Some(())
+            }
+        }
+    }
+
     /// Looks at the name of the class.
     fn agent(&mut self, line: &[Spanned], at: usize) -> Option<()> {
         let after = line.get(at + 1).map(|(token, _)| token);
@@ -120,6 +134,50 @@ impl Watcher {
         self.calls.push(Call { line: self.line, callee, binds });
         Some(())
     }
+}
+
+/// Whose attribute a call of `getattr` looks up by a name that is not a constant.
+pub(super) enum LookedUp {
+    /// Nothing that can be a module.
+    Nothing,
+    /// Of something that is put in parentheses.
+    Perhaps,
+    /// A variable's, or that of an attribute of it.
+    Of(Vec<Name>),
+}
+
+/// What the tokens after `getattr` look up.
+pub(super) fn looked_up(tokens: &[Spanned]) -> LookedUp {
+    let token = |at: usize| tokens.get(at).map(|(token, _)| token);
+    let Some(end) = tokens.iter().position(|(token, _)| *token == Tok::Comma) else { return LookedUp::Nothing };
+    let is_constant = token(end + 1).is_some_and(is_string) && matches!(token(end + 2), Some(Tok::Comma | Tok::Rpar));
+    if is_constant || token(0) != Some(&Tok::Lpar) {
+        return LookedUp::Nothing;
+    }
+    let mut owner = Vec::new();
+    for at in 1..end {
+        match token(at) {
+            Some(Tok::Name { name }) if at % 2 == 1 => owner.push(name),
+            Some(Tok::Dot) if at % 2 == 0 => {}
+            Some(Tok::Name { .. } | Tok::Dot | Tok::Lpar | Tok::Rpar | Tok::Match | Tok::Case | Tok::Type) => {
+                return LookedUp::Perhaps;
+            }
+            _ => return LookedUp::Nothing,
+        }
+    }
+    match owner.as_slice() {
+        [name] if reference::is_self(name) => LookedUp::Nothing,
+        _ => LookedUp::Of(owner.into_iter().map(|name| outline::name(name)).collect()),
+    }
+}
+
+/// Whether a call with these tokens after its name may have the name of the class in a string.
+pub(super) fn runs_agent(tokens: &[Spanned]) -> bool {
+    let may_be = |token: &Tok| match token {
+        Tok::String { value, .. } => reference::is_in_text(value) || value.contains('\\'),
+        _ => false,
+    };
+    tokens.first().is_some_and(|(token, _)| *token == Tok::Lpar) && tokens.iter().any(|(token, _)| may_be(token))
 }
 
 fn before(line: &[Spanned], at: usize) -> Option<&Tok> {

@@ -185,6 +185,10 @@ impl<'a> Finder<'_, 'a> {
         if let Some(kind) = self.names_the_class(placed, call) {
             return Some((kind, format!("`{}` names NIXL's agent in a string", self.source(&call.func))));
         }
+        if self.looks_up_any(call) {
+            let reason = format!("`{}` looks up a name that is not a constant", self.source(placed.node));
+            return Some((SiteShape::Getattr, reason));
+        }
         let named = possible.iter().find(|it| self.resolver.is_named_agent(it)).copied();
         let untraced = named.or(untraced)?;
         if named.is_some() || last_name(&call.func) == Some(AGENT) {
@@ -203,6 +207,9 @@ impl<'a> Finder<'_, 'a> {
             let named = string(&node.slice).is_some_and(|text| text == AGENT);
             return named.then_some(SiteShape::Collection);
         }
+        if runs_agent(call) {
+            return Some(SiteShape::DynamicImport);
+        }
         let named = call.args.iter().filter_map(string).any(reference::names_agent);
         if !named || last_name(&call.func).is_some_and(reference::is_harmless) {
             return None;
@@ -215,6 +222,20 @@ impl<'a> Finder<'_, 'a> {
             self.resolver.list(owners).iter().any(|it| matches!(it, Meaning::Module(_) | Meaning::Member(..)));
         // Of a module that is known, the call of the result says so.
         (is_module != (placed.used_as == Use::Callee)).then_some(SiteShape::Getattr)
+    }
+
+    /// `getattr(api, name)`, where only the run of the program says which name it is.
+    fn looks_up_any(&mut self, call: &'a ExprCall) -> bool {
+        let ("getattr", [owner, name, ..]) = (last_name(&call.func).unwrap_or_default(), call.args.as_slice()) else {
+            return false;
+        };
+        let is_self = owner.as_name_expr().is_some_and(|name| reference::is_self(&name.id));
+        if is_self || !is_dotted(owner) || self.resolver.constant(name).is_some() {
+            return false;
+        }
+        let owners = self.resolver.meanings(owner);
+        let resolver = &self.resolver;
+        resolver.list(owners).iter().any(|it| resolver.is_nixl_module(it))
     }
 
     fn takes_configuration(&mut self, call: &'a ExprCall) -> bool {
@@ -261,9 +282,27 @@ fn kind(why: Why) -> SiteShape {
 
 /// Whether a call names the class, by its callee or in a string.
 fn mentions(call: &ExprCall) -> bool {
-    last_name(&call.func) == Some(AGENT)
+    let name = last_name(&call.func);
+    name == Some(AGENT)
+        || name == Some("getattr")
         || call.func.is_subscript_expr()
+        || runs_agent(call)
         || call.args.iter().filter_map(string).any(reference::names_agent)
+}
+
+/// Whether this is a name, or an attribute of what is one.
+fn is_dotted(expression: &Expr) -> bool {
+    match expression {
+        Expr::Name(_) => true,
+        Expr::Attribute(attribute) => is_dotted(&attribute.value),
+        _ => false,
+    }
+}
+
+/// `exec("…nixl_agent…")`.
+fn runs_agent(call: &ExprCall) -> bool {
+    call.func.as_name_expr().is_some_and(|name| reference::runs_text(&name.id))
+        && call.args.first().and_then(string).is_some_and(reference::is_in_text)
 }
 
 pub(super) fn string(expression: &Expr) -> Option<&str> {

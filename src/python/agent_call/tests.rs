@@ -55,6 +55,8 @@ fn the_agent_is_found_whatever_it_is_called() {
         "def lazy():\n    from nixl._api import nixl_agent, nixl_agent_config\n    return nixl_agent, nixl_agent_config\ndef f():\n    agent, config = lazy()\n    return agent('a')",
         "class C:\n    def __init__(self):\n        import nixl._api as api\n        self.api = api\n    def f(self):\n        return self.api.nixl_agent('a')",
         "if TYPE_CHECKING:\n    from x import y\nelse:\n    import nixl._api as api\napi.nixl_agent('a')",
+        "from typing import Any, cast\nfrom nixl._api import nixl_agent\nA = cast(Any, nixl_agent)\nA('a')",
+        "import typing as t\nimport nixl._api\nt.cast('Any', nixl._api).nixl_agent('a')",
     ] {
         assert_eq!(one(text), "bare", "{text}");
     }
@@ -194,6 +196,29 @@ fn what_may_lead_to_an_agent_is_named() {
         ("register(nixl_agent)", SiteShape::PassedOn),
         ("def give():\n    return nixl_agent", SiteShape::Returned),
         ("def give():\n    yield nixl_agent", SiteShape::Returned),
+        ("T = type('T', (nixl_agent,), {})\nT('x')", SiteShape::Subclass),
+        ("[nixl_agent, other][0]('x')", SiteShape::Collection),
+        ("kinds = {'a': nixl_agent} | more\nkinds['a']('x')", SiteShape::Collection),
+        ("kinds = more + (nixl_agent,)", SiteShape::Collection),
+        ("match nixl_agent:\n    case type() as make:\n        make('x')", SiteShape::Unclear),
+        ("match (x, nixl_agent):\n    case (_, make):\n        make('x')", SiteShape::Collection),
+        (
+            "import nixl._api as api\nmatch api:\n    case object(nixl_agent=make):\n        make('x')",
+            SiteShape::Unclear,
+        ),
+        (
+            "import nixl._api as api\nmatch api:\n    case object(nixl_agent=type() as make):\n        make('x')",
+            SiteShape::Unclear,
+        ),
+        ("from typing import Any, cast\ndef give():\n    return cast(Any, nixl_agent)", SiteShape::Returned),
+        ("import nixl._api as api\nx = getattr(api, 'nixl_' + kind)\nx('x')", SiteShape::Getattr),
+        ("import nixl._api as api\ndef f(kind):\n    return getattr(api, kind, None)('x')", SiteShape::Getattr),
+        ("import nixl\ngetattr(nixl._api, f'nixl_{kind}')('x')", SiteShape::Getattr),
+        ("from .compat import cast\ncast(kind, nixl_agent)('x')", SiteShape::Unclear),
+        ("import nixl._api as api\nx = getattr((api), kind)", SiteShape::Getattr),
+        ("exec('nixl_\\x61gent(1)')", SiteShape::DynamicImport),
+        ("exec('nixl_agent(1)')", SiteShape::DynamicImport),
+        ("a = eval('api.nixl_agent(1)', {'api': api})", SiteShape::DynamicImport),
         ("x = [nixl_agent]", SiteShape::Collection),
         ("x = [k for k in kinds if k or nixl_agent]\ny = {k: nixl_agent for k in x}", SiteShape::Collection),
         ("def f(kind=nixl_agent): pass", SiteShape::DefaultArgument),
@@ -215,6 +240,7 @@ fn what_may_lead_to_an_agent_is_named() {
     ] {
         let text = format!("{import}{text}\n");
         assert_eq!(unresolved(&text).0, kind, "{text}");
+        shapes(&text);
     }
 }
 
@@ -228,6 +254,17 @@ fn a_look_at_the_class_creates_nothing() {
         "a = cast(nixl_agent, x)",
         "T = TypeVar('T', bound=str)",
         "print(nixl_agent)",
+        "print(type(nixl_agent))",
+        "x: Callable[[nixl_agent], None] = None",
+        "x in (nixl_agent, other)",
+        "match x:\n    case nixl_agent():\n        pass",
+        "match nixl_agent:\n    case api.nixl_agent:\n        pass",
+        "match x:\n    case object(other=y):\n        y('x')",
+        "getattr(self, name)",
+        "import os\ngetattr(os, name)",
+        "eval('other(1)')",
+        "import re\nre.compile('nixl_agent(1)')",
+        "import nixl\nname = 'version'\ngetattr(nixl, name)",
         "assert nixl_agent",
         "x: dict[str, nixl_agent] = {}",
         "hasattr(x, 'nixl_agent')",

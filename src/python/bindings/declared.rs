@@ -139,7 +139,7 @@ impl<'a> Collector<'a> {
     }
 
     fn pattern(&mut self, pattern: &'a Pattern) {
-        walk::pattern_names(pattern, &mut |name| self.bind(name));
+        walk::pattern_names(pattern, &mut |name, _| self.bind(name));
     }
 
     /// Assignment expressions, also those in comprehensions, which bind in the scope around these.

@@ -1,6 +1,6 @@
 //! Reads a module's bindings from its expressions and assignment targets.
 
-use rustpython_parser::ast::{Comprehension, Constant, Expr, ExprAttribute, ExprCall, ExprConstant};
+use rustpython_parser::ast::{Comprehension, Constant, Expr, ExprAttribute, ExprCall, ExprConstant, Operator};
 
 use super::flow::Reader;
 use super::{Choice, Choosing, Opaque, Placed, Returned, ScopeKind, Use, Value};
@@ -8,10 +8,9 @@ use crate::python::span::{end, start};
 use crate::python::walk;
 
 /// Functions that look at a class and create nothing.
-const INERT_FUNCTIONS: [&str; 17] = [
+const INERT_FUNCTIONS: [&str; 16] = [
     "isinstance",
     "issubclass",
-    "cast",
     "TypeVar",
     "NewType",
     "print",
@@ -177,13 +176,21 @@ impl<'a> Reader<'a> {
             Expr::SetComp(node) => self.comprehension(&node.generators, &[&node.elt]),
             Expr::DictComp(node) => self.comprehension(&node.generators, &[&node.key, &node.value]),
             Expr::GeneratorExp(node) => self.generator_expression(&node.generators, &node.elt),
-            Expr::Tuple(_) | Expr::List(_) if matches!(used_as, Use::Unpacked | Use::Returned) => {
-                let inner = if used_as == Use::Unpacked { Use::Value } else { Use::Returned };
+            Expr::Tuple(_) | Expr::List(_) if matches!(used_as, Use::Unpacked | Use::Returned | Use::Base) => {
+                let inner = if used_as == Use::Unpacked { Use::Value } else { used_as };
                 walk::children(expression, &mut |child| self.expression(child, inner));
             }
             Expr::Starred(_) | Expr::List(_) | Expr::Tuple(_) | Expr::Dict(_) | Expr::Set(_) => {
                 let inner = if used_as == Use::Inert { Use::Inert } else { Use::Element };
                 walk::children(expression, &mut |child| self.expression(child, inner));
+            }
+            // One element of a container that is written out, or the container with others.
+            Expr::Subscript(node) => {
+                self.expression(&node.value, use_of_operand(&node.value));
+                self.expression(&node.slice, Use::Inert);
+            }
+            Expr::BinOp(node) if matches!(node.op, Operator::Add | Operator::Mult | Operator::BitOr) => {
+                [&node.left, &node.right].into_iter().for_each(|side| self.expression(side, use_of_operand(side)));
             }
             _ => walk::children(expression, &mut |child| self.expression(child, Use::Inert)),
         }
@@ -213,7 +220,14 @@ impl<'a> Reader<'a> {
     fn call(&mut self, expression: &'a Expr, call: &'a ExprCall, used_as: Use) {
         self.expression(&call.func, Use::Callee);
         let placed = self.placed(expression, used_as);
-        let used_as = use_of_arguments(&call.func);
+        if let Some([kind, value]) = walk::cast(call) {
+            self.expression(kind, Use::Inert);
+            self.expression(value, used_as);
+            self.note_configurations();
+            self.bindings.calls.push(placed);
+            return;
+        }
+        let used_as = use_of_arguments(call);
         call.args.iter().for_each(|argument| self.expression(argument, used_as));
         call.keywords.iter().for_each(|keyword| self.expression(&keyword.value, used_as));
         self.chosen_by_call(call);
@@ -273,15 +287,24 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn use_of_arguments(function: &Expr) -> Use {
-    let (name, bare) = match function {
+/// How an operator uses its operand.
+fn use_of_operand(operand: &Expr) -> Use {
+    match operand {
+        Expr::List(_) | Expr::Tuple(_) | Expr::Dict(_) | Expr::Set(_) => Use::Element,
+        _ => Use::Inert,
+    }
+}
+
+fn use_of_arguments(call: &ExprCall) -> Use {
+    let (name, bare) = match call.func.as_ref() {
         Expr::Name(name) => (name.id.as_str(), true),
         Expr::Attribute(attribute) => (attribute.attr.as_str(), false),
         _ => return Use::Argument,
     };
     match name {
         "partial" | "partialmethod" => Use::Partial,
-        "cast" => Use::Inert,
+        // `type(name, bases, namespace)`
+        "type" if bare && call.args.len() > 1 => Use::Base,
         _ if bare && INERT_FUNCTIONS.contains(&name) => Use::Inert,
         _ => Use::Argument,
     }

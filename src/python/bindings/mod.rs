@@ -232,6 +232,8 @@ pub(crate) enum Opaque {
     Exception,
     /// In a `match` pattern.
     Pattern,
+    /// In a `match` pattern, as the attribute with the name of NIXL's agent class.
+    AgentPattern,
     /// `type X = …`.
     TypeAlias,
     /// `*x`, `**x` among the parameters.
@@ -248,6 +250,7 @@ impl Opaque {
             Opaque::Augmented => "changed by an augmented assignment",
             Opaque::Exception => "an exception",
             Opaque::Pattern => "bound by a `match` pattern",
+            Opaque::AgentPattern => "bound by a `match` pattern to an attribute `nixl_agent`",
             Opaque::TypeAlias => "a type alias",
             Opaque::Parameters => "a parameter",
             Opaque::Star => "maybe replaced by an `import *`",
@@ -304,6 +307,8 @@ pub(crate) enum Use {
     Yielded,
     /// Assigned in a class's body.
     ClassAttribute,
+    /// Matched with patterns that bind names.
+    Matched,
     /// Looked at: compared, tested, an annotation, an attribute's owner.
     Inert,
 }

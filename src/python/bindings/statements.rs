@@ -238,14 +238,17 @@ impl<'a> Reader<'a> {
     }
 
     fn match_statement(&mut self, statement: &'a Stmt, node: &'a StmtMatch) {
-        self.expression(&node.subject, Use::Inert);
+        let mut binds = false;
+        node.cases.iter().for_each(|case| walk::pattern_names(&case.pattern, &mut |_, _| binds = true));
+        self.expression(&node.subject, if binds { Use::Matched } else { Use::Inert });
         let branching = self.branching(Vec::new(), end(statement));
         let arms: Vec<Arm> = (0..)
             .zip(&node.cases)
             .map(|(number, case)| {
                 self.arm(branching, number, |inner| {
-                    walk::pattern_names(&case.pattern, &mut |name| {
-                        inner.bind(name, Value::Opaque(Opaque::Pattern));
+                    walk::pattern_names(&case.pattern, &mut |name, attribute| {
+                        let opaque = if attribute == Some(AGENT) { Opaque::AgentPattern } else { Opaque::Pattern };
+                        inner.bind(name, Value::Opaque(opaque));
                     });
                     case.guard.iter().for_each(|guard| inner.expression(guard, Use::Inert));
                     inner.body(&case.body);

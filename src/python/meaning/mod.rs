@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 use rustpython_parser::ast::{BoolOp, Constant, Expr, ExprAttribute, ExprCall};
 
 use super::bindings::{Bindings, Imported, Opaque, Origin, ScopeId, StarImport, Symbol, Value, VariableId, VersionId};
+use super::walk;
 use alias::is_nixl;
 pub(crate) use alias::{Alias, Certainty, Imports, NixlClass};
 use kind::Text;
@@ -23,6 +24,8 @@ use traced::{InFour, Traced};
 
 /// The longest chain of expressions that is traced at once.
 const DEPTH: usize = 200;
+/// The modules whose `cast` returns its second argument.
+const CAST: [&str; 2] = ["typing", "typing_extensions"];
 /// How many calls of one function are followed to its parameters, and how many functions of one name.
 pub(crate) const FOLLOWED: usize = 16;
 
@@ -150,7 +153,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
     /// NIXL's class that this may be, going by its name.
     pub(crate) fn named_class(&self, meaning: &Meaning) -> Option<NixlClass> {
         match *meaning {
-            Meaning::Unknown(Why::NamedAgent) => Some(NixlClass::Agent),
+            Meaning::Unknown(Why::NamedAgent | Why::Opaque(Opaque::AgentPattern)) => Some(NixlClass::Agent),
             Meaning::Unknown(Why::NamedConfiguration) => Some(NixlClass::Configuration),
             Meaning::Doubtful(class, _) => Some(class),
             Meaning::Member(_, name) => NixlClass::named(self.text(name)),
@@ -268,6 +271,16 @@ impl<'b, 'a> Resolver<'b, 'a> {
     /// Whether a meaning is one of these members of a module.
     pub(crate) fn is_member(&self, meaning: &Meaning, module: &str, names: &[&str]) -> bool {
         matches!(*meaning, Meaning::Member(of, name) if self.text(of) == module && names.contains(&self.text(name)))
+    }
+
+    /// Whether this is a module of NIXL that has its classes.
+    pub(crate) fn is_nixl_module(&self, meaning: &Meaning) -> bool {
+        match *meaning {
+            Meaning::Module(module) => is_nixl(self.text(module)),
+            // `from nixl import _api`
+            Meaning::Member(module, name) => is_nixl(&format!("{}.{}", self.text(module), self.text(name))),
+            _ => false,
+        }
     }
 
     /// The set without some meanings.
@@ -569,7 +582,13 @@ impl<'b, 'a> Resolver<'b, 'a> {
                 }
                 None => self.unknown(Why::Call),
             },
-            _ => self.unknown(Why::Call),
+            _ => {
+                let unknown = self.unknown(Why::Call);
+                let Some([_, value]) = walk::cast(call) else { return unknown };
+                let value = self.meanings(value);
+                let is_typings = CAST.iter().any(|module| self.is_member(&callee, module, &["cast"]));
+                if is_typings { value } else { self.sets.union(value, unknown) }
+            }
         }
     }
 

@@ -184,7 +184,9 @@ impl<'o> Needs<'o> {
         for line in 0..self.lines.len() {
             let flags = self.notes.flags[line];
             // What a class inherits joins its attributes to those of others.
-            if flags & (flag::CHOOSES | flag::STAR) != 0 || self.outline.lines[line].kind == Kind::Class {
+            if flags & (flag::CHOOSES | flag::LOOKS_UP | flag::STAR) != 0
+                || self.outline.lines[line].kind == Kind::Class
+            {
                 self.add(line);
             }
         }

@@ -3,7 +3,8 @@
 use rustpython_parser::Tok;
 use rustpython_parser::lexer::Spanned;
 
-use super::super::relevant::{after_escape, may_name};
+use super::super::reference::runs_text;
+use super::super::relevant::{LookedUp, after_escape, looked_up, may_name, runs_agent};
 use crate::python::syntax::outline::{self, Look, Name};
 
 /// Methods that add a backend to an agent: of NIXL's Python binding, and of the C++ one below it.
@@ -29,6 +30,8 @@ pub(super) mod flag {
     pub(in super::super) const CHOOSES: u16 = 1 << 6;
     /// A string in it can be the name of one of NIXL's classes.
     pub(in super::super) const QUOTES: u16 = 1 << 7;
+    /// It looks up a name that is not a constant, or runs a text with the name of NIXL's class.
+    pub(in super::super) const LOOKS_UP: u16 = 1 << 9;
     /// It has several statements.
     pub(in super::super) const SEVERAL: u16 = 1 << 8;
 }
@@ -74,6 +77,10 @@ impl Look for Notes {
                 Tok::Name { name } => {
                     let is_attribute = at > 0 && line[at - 1].0 == Tok::Dot;
                     flags |= of_name(name, is_attribute, line);
+                    let looks_up = name == "getattr" && !matches!(looked_up(&line[at + 1..]), LookedUp::Nothing);
+                    if looks_up || runs_text(name) && runs_agent(&line[at + 1..]) {
+                        flags |= flag::LOOKS_UP;
+                    }
                     self.names += 1;
                 }
                 Tok::Lpar => {
