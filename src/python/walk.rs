@@ -1,4 +1,4 @@
-//! The expressions inside an expression or a statement, and the names in a pattern.
+//! The expressions inside an expression or a statement, a call by its name, and the names in a pattern.
 
 use rustpython_parser::ast::{Arguments, ExceptHandler, Expr, ExprCall, Pattern, Stmt, StmtIf};
 
@@ -179,14 +179,20 @@ pub(super) fn bodies_mut(statement: &mut Stmt) -> Vec<&mut [Stmt]> {
     }
 }
 
+/// The last name of what is called: `c` of `a.b.c()`.
+pub(super) fn last_name(callee: &Expr) -> Option<&str> {
+    match callee {
+        Expr::Name(name) => Some(&name.id),
+        Expr::Attribute(attribute) => Some(&attribute.attr),
+        _ => None,
+    }
+}
+
 /// The arguments of `cast(kind, value)`, which is its value.
 pub(super) fn cast(call: &ExprCall) -> Option<&[Expr; 2]> {
-    let name = match call.func.as_ref() {
-        Expr::Name(name) => &name.id,
-        Expr::Attribute(attribute) => &attribute.attr,
-        _ => return None,
-    };
-    let is_plain = name.as_str() == "cast" && call.keywords.is_empty() && !call.args.iter().any(Expr::is_starred_expr);
+    let is_plain = last_name(&call.func) == Some("cast")
+        && call.keywords.is_empty()
+        && !call.args.iter().any(Expr::is_starred_expr);
     is_plain.then(|| call.args.as_slice().try_into().ok()).flatten()
 }
 

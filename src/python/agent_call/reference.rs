@@ -26,6 +26,9 @@ const HARMLESS: [&str; 16] = [
     "NewType",
 ];
 
+/// Functions that run the text that they get.
+const RUN_TEXT: [&str; 2] = ["exec", "eval"];
+
 /// What a use of the class looks like, and what that means; None where it creates nothing.
 pub(super) fn of(used_as: Use) -> Option<(SiteShape, &'static str)> {
     Some(match used_as {
@@ -44,9 +47,6 @@ pub(super) fn of(used_as: Use) -> Option<(SiteShape, &'static str)> {
     })
 }
 
-/// Functions that run the text that they get.
-const RUN_TEXT: [&str; 2] = ["exec", "eval"];
-
 /// Whether a function of this name runs the text that it gets.
 pub(super) fn runs_text(function: &str) -> bool {
     RUN_TEXT.contains(&function)
@@ -57,9 +57,10 @@ pub(super) fn is_self(name: &str) -> bool {
     matches!(name, "self" | "cls")
 }
 
-/// Whether a text that is run may create an agent.
+/// Whether a text that is run names the agent's class.
 pub(super) fn is_in_text(text: &str) -> bool {
-    text.contains(AGENT)
+    let ends = |rest: &str| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_');
+    text.match_indices(AGENT).any(|(at, name)| ends(&text[at + name.len()..]))
 }
 
 /// Whether a string names the agent's class.

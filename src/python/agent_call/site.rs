@@ -5,6 +5,7 @@ use rustpython_parser::ast::{Constant, Expr, ExprCall};
 use super::super::bindings::{Placed, Use};
 use super::super::meaning::{Meaning, Meanings, Node, Sets, Why};
 use super::super::span::start;
+use super::super::walk::last_name;
 use super::alternative::{self, PlacedSite};
 use super::arguments::{self, argument, is_none};
 use super::configuration::Verdict;
@@ -186,7 +187,8 @@ impl<'a> Finder<'_, 'a> {
             return Some((kind, format!("`{}` names NIXL's agent in a string", self.source(&call.func))));
         }
         if self.looks_up_any(call) {
-            let reason = format!("`{}` looks up a name that is not a constant", self.source(placed.node));
+            let reason =
+                format!("`{}` looks up a name in NIXL's module that is not a constant", self.source(placed.node));
             return Some((SiteShape::Getattr, reason));
         }
         let named = possible.iter().find(|it| self.resolver.is_named_agent(it)).copied();
@@ -308,14 +310,6 @@ fn runs_agent(call: &ExprCall) -> bool {
 pub(super) fn string(expression: &Expr) -> Option<&str> {
     match &expression.as_constant_expr()?.value {
         Constant::Str(text) => Some(text),
-        _ => None,
-    }
-}
-
-pub(super) fn last_name(callee: &Expr) -> Option<&str> {
-    match callee {
-        Expr::Name(name) => Some(&name.id),
-        Expr::Attribute(attribute) => Some(&attribute.attr),
         _ => None,
     }
 }

@@ -263,6 +263,7 @@ fn a_look_at_the_class_creates_nothing() {
         "getattr(self, name)",
         "import os\ngetattr(os, name)",
         "eval('other(1)')",
+        "eval('nixl_agent_config()')",
         "import re\nre.compile('nixl_agent(1)')",
         "import nixl\nname = 'version'\ngetattr(nixl, name)",
         "assert nixl_agent",

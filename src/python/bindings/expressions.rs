@@ -223,13 +223,11 @@ impl<'a> Reader<'a> {
         if let Some([kind, value]) = walk::cast(call) {
             self.expression(kind, Use::Inert);
             self.expression(value, used_as);
-            self.note_configurations();
-            self.bindings.calls.push(placed);
-            return;
+        } else {
+            let used_as = use_of_arguments(call);
+            call.args.iter().for_each(|argument| self.expression(argument, used_as));
+            call.keywords.iter().for_each(|keyword| self.expression(&keyword.value, used_as));
         }
-        let used_as = use_of_arguments(call);
-        call.args.iter().for_each(|argument| self.expression(argument, used_as));
-        call.keywords.iter().for_each(|keyword| self.expression(&keyword.value, used_as));
         self.chosen_by_call(call);
         self.note_configurations();
         self.bindings.calls.push(placed);
@@ -296,11 +294,8 @@ fn use_of_operand(operand: &Expr) -> Use {
 }
 
 fn use_of_arguments(call: &ExprCall) -> Use {
-    let (name, bare) = match call.func.as_ref() {
-        Expr::Name(name) => (name.id.as_str(), true),
-        Expr::Attribute(attribute) => (attribute.attr.as_str(), false),
-        _ => return Use::Argument,
-    };
+    let Some(name) = walk::last_name(&call.func) else { return Use::Argument };
+    let bare = call.func.is_name_expr();
     match name {
         "partial" | "partialmethod" => Use::Partial,
         // `type(name, bases, namespace)`

@@ -21,7 +21,7 @@ use super::super::span::start;
 use super::arguments::{argument, keyword};
 use super::finder::Finder;
 use super::shape::Shape;
-use super::site::last_name;
+use crate::python::walk::last_name;
 use crate::report::audit::{Creates, PlaceChoice, PlaceClass};
 
 pub(crate) use exports::{Export, exports};

@@ -30,10 +30,10 @@ pub(super) mod flag {
     pub(in super::super) const CHOOSES: u16 = 1 << 6;
     /// A string in it can be the name of one of NIXL's classes.
     pub(in super::super) const QUOTES: u16 = 1 << 7;
-    /// It looks up a name that is not a constant, or runs a text with the name of NIXL's class.
-    pub(in super::super) const LOOKS_UP: u16 = 1 << 9;
     /// It has several statements.
     pub(in super::super) const SEVERAL: u16 = 1 << 8;
+    /// It looks up a name that is not a constant, or runs a text with the name of NIXL's class.
+    pub(in super::super) const LOOKS_UP: u16 = 1 << 9;
 }
 
 /// What the outline does not say.
@@ -76,11 +76,7 @@ impl Look for Notes {
             match token {
                 Tok::Name { name } => {
                     let is_attribute = at > 0 && line[at - 1].0 == Tok::Dot;
-                    flags |= of_name(name, is_attribute, line);
-                    let looks_up = name == "getattr" && !matches!(looked_up(&line[at + 1..]), LookedUp::Nothing);
-                    if looks_up || runs_text(name) && runs_agent(&line[at + 1..]) {
-                        flags |= flag::LOOKS_UP;
-                    }
+                    flags |= of_name(name, is_attribute, line) | of_call(name, &line[at + 1..]);
                     self.names += 1;
                 }
                 Tok::Lpar => {
@@ -166,6 +162,12 @@ fn of_name(name: &str, is_attribute: bool, line: &[Spanned]) -> u16 {
         _ => CREATES_BACKEND.contains(&name),
     };
     if chooses { flag::CHOOSES } else { 0 }
+}
+
+/// What a name says that these tokens follow.
+fn of_call(name: &str, after: &[Spanned]) -> u16 {
+    let looks_up = name == "getattr" && !matches!(looked_up(after), LookedUp::Nothing);
+    if looks_up || runs_text(name) && runs_agent(after) { flag::LOOKS_UP } else { 0 }
 }
 
 /// Whether a token can be the name of an attribute that a `setattr` sets to choose backends.

@@ -5,9 +5,9 @@ use rustpython_parser::ast::{Constant, Expr, ExprAttribute, ExprCall, ExprSubscr
 
 use super::super::super::bindings::{Imported, Origin, ScopeId, Value, VersionId};
 use super::super::super::meaning::Meaning;
-use super::super::super::walk;
+use super::super::super::walk::{self, last_name};
 use super::super::finder::Finder;
-use super::super::site::{last_name, string};
+use super::super::site::string;
 
 /// The longest chain of expressions that is followed.
 const DEPTH: usize = 64;
