@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use similar::udiff::UnifiedHunkHeader;
-use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices_deadline, group_diff_ops};
+use similar::{Algorithm, DiffOp, DiffTag, capture_diff_slices_deadline};
 
-use super::edit::{Inserted, InsertedSpan};
+use super::edit::InsertedSpan;
 use super::offset::ByteOffset;
 use crate::shown::is_printable;
 
@@ -19,14 +19,20 @@ const CONTEXT: usize = 3;
 /// How long a diff of two files that nothing else is known about may look for its shortest form.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Whole lines that differ: their bytes in the old file, and in the new one.
+#[derive(Clone)]
+struct Change {
+    old: Range<usize>,
+    new: Range<usize>,
+}
+
 /// The unified diff from `old` to `new`, in the file's own encoding and line endings. Empty when they are equal.
 pub(crate) fn unified(path: &Path, old: &[u8], new: &[u8]) -> Vec<u8> {
-    if old == new {
-        return Vec::new();
+    let mut changes = Vec::new();
+    if old != new {
+        compare(old, new, &Change { old: 0..old.len(), new: 0..new.len() }, &mut changes);
     }
-    let (old, new) = (lines(old), lines(new));
-    let ops = capture_diff_slices_deadline(Algorithm::Myers, &old, &new, Instant::now().checked_add(PATIENCE));
-    written(path, &old, &new, ops)
+    written(path, old, new, &changes)
 }
 
 /// The unified diff from `original` to the file with insertions: their lines alone are compared, so that any number of
@@ -37,162 +43,174 @@ pub(crate) fn of_insertions(
     patched: &[u8],
     spans: &[InsertedSpan<ByteOffset>],
 ) -> Vec<u8> {
-    let (old, new) = (lines(original), lines(patched));
-    let ops = insertion_ops(original, patched, &old, &new, spans);
-    written(path, &old, &new, ops)
+    written(path, original, patched, &changes(original, patched, spans))
 }
 
 /// The unified diff that removes insertions.
 pub(crate) fn of_removal(path: &Path, patched: &[u8], original: &[u8], spans: &[InsertedSpan<ByteOffset>]) -> Vec<u8> {
-    let (old, new) = (lines(patched), lines(original));
-    let ops = insertion_ops(original, patched, &new, &old, spans).into_iter().map(reversed).collect();
-    written(path, &old, &new, ops)
+    let changes = changes(original, patched, spans).into_iter();
+    let reversed: Vec<Change> = changes.map(|Change { old, new }| Change { old: new, new: old }).collect();
+    written(path, patched, original, &reversed)
 }
 
-/// Whole lines that differ: their bytes in the original, and in the patched file.
-struct Difference {
-    old: Range<usize>,
-    new: Range<usize>,
+fn changes(original: &[u8], patched: &[u8], spans: &[InsertedSpan<ByteOffset>]) -> Vec<Change> {
+    let mut changes = Vec::with_capacity(spans.len());
+    for lines in inserted_lines(original, patched, spans) {
+        let (before, after) = (&original[lines.old.clone()], &patched[lines.new.clone()]);
+        // One changed line, as nearly all are, or nothing but new ones need no search.
+        if before.is_empty() || is_one_line(before) && is_one_line(after) {
+            changes.push(lines);
+        } else {
+            compare(original, patched, &lines, &mut changes);
+        }
+    }
+    changes
 }
 
-fn differences(original: &[u8], patched: &[u8], spans: &[InsertedSpan<ByteOffset>]) -> Vec<Difference> {
-    let inserted = Inserted::new(spans);
-    let mut old: Vec<Range<usize>> = Vec::new();
-    for span in spans {
+/// The whole lines that insertions are in.
+fn inserted_lines(original: &[u8], patched: &[u8], spans: &[InsertedSpan<ByteOffset>]) -> Vec<Change> {
+    let mut all: Vec<Change> = Vec::with_capacity(spans.len());
+    let mut inserted = 0;
+    for span in spans.iter().filter(|span| span.length > 0) {
         let at = span.offset.0;
         let start = memchr::memrchr(b'\n', &original[..at]).map_or(0, |newline| newline + 1);
-        let behind = inserted.patched(at, false) + span.length;
-        let whole = at == start && patched[..behind].ends_with(b"\n");
+        let before = inserted;
+        inserted += span.length;
+        let whole = at == start && patched[..at + inserted].ends_with(b"\n");
         let end =
             if whole { at } else { memchr::memchr(b'\n', &original[at..]).map_or(original.len(), |n| at + n + 1) };
-        match old.last_mut() {
-            Some(last) if start <= last.end => last.end = last.end.max(end),
-            _ => old.push(start..end),
-        }
-    }
-    let new = |range: &Range<usize>| inserted.patched(range.start, false)..inserted.patched(range.end, true);
-    old.into_iter().map(|range| Difference { new: new(&range), old: range }).collect()
-}
-
-fn insertion_ops(
-    original: &[u8],
-    patched: &[u8],
-    old: &[&[u8]],
-    new: &[&[u8]],
-    spans: &[InsertedSpan<ByteOffset>],
-) -> Vec<DiffOp> {
-    let mut ops = Vec::new();
-    let (mut bytes, mut at_old, mut at_new) = (0, 0, 0);
-    for Difference { old: in_old, new: in_new } in differences(original, patched, spans) {
-        let equal = count_lines(&original[bytes..in_old.start]);
-        push_equal(&mut ops, at_old, at_new, equal);
-        (at_old, at_new) = (at_old + equal, at_new + equal);
-        let (olds, news) = (count_lines(&original[in_old.clone()]), count_lines(&patched[in_new]));
-        let (part_old, part_new) = (&old[at_old..at_old + olds], &new[at_new..at_new + news]);
-        match (part_old, part_new) {
-            // One changed line, as nearly all are, needs no search.
-            ([before], [after]) if before != after => {
-                ops.push(DiffOp::Replace { old_index: at_old, old_len: 1, new_index: at_new, new_len: 1 });
+        match all.last_mut() {
+            Some(last) if start <= last.old.end => {
+                last.old.end = last.old.end.max(end);
+                last.new.end = last.old.end + inserted;
             }
-            _ => {
-                let deadline = Instant::now().checked_add(PATIENCE);
-                let part = capture_diff_slices_deadline(Algorithm::Myers, part_old, part_new, deadline);
-                ops.extend(part.into_iter().map(|op| moved(op, at_old, at_new)));
-            }
-        }
-        (bytes, at_old, at_new) = (in_old.end, at_old + olds, at_new + news);
-    }
-    push_equal(&mut ops, at_old, at_new, old.len() - at_old);
-    ops
-}
-
-fn count_lines(bytes: &[u8]) -> usize {
-    memchr::memchr_iter(b'\n', bytes).count() + usize::from(!bytes.is_empty() && !bytes.ends_with(b"\n"))
-}
-
-/// Adds equal lines; hunks are cut where enough of them stand together, so neighbours become one.
-fn push_equal(ops: &mut Vec<DiffOp>, old_index: usize, new_index: usize, len: usize) {
-    if len > 0 {
-        ops.push(DiffOp::Equal { old_index, new_index, len });
-    }
-}
-
-fn moved(op: DiffOp, by_old: usize, by_new: usize) -> DiffOp {
-    let (tag, old, new) = op.as_tag_tuple();
-    operation(tag, old.start + by_old..old.end + by_old, new.start + by_new..new.end + by_new)
-}
-
-fn reversed(op: DiffOp) -> DiffOp {
-    let (tag, old, new) = op.as_tag_tuple();
-    let tag = match tag {
-        DiffTag::Insert => DiffTag::Delete,
-        DiffTag::Delete => DiffTag::Insert,
-        DiffTag::Equal | DiffTag::Replace => tag,
-    };
-    operation(tag, new, old)
-}
-
-fn operation(tag: DiffTag, old: Range<usize>, new: Range<usize>) -> DiffOp {
-    let (old_index, new_index) = (old.start, new.start);
-    match tag {
-        DiffTag::Equal => DiffOp::Equal { old_index, new_index, len: old.len() },
-        DiffTag::Delete => DiffOp::Delete { old_index, old_len: old.len(), new_index },
-        DiffTag::Insert => DiffOp::Insert { old_index, new_index, new_len: new.len() },
-        DiffTag::Replace => DiffOp::Replace { old_index, old_len: old.len(), new_index, new_len: new.len() },
-    }
-}
-
-fn joined(ops: Vec<DiffOp>) -> Vec<DiffOp> {
-    let mut joined: Vec<DiffOp> = Vec::with_capacity(ops.len());
-    for op in ops {
-        match (joined.last_mut(), op) {
-            (Some(DiffOp::Equal { len, .. }), DiffOp::Equal { len: more, .. }) => *len += more,
-            _ => joined.push(op),
+            _ => all.push(Change { old: start..end, new: start + before..end + inserted }),
         }
     }
-    joined
+    all
 }
 
-fn written(path: &Path, old: &[&[u8]], new: &[&[u8]], ops: Vec<DiffOp>) -> Vec<u8> {
-    let hunks = group_diff_ops(joined(ops), CONTEXT);
-    if hunks.is_empty() {
+fn is_one_line(bytes: &[u8]) -> bool {
+    memchr::memchr(b'\n', bytes).is_none_or(|newline| newline + 1 == bytes.len())
+}
+
+/// Adds the changes between some lines of two files.
+fn compare(old: &[u8], new: &[u8], lines: &Change, changes: &mut Vec<Change>) {
+    let deadline = Instant::now().checked_add(PATIENCE);
+    let (olds, news) = (lines_of(&old[lines.old.clone()]), lines_of(&new[lines.new.clone()]));
+    let (mut at_old, mut at_new) = (lines.old.start, lines.new.start);
+    for op in capture_diff_slices_deadline(Algorithm::Myers, &olds, &news, deadline) {
+        let (tag, of_old, of_new) = op.as_tag_tuple();
+        let length = |lines: &[&[u8]]| lines.iter().map(|line| line.len()).sum::<usize>();
+        let (from_old, from_new) = (at_old, at_new);
+        at_old += length(&olds[of_old]);
+        at_new += length(&news[of_new]);
+        if tag != DiffTag::Equal {
+            changes.push(Change { old: from_old..at_old, new: from_new..at_new });
+        }
+    }
+}
+
+/// Writes the changes in hunks, with the lines around them.
+fn written(path: &Path, old: &[u8], new: &[u8], changes: &[Change]) -> Vec<u8> {
+    if changes.is_empty() {
         return Vec::new();
     }
     let mut output = [b"--- ", &*name("a", path), b"\n+++ ", &*name("b", path), b"\n"].concat();
-    for hunk in hunks {
-        // A vector takes whatever is written.
-        let _ = writeln!(output, "{}", UnifiedHunkHeader::new(&hunk));
-        for op in hunk {
-            let (tag, of_old, of_new) = op.as_tag_tuple();
-            let (kept, removed, added) = match tag {
-                DiffTag::Equal => (&old[of_old], &[][..], &[][..]),
-                _ => (&[][..], &old[of_old], &new[of_new]),
-            };
-            kept.iter().for_each(|line| push_line(&mut output, b' ', line));
-            removed.iter().for_each(|line| push_line(&mut output, b'-', line));
-            added.iter().for_each(|line| push_line(&mut output, b'+', line));
+    let mut hunk = Hunk::default();
+    // Where the lines begin that are not counted yet, and how many are before them.
+    let (mut at, mut lines) = (0, (0, 0));
+    for change in changes {
+        let between = &old[at..change.old.start];
+        let count = count_lines(between);
+        lines = (lines.0 + count, lines.1 + count);
+        if !hunk.body.is_empty() && count <= 2 * CONTEXT {
+            hunk.push(b' ', between);
+        } else {
+            hunk.finish(first_lines(between, CONTEXT), &mut output);
+            let context = last_lines(between, CONTEXT);
+            let count = count_lines(context);
+            hunk.start = (lines.0 - count, lines.1 - count);
+            hunk.push(b' ', context);
         }
+        let (removed, added) = (&old[change.old.clone()], &new[change.new.clone()]);
+        lines = (lines.0 + hunk.push(b'-', removed), lines.1 + hunk.push(b'+', added));
+        at = change.old.end;
     }
+    hunk.finish(first_lines(&old[at..], CONTEXT), &mut output);
     output
 }
 
-fn push_line(output: &mut Vec<u8>, sign: u8, line: &[u8]) {
-    output.push(sign);
-    output.extend_from_slice(line);
-    if !line.ends_with(b"\n") {
-        output.extend_from_slice(b"\n\\ No newline at end of file\n");
+/// A hunk as it is written.
+#[derive(Default)]
+struct Hunk {
+    /// How many lines of each file are before it.
+    start: (usize, usize),
+    /// How many of each are in it.
+    lines: (usize, usize),
+    body: Vec<u8>,
+}
+
+impl Hunk {
+    /// Adds lines with a sign; how many.
+    fn push(&mut self, sign: u8, lines: &[u8]) -> usize {
+        let mut count = 0;
+        for line in each_line(lines) {
+            self.body.push(sign);
+            self.body.extend_from_slice(line);
+            if !line.ends_with(b"\n") {
+                self.body.extend_from_slice(b"\n\\ No newline at end of file\n");
+            }
+            count += 1;
+        }
+        self.lines.0 += if sign == b'+' { 0 } else { count };
+        self.lines.1 += if sign == b'-' { 0 } else { count };
+        count
+    }
+
+    /// Writes it, with the lines behind it, and begins another one.
+    fn finish(&mut self, behind: &[u8], output: &mut Vec<u8>) {
+        if self.body.is_empty() {
+            return;
+        }
+        self.push(b' ', behind);
+        let ((old_index, new_index), (old_len, new_len)) = (self.start, self.lines);
+        let header = UnifiedHunkHeader::new(&[DiffOp::Replace { old_index, old_len, new_index, new_len }]);
+        // A vector takes whatever is written.
+        let _ = writeln!(output, "{header}");
+        output.extend_from_slice(&self.body);
+        self.body.clear();
+        self.lines = (0, 0);
     }
 }
 
-/// Splits at line feeds only, as `patch` and git do: a carriage return belongs to its line.
-fn lines(text: &[u8]) -> Vec<&[u8]> {
-    let ends = memchr::memchr_iter(b'\n', text).map(|newline| newline + 1);
-    let mut start = 0;
-    let mut lines: Vec<&[u8]> = ends.map(|end| &text[std::mem::replace(&mut start, end)..end]).collect();
-    if start < text.len() {
-        lines.push(&text[start..]);
-    }
-    lines
+/// A line ends with a line feed only, as for `patch` and git: a carriage return belongs to its line.
+fn each_line(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |newline| newline + 1);
+        let (line, behind) = rest.split_at(end);
+        rest = behind;
+        (!line.is_empty()).then_some(line)
+    })
+}
+
+fn lines_of(text: &[u8]) -> Vec<&[u8]> {
+    each_line(text).collect()
+}
+
+fn count_lines(text: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', text).count() + usize::from(!text.is_empty() && !text.ends_with(b"\n"))
+}
+
+fn first_lines(text: &[u8], count: usize) -> &[u8] {
+    let length = each_line(text).take(count).map(<[u8]>::len).sum();
+    &text[..length]
+}
+
+fn last_lines(text: &[u8], count: usize) -> &[u8] {
+    let start = memchr::memrchr_iter(b'\n', text.strip_suffix(b"\n").unwrap_or(text)).nth(count - 1);
+    &text[start.map_or(0, |newline| newline + 1)..]
 }
 
 /// `a/` and the path without its leading slash, as git writes it: in quotes where a character would end the name or mislead
