@@ -15,9 +15,10 @@ use super::encoding::SourceText;
 use super::span::{end, first_offset, from_parser, start, to_parser};
 use super::syntax::form::Forms;
 use super::syntax::parse_at;
-use crate::source::edit::{self, Inserted, InsertedSpan};
+use crate::source::edit::{Inserted, InsertedSpan};
 use crate::source::lines::{line_end, line_start};
-use crate::source::marker::{Comment, Marker};
+use crate::source::marker::{self, Comment};
+use crate::source::near;
 use crate::source::offset::TextOffset;
 
 /// In what way a rewrite is wrong.
@@ -113,7 +114,7 @@ impl Proof<'_> {
     /// Checks one statement, which the insertion of this number is the first in. Returns the number of the first one
     /// behind it.
     fn statement(&mut self, alone: &Alone, first: usize) -> Result<usize, Mismatch> {
-        let behind = first + self.spans[first..].partition_point(|span| span.offset < alone.end);
+        let behind = near::partition_point(self.spans, first, |span| span.offset < alone.end);
         let spans = &self.spans[first..behind];
         let (first_span, last_span) = (spans[0], spans[spans.len() - 1]);
         let start = self.inserted.start(first) - (first_span.offset.0 - alone.start.0);
@@ -242,12 +243,8 @@ pub(crate) fn decodes(patched: &[u8], text: &str) -> Result<(), Mismatch> {
 /// # Errors
 /// Where it does not.
 pub(crate) fn reverts(original: &[u8], sha256: &str, patched: &[u8]) -> Result<(), Mismatch> {
-    let marker = Marker::all(patched, Comment::Hash)
-        .into_iter()
-        .map(|(_, marker)| marker)
-        .find(|marker| marker.sha256 == sha256);
-    let back = marker.and_then(|marker| edit::remove(patched, &marker.inserted));
-    if back.as_deref() == Some(original) { Ok(()) } else { Err(Mismatch::Revert) }
+    let back = marker::leads_back(patched, Comment::Hash, sha256, original);
+    if back { Ok(()) } else { Err(Mismatch::Revert) }
 }
 
 /// Removes inserted nodes from a tree and gives the others the ranges that they had.
@@ -303,7 +300,7 @@ impl Fold<TextRange> for WithoutInsertions<'_> {
 mod tests {
     use super::*;
     use crate::python::syntax::parse;
-    use crate::source::edit::Insertion;
+    use crate::source::edit::{self, Insertion};
 
     fn verified(text: &str, insertions: &[(usize, &str)]) -> Result<(), Mismatch> {
         let insertion = |(at, content): &(usize, &str)| Insertion::new(TextOffset(*at), *content);

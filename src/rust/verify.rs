@@ -5,8 +5,8 @@ use thiserror::Error;
 
 use super::syntax::Source;
 use super::tokens::{self, Token};
-use crate::source::edit::{self, Inserted, InsertedSpan, Insertion};
-use crate::source::marker::{Comment, Marker};
+use crate::source::edit::{Inserted, InsertedSpan, Insertion};
+use crate::source::marker::{self, Comment};
 use crate::source::offset::ByteOffset;
 
 /// In what way a rewrite is wrong.
@@ -88,8 +88,6 @@ pub(super) fn verify(
 /// # Errors
 /// Where it does not.
 pub(super) fn reverts(original: &[u8], sha256: &str, patched: &[u8]) -> Result<(), Mismatch> {
-    let markers = Marker::all(patched, Comment::Slashes).into_iter();
-    let marker = markers.map(|(_, marker)| marker).find(|marker| marker.sha256 == sha256);
-    let back = marker.and_then(|marker| edit::remove(patched, &marker.inserted));
-    if back.as_deref() == Some(original) { Ok(()) } else { Err(Mismatch::Revert) }
+    let back = marker::leads_back(patched, Comment::Slashes, sha256, original);
+    if back { Ok(()) } else { Err(Mismatch::Revert) }
 }

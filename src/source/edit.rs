@@ -50,15 +50,27 @@ pub(crate) fn insert<O: Offset>(original: &O::Slice, insertions: &[Insertion<O>]
 
 /// The file without what was inserted, or None where the spans do not fit it.
 pub(crate) fn remove(patched: &[u8], spans: &[InsertedSpan<ByteOffset>]) -> Option<Vec<u8>> {
-    let mut result = Vec::with_capacity(patched.len());
-    let mut position = 0usize;
+    Some(kept(patched, spans)?.concat())
+}
+
+/// Whether the file without what was inserted is `original`.
+pub(crate) fn leaves(patched: &[u8], spans: &[InsertedSpan<ByteOffset>], original: &[u8]) -> bool {
+    let rest = |pieces: Vec<&[u8]>| pieces.into_iter().try_fold(original, |rest, piece| rest.strip_prefix(piece));
+    kept(patched, spans).and_then(rest).is_some_and(<[u8]>::is_empty)
+}
+
+/// The pieces between the insertions.
+fn kept<'p>(patched: &'p [u8], spans: &[InsertedSpan<ByteOffset>]) -> Option<Vec<&'p [u8]>> {
+    let mut pieces = Vec::with_capacity(spans.len() + 1);
+    let (mut original, mut position) = (0_usize, 0_usize);
     for span in spans {
-        let keep = span.offset.0.checked_sub(result.len())?;
-        result.extend_from_slice(patched.get(position..position.checked_add(keep)?)?);
-        position = position.checked_add(keep)?.checked_add(span.length)?;
+        let end = position.checked_add(span.offset.0.checked_sub(original)?)?;
+        pieces.push(patched.get(position..end)?);
+        original = span.offset.0;
+        position = end.checked_add(span.length)?;
     }
-    result.extend_from_slice(patched.get(position..)?);
-    Some(result)
+    pieces.push(patched.get(position..)?);
+    Some(pieces)
 }
 
 /// The places of sorted insertions in the patched file, so that offsets map in logarithmic time.
@@ -143,6 +155,10 @@ mod tests {
         let patched = insert(b"abcdef".as_slice(), &insertions);
         assert_eq!(patched, b"<abc--def>");
         assert_eq!(remove(&patched, &spans).as_deref(), Some(&b"abcdef"[..]));
+        assert!(leaves(&patched, &spans, b"abcdef"));
+        for other in [&b""[..], b"abcde", b"abcdefg", b"bcdef", b"abXdef", b"<abc--def>"] {
+            assert!(!leaves(&patched, &spans, other), "{other:?}");
+        }
     }
 
     #[test]
@@ -152,6 +168,7 @@ mod tests {
         assert_eq!(remove(b"abc", &[span(1, 9)]), None);
         assert_eq!(remove(b"abc", &[span(2, 0), span(1, 0)]), None);
         assert_eq!(remove(b"abc", &[span(1, usize::MAX)]), None);
+        assert!(!leaves(b"abc", &[span(1, 9)], b"a"));
     }
 
     #[test]

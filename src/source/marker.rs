@@ -7,8 +7,6 @@
 //!
 //! `inserted` lists the insertions: offset in the original and length, both in bytes of the file as stored.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -76,11 +74,16 @@ pub(crate) fn lines(
     let mut all: Vec<(InsertedSpan<ByteOffset>, usize)> = calls.iter().map(|span| (*span, 0)).collect();
     all.push((helper, digits(helper.length)));
     all.sort_by_key(|(span, _)| span.offset);
-    let mut inserted = String::new();
-    for (number, (span, width)) in all.into_iter().enumerate() {
-        let separator = if number == 0 { "" } else { "," };
-        // Writing to a string does not fail.
-        _ = write!(inserted, "{separator}{}+{:0width$}", span.offset.0, span.length);
+    let (mut inserted, mut number) = (String::new(), itoa::Buffer::new());
+    for (span, width) in all {
+        if !inserted.is_empty() {
+            inserted.push(',');
+        }
+        inserted.push_str(number.format(span.offset.0));
+        inserted.push('+');
+        let length = number.format(span.length);
+        inserted.extend(std::iter::repeat_n('0', width.saturating_sub(length.len())));
+        inserted.push_str(length);
     }
     let prefix = comment.prefix();
     format!("{prefix}{FIRST}{version} {options}\n{prefix}{SECOND}{sha256} inserted={inserted}\n")
@@ -161,6 +164,12 @@ impl Marker {
     pub(crate) fn original(&self, patched: &[u8]) -> Option<Vec<u8>> {
         edit::remove(patched, &self.inserted).filter(|original| sha256(original) == self.sha256)
     }
+}
+
+/// Whether the marker in `patched` that has this SHA-256 leads back to `original`.
+pub(crate) fn leads_back(patched: &[u8], comment: Comment, sha256: &str, original: &[u8]) -> bool {
+    let marker = Marker::all(patched, comment).into_iter().map(|(_, marker)| marker).find(|it| it.sha256 == sha256);
+    marker.is_some_and(|marker| edit::leaves(patched, &marker.inserted, original))
 }
 
 fn span(text: &str) -> Option<InsertedSpan<ByteOffset>> {
