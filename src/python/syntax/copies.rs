@@ -12,11 +12,14 @@ use super::form::Forms;
 use crate::python::span::{end, start};
 use crate::python::walk;
 use crate::source::near;
+use crate::threads;
 
 /// The most forms that are remembered.
 const REMEMBERED: usize = 1 << 12;
 /// How many blocks around a function are looked through.
 const DEPTH: usize = 16;
+/// After so many copies, room is made for as many more: a tree of two lines takes 1.5 kB.
+const GROWN: usize = 1 << 10;
 
 /// The functions of a module that are copies of others.
 pub(super) struct Copies<'t> {
@@ -75,24 +78,48 @@ impl<'t> Copies<'t> {
 
     /// Puts the copies into a module that has `pass` in their places. None where one cannot be made.
     pub(super) fn add_to(&self, module: &mut [Stmt]) -> Option<()> {
-        let mut trees: FxHashMap<usize, Stmt> = FxHashMap::default();
+        let mut templates: FxHashMap<usize, Template> = FxHashMap::default();
         let (mut last, mut last_first) = (0, 0);
-        for copy in &self.copies {
+        for (number, copy) in self.copies.iter().enumerate() {
+            if number % GROWN == 0 {
+                threads::grow_heap(threads::HEAP_BYTES);
+            }
             let first = &self.firsts[copy.of];
-            let tree = match trees.entry(copy.of) {
+            let Template { tree, steps } = match templates.entry(copy.of) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(at(module, first.span.start, &mut last_first)?.clone()),
+                Entry::Vacant(new) => {
+                    let tree = at(module, first.span.start, &mut last_first)?.clone();
+                    new.insert(Template { tree, steps: Vec::new() })
+                }
             };
-            let copier = Copier {
+            let mut copier = Copier {
                 text: self.text,
                 from: &self.places[first.places.clone()],
                 to: &self.places[copy.function.places.clone()],
                 starts: (size(first.span.start), size(copy.function.span.start)),
+                steps,
+                step: 0,
             };
             *at(module, copy.function.span.start, &mut last)? = copier.statement(tree)?;
         }
         Some(())
     }
+}
+
+/// A function that has copies.
+struct Template {
+    tree: Stmt,
+    /// What its nodes have in common with those of each copy, in the order in which they are copied.
+    steps: Vec<Step>,
+}
+
+/// Where an offset or a name comes from.
+#[derive(Clone, Copy)]
+struct Step {
+    /// The number of the name, or of the last one before the offset; None at the function's beginning.
+    name: Option<usize>,
+    /// How far behind the end of that name, or the function's beginning, the offset is.
+    behind: TextSize,
 }
 
 /// An offset as the parser's; a text that was parsed has no larger ones.
@@ -126,29 +153,52 @@ struct Copier<'c> {
     to: &'c [Range<u32>],
     /// Where both functions begin.
     starts: (TextSize, TextSize),
+    /// The template's, as far as they are known.
+    steps: &'c mut Vec<Step>,
+    /// The number of the next one.
+    step: usize,
 }
 
 impl Copier<'_> {
+    /// The next step; the first copy finds it out.
+    fn next(&mut self, find: impl FnOnce(&Self) -> Option<Step>) -> Option<Step> {
+        if self.step == self.steps.len() {
+            let step = find(self)?;
+            self.steps.push(step);
+        }
+        self.step += 1;
+        Some(self.steps[self.step - 1])
+    }
+
     /// Between two names, both have the same text.
-    fn offset(&self, offset: TextSize) -> TextSize {
-        let before = self.from.partition_point(|place| place.start < offset.into()).checked_sub(1);
-        let (from, to) = before
-            .map_or(self.starts, |before| (TextSize::new(self.from[before].end), TextSize::new(self.to[before].end)));
-        offset - from + to
+    fn offset(&mut self, offset: TextSize) -> Option<TextSize> {
+        let step = self.next(|copier| {
+            let name = copier.from.partition_point(|place| place.start < offset.into()).checked_sub(1);
+            let from = name.map_or(copier.starts.0, |name| TextSize::new(copier.from[name].end));
+            Some(Step { name, behind: offset.checked_sub(from)? })
+        })?;
+        let to = step.name.map_or(self.starts.1, |name| TextSize::new(self.to[name].end));
+        Some(to + step.behind)
     }
 
-    fn range(&self, node: &impl Ranged) -> TextRange {
-        TextRange::new(self.offset(node.start()), self.offset(node.end()))
+    fn range(&mut self, node: &impl Ranged) -> Option<TextRange> {
+        Some(TextRange::new(self.offset(node.start())?, self.offset(node.end())?))
     }
 
-    fn name(&self, name: &Identifier) -> Option<Identifier> {
-        let text = |place: &Range<u32>| &self.text[place.start as usize..place.end as usize];
-        let number = self.from.iter().position(|place| text(place) == name.as_str())?;
-        Some(Identifier::new(text(&self.to[number])))
+    fn name(&mut self, name: &Identifier) -> Option<Identifier> {
+        let step = self.next(|copier| {
+            let number = copier.from.iter().position(|place| copier.text(place) == name.as_str())?;
+            Some(Step { name: Some(number), behind: TextSize::new(0) })
+        })?;
+        Some(Identifier::new(self.text(&self.to[step.name?])))
     }
 
-    fn statement(&self, statement: &Stmt) -> Option<Stmt> {
-        let range = self.range(statement);
+    fn text(&self, place: &Range<u32>) -> &str {
+        &self.text[place.start as usize..place.end as usize]
+    }
+
+    fn statement(&mut self, statement: &Stmt) -> Option<Stmt> {
+        let range = self.range(statement)?;
         Some(match statement {
             Stmt::FunctionDef(node) if node.decorator_list.is_empty() && node.type_params.is_empty() => {
                 Stmt::FunctionDef(ast::StmtFunctionDef {
@@ -181,7 +231,7 @@ impl Copier<'_> {
         })
     }
 
-    fn arguments(&self, arguments: &Arguments) -> Option<Arguments> {
+    fn arguments(&mut self, arguments: &Arguments) -> Option<Arguments> {
         let Arguments { range, posonlyargs, args, vararg: None, kwonlyargs, kwarg: None } = arguments else {
             return None;
         };
@@ -199,9 +249,9 @@ impl Copier<'_> {
         })
     }
 
-    fn argument(&self, argument: &ArgWithDefault) -> Option<ArgWithDefault> {
+    fn argument(&mut self, argument: &ArgWithDefault) -> Option<ArgWithDefault> {
         let def = ast::Arg {
-            range: self.range(&argument.def),
+            range: self.range(&argument.def)?,
             arg: self.name(&argument.def.arg)?,
             annotation: self.boxed(argument.def.annotation.as_deref())?,
             type_comment: argument.def.type_comment.clone(),
@@ -209,19 +259,19 @@ impl Copier<'_> {
         Some(ArgWithDefault { range: argument.range, def, default: self.boxed(argument.default.as_deref())? })
     }
 
-    fn boxed(&self, expression: Option<&Expr>) -> Option<Option<Box<Expr>>> {
+    fn boxed(&mut self, expression: Option<&Expr>) -> Option<Option<Box<Expr>>> {
         match expression {
             Some(expression) => Some(Some(Box::new(self.expression(expression)?))),
             None => Some(None),
         }
     }
 
-    fn expressions(&self, expressions: &[Expr]) -> Option<Vec<Expr>> {
+    fn expressions(&mut self, expressions: &[Expr]) -> Option<Vec<Expr>> {
         expressions.iter().map(|expression| self.expression(expression)).collect()
     }
 
-    fn expression(&self, expression: &Expr) -> Option<Expr> {
-        let range = self.range(expression);
+    fn expression(&mut self, expression: &Expr) -> Option<Expr> {
+        let range = self.range(expression)?;
         Some(match expression {
             Expr::Name(node) => Expr::Name(ast::ExprName { range, id: self.name(&node.id)?, ctx: node.ctx }),
             Expr::Attribute(node) => Expr::Attribute(ast::ExprAttribute {
@@ -247,12 +297,12 @@ impl Copier<'_> {
         })
     }
 
-    fn keyword(&self, keyword: &Keyword) -> Option<Keyword> {
+    fn keyword(&mut self, keyword: &Keyword) -> Option<Keyword> {
         let arg = match &keyword.arg {
             Some(name) => Some(self.name(name)?),
             None => None,
         };
-        Some(Keyword { range: self.range(keyword), arg, value: self.expression(&keyword.value)? })
+        Some(Keyword { range: self.range(keyword)?, arg, value: self.expression(&keyword.value)? })
     }
 }
 

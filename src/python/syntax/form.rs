@@ -16,8 +16,6 @@ const NAME: u8 = 0;
 const MARK: u8 = 1;
 /// Stands before a statement that has no form.
 const ITSELF: u8 = 2;
-/// What a function with a form has between its words.
-const PLAIN: &[u8] = b" \t\r\n(),.:=";
 /// The keywords that it has.
 const PLAIN_KEYWORDS: [&str; 5] = ["def", "return", "None", "True", "False"];
 
@@ -61,13 +59,16 @@ impl<'a> Forms<'a> {
             match (&text[at..at + length], bytes[at]) {
                 ("", byte) => {
                     let walrus = byte == b'=' && self.form.last() == Some(&b':');
-                    (PLAIN.contains(&byte) && !walrus).then_some(())?;
+                    (is_plain(byte) && !walrus).then_some(())?;
                     self.form.push(byte);
                     at += 1;
                     continue;
                 }
-                (word, _) if PLAIN_KEYWORDS.contains(&word) => self.form.extend_from_slice(word.as_bytes()),
-                (word, letter) if letter.is_ascii_digit() || is_keyword(word) => return None,
+                (_, letter) if letter.is_ascii_digit() => return None,
+                (word, _) if is_keyword(word) => {
+                    PLAIN_KEYWORDS.contains(&word).then_some(())?;
+                    self.form.extend_from_slice(word.as_bytes());
+                }
                 (name, _) => {
                     (places.len() - first < MOST_NAMES).then_some(())?;
                     places.push(u32::try_from(at).ok()?..u32::try_from(at + length).ok()?);
@@ -153,6 +154,11 @@ impl<'a> Forms<'a> {
         self.form.extend([quote, quote]);
         Some(end + 1)
     }
+}
+
+/// Whether a function with a form can have this byte between its words.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'(' | b')' | b',' | b'.' | b':' | b'=')
 }
 
 /// Whether a byte can be in a name, a keyword or a number.
