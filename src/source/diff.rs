@@ -117,70 +117,46 @@ fn written(path: &Path, old: &[u8], new: &[u8], changes: &[Change]) -> Vec<u8> {
         return Vec::new();
     }
     let mut output = [b"--- ", &*name("a", path), b"\n+++ ", &*name("b", path), b"\n"].concat();
-    let mut hunk = Hunk::default();
-    // Where the lines begin that are not counted yet, and how many are before them.
-    let (mut at, mut lines) = (0, (0, 0));
-    for change in changes {
-        let between = &old[at..change.old.start];
-        let count = count_lines(between);
-        lines = (lines.0 + count, lines.1 + count);
-        if !hunk.body.is_empty() && count <= 2 * CONTEXT {
-            hunk.push(b' ', between);
-        } else {
-            hunk.finish(first_lines(between, CONTEXT), &mut output);
-            let context = last_lines(between, CONTEXT);
-            let count = count_lines(context);
-            hunk.start = (lines.0 - count, lines.1 - count);
-            hunk.push(b' ', context);
-        }
-        let (removed, added) = (&old[change.old.clone()], &new[change.new.clone()]);
-        lines = (lines.0 + hunk.push(b'-', removed), lines.1 + hunk.push(b'+', added));
-        at = change.old.end;
-    }
-    hunk.finish(first_lines(&old[at..], CONTEXT), &mut output);
-    output
-}
-
-/// A hunk as it is written.
-#[derive(Default)]
-struct Hunk {
-    /// How many lines of each file are before it.
-    start: (usize, usize),
-    /// How many of each are in it.
-    lines: (usize, usize),
-    body: Vec<u8>,
-}
-
-impl Hunk {
-    /// Adds lines with a sign; how many.
-    fn push(&mut self, sign: u8, lines: &[u8]) -> usize {
-        let mut count = 0;
-        for line in each_line(lines) {
-            self.body.push(sign);
-            self.body.extend_from_slice(line);
-            if !line.ends_with(b"\n") {
-                self.body.extend_from_slice(b"\n\\ No newline at end of file\n");
-            }
-            count += 1;
-        }
-        self.lines.0 += if sign == b'+' { 0 } else { count };
-        self.lines.1 += if sign == b'-' { 0 } else { count };
-        count
-    }
-
-    /// Writes it, with the lines behind it, and begins another one.
-    fn finish(&mut self, behind: &[u8], output: &mut Vec<u8>) {
-        if self.body.is_empty() {
-            return;
-        }
-        self.push(b' ', behind);
-        let ((old_index, new_index), (old_len, new_len)) = (self.start, self.lines);
+    // The end of the hunk before, and how many lines of both files are before it.
+    let (mut at, mut old_index, mut new_index) = (0, 0, 0);
+    let are_near = |one: &Change, next: &Change| {
+        each_line(&old[one.old.end..next.old.start]).take(2 * CONTEXT + 1).count() <= 2 * CONTEXT
+    };
+    let mut hunks = changes.chunk_by(are_near).peekable();
+    while let Some(hunk) = hunks.next() {
+        let (first, last) = (&hunk[0], &hunk[hunk.len() - 1]);
+        let behind = hunks.peek().map_or(old.len(), |next| next[0].old.start);
+        let start = first.old.start - last_lines(&old[at..first.old.start], CONTEXT).len();
+        let end = last.old.end + first_lines(&old[last.old.end..behind], CONTEXT).len();
+        let between = count_lines(&old[at..start]);
+        (old_index, new_index) = (old_index + between, new_index + between);
+        let old_len = count_lines(&old[start..end]);
+        let removed: usize = hunk.iter().map(|change| count_lines(&old[change.old.clone()])).sum();
+        let added: usize = hunk.iter().map(|change| count_lines(&new[change.new.clone()])).sum();
+        let new_len = old_len - removed + added;
         let header = UnifiedHunkHeader::new(&[DiffOp::Replace { old_index, old_len, new_index, new_len }]);
         // A vector takes whatever is written.
         let _ = writeln!(output, "{header}");
-        output.extend_from_slice(&self.body);
-        self.body.clear();
-        self.lines = (0, 0);
+        at = start;
+        for change in hunk {
+            push_lines(&mut output, b' ', &old[at..change.old.start]);
+            push_lines(&mut output, b'-', &old[change.old.clone()]);
+            push_lines(&mut output, b'+', &new[change.new.clone()]);
+            at = change.old.end;
+        }
+        push_lines(&mut output, b' ', &old[at..end]);
+        (at, old_index, new_index) = (end, old_index + old_len, new_index + new_len);
+    }
+    output
+}
+
+fn push_lines(output: &mut Vec<u8>, sign: u8, lines: &[u8]) {
+    for line in each_line(lines) {
+        output.push(sign);
+        output.extend_from_slice(line);
+        if !line.ends_with(b"\n") {
+            output.extend_from_slice(b"\n\\ No newline at end of file\n");
+        }
     }
 }
 
