@@ -42,8 +42,9 @@ impl Plan {
     }
 
     /// For a file that would change.
-    pub(crate) fn rewritten(sites: Vec<SiteReport>, patched: Vec<u8>, diff: Vec<u8>) -> Self {
-        Plan { status: FileStatus::WouldPatch, patched: Some(patched), diff, ..Plan::unchanged(sites) }
+    pub(crate) fn rewritten(sites: Vec<SiteReport>, patched: Vec<u8>, diff: Vec<u8>, original_sha256: String) -> Self {
+        let original_sha256 = Some(original_sha256);
+        Plan { status: FileStatus::WouldPatch, patched: Some(patched), diff, original_sha256, ..Plan::unchanged(sites) }
     }
 }
 
@@ -95,8 +96,9 @@ impl Present<'_> {
     ) -> Result<Plan, E> {
         match own {
             None => {
-                let original_sha256 = Some(marker::sha256(self.bytes));
-                Ok(Plan { original_sha256, ..plan_original(self.bytes, VERSION)? })
+                let plan = plan_original(self.bytes, VERSION)?;
+                let original_sha256 = plan.original_sha256.or_else(|| Some(marker::sha256(self.bytes)));
+                Ok(Plan { original_sha256, ..plan })
             }
             Some(Own { marker, original: Some(original) }) => {
                 let plan = self.replan(&original, &marker, plan_original)?;

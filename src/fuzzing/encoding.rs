@@ -42,7 +42,9 @@ pub fn encoding(data: &[u8]) {
     let Some(free) = newlines.take(4).last().filter(|_| text.matches(['\n', '\r']).count() >= 4) else { return };
     for &at in boundaries.iter().filter(|&&at| at >= free).take(50) {
         let insertion = Insertion::new(TextOffset(at), "_x = 'UCX'");
-        let inserted = edit::insert(&bytes[..], &source.byte_insertions(std::slice::from_ref(&insertion)));
+        let alone = std::slice::from_ref(&insertion);
+        let (_, inserted) = source.insert(alone);
+        assert!(edit::leaves(&inserted, &source.byte_spans(alone), &bytes), "what is inserted can be removed");
         let again = SourceText::decode(&inserted).expect("what was written is text");
         assert_eq!(again.text(), edit::insert(text, &[insertion]), "what is inserted is inserted there");
     }

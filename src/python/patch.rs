@@ -135,8 +135,8 @@ fn plan_original(
         None => parse_relevant(source.text())?,
         Some(_) => (Leaked::new(parse(source.text())?), true),
     };
-    let sites = agent_call::find(source.text(), &module, imports)?;
-    let reports: Vec<SiteReport> = sites.iter().map(report).collect();
+    let mut sites = agent_call::find(source.text(), &module, imports)?;
+    let reports: Vec<SiteReport> = sites.iter_mut().map(report).collect();
     if sites.iter().all(|site| site.edits.is_empty()) {
         return Ok(Plan::unchanged(reports));
     }
@@ -146,7 +146,7 @@ fn plan_original(
     let prove = || rewrite.prove(&original);
     let (proof, diff) = if bytes.len() < WORTH_A_THREAD { (prove(), diff()) } else { threads::join(diff, prove) };
     proof?;
-    Ok(Plan::rewritten(reports, rewrite.bytes, diff))
+    Ok(Plan::rewritten(reports, rewrite.bytes, diff, rewrite.original_sha256))
 }
 
 /// The module as far as its calls depend on it, and whether that is all of it.
@@ -160,24 +160,24 @@ pub(super) fn parse_relevant(text: &str) -> Result<(Leaked<Suite>, bool), Syntax
     Ok((Leaked::new(module), is_whole))
 }
 
-fn report(site: &Site) -> SiteReport {
+/// What is said of a call. It takes the name of the function around it.
+fn report(site: &mut Site) -> SiteReport {
     let (shape, reason) = match &site.shape {
-        Shape::Bare => (SiteShape::Bare, "no configuration, so NIXL uses its default backend".to_string()),
+        Shape::Bare => (SiteShape::Bare, "no configuration, so NIXL uses its default backend".into()),
         Shape::ConfigurationWithoutBackends => {
             let reason = "a configuration without backends, so NIXL uses its default backend";
             (SiteShape::ConfigWithoutBackends, reason.into())
         }
-        Shape::Configured(how) => (SiteShape::Configured, format!("chooses its own backends: {how}")),
-        Shape::EnvironmentAware(read, how) => (SiteShape::EnvAware, environment_aware(read, how.as_deref())),
-        Shape::Unresolved(shape, reason) => (*shape, reason.clone()),
+        Shape::Configured(how) => (SiteShape::Configured, format!("chooses its own backends: {how}").into()),
+        Shape::EnvironmentAware(read, how) => (SiteShape::EnvAware, environment_aware(read, how.as_deref()).into()),
+        Shape::Unresolved(shape, reason) => (*shape, reason.clone().into()),
     };
-    let choice =
-        if let Shape::EnvironmentAware(read, _) = &site.shape { Some(ChoiceReport::clone(read)) } else { None };
+    let choice = if let Shape::EnvironmentAware(read, _) = &site.shape { Some(read.clone()) } else { None };
     let action = if site.edits.is_empty() { Action::Leave } else { Action::Rewrite };
     SiteReport {
         line: site.line,
         column: site.column,
-        function: site.function.clone(),
+        function: site.function.take(),
         shape,
         action,
         variable: choice.as_ref().and_then(|choice| choice.variable.clone()),

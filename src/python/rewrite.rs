@@ -11,7 +11,7 @@ use super::helper::{self, Names};
 use super::span::{end, first_offset};
 use super::verify;
 use crate::choice::rule::Rule;
-use crate::source::edit::{self, InsertedSpan, Insertion};
+use crate::source::edit::{InsertedSpan, Insertion};
 use crate::source::lines::{line_end, line_start};
 use crate::source::marker::{self, Comment};
 use crate::source::offset::{ByteOffset, TextOffset};
@@ -25,7 +25,8 @@ pub(crate) struct Rewrite {
     pub inserted: Vec<InsertedSpan<ByteOffset>>,
     text: String,
     spans: Vec<InsertedSpan<TextOffset>>,
-    sha256: String,
+    /// The original's SHA-256, in hexadecimal digits.
+    pub original_sha256: String,
 }
 
 /// What a rewrite starts from.
@@ -52,21 +53,19 @@ pub(crate) fn rewrite(original: &Original, rule: &Rule, version: &str) -> Rewrit
         edits.map(|edit| insertion(edit, &backends, &names, &mut classes)).collect();
     in_text.sort();
     in_text.dedup();
-    let mut in_bytes = source.byte_insertions(&in_text);
+    let mut inserted = source.byte_spans(&in_text);
 
     let place = helper_place(source.text(), original.module, original.sites);
-    let spans_of_calls: Vec<_> = in_bytes.iter().map(Insertion::span).collect();
-    let sha256 = marker::sha256(source.bytes());
-    let marker = |helper| marker::lines(Comment::Hash, version, &rule.to_string(), &sha256, helper, &spans_of_calls);
+    let original_sha256 = marker::sha256(source.bytes());
+    let marker = |helper| marker::lines(Comment::Hash, version, &rule.to_string(), &original_sha256, helper, &inserted);
     let helper = Insertion::new(place.offset, helper_content(source, &place, rule, &names, &classes, marker));
 
     let before = in_text.partition_point(|insertion| insertion.offset <= helper.offset);
-    in_bytes.splice(before..before, source.byte_insertions(std::slice::from_ref(&helper)));
+    inserted.splice(before..before, source.byte_spans(std::slice::from_ref(&helper)));
     in_text.insert(before, helper);
     let spans = in_text.iter().map(Insertion::span).collect();
-    let inserted = in_bytes.iter().map(Insertion::span).collect();
-    let (text, bytes) = (edit::insert(source.text(), &in_text), edit::insert(source.bytes(), &in_bytes));
-    Rewrite { bytes, inserted, text, spans, sha256 }
+    let (text, bytes) = source.insert(&in_text);
+    Rewrite { bytes, inserted, text, spans, original_sha256 }
 }
 
 impl Rewrite {
@@ -79,7 +78,7 @@ impl Rewrite {
         let tree = verify::Tree { text: original.source.text(), module: original.module, is_whole: original.is_whole };
         verify::verify(&tree, &self.text, &self.spans)?;
         verify::decodes(&self.bytes, &self.text)?;
-        verify::reverts(original.source.bytes(), &self.sha256, &self.bytes)
+        verify::reverts(original.source.bytes(), &self.original_sha256, &self.bytes)
     }
 }
 
@@ -113,7 +112,8 @@ fn insertion(edit: &CallEdit, backends: &str, names: &Names, classes: &mut Class
     match edit {
         CallEdit::AddConfiguration { offset, keyword, class } => {
             let (keyword, equals) = keyword.map_or(("", ""), |keyword| (keyword, "="));
-            Insertion::new(*offset, format!(", {keyword}{equals}{}({backends})", classes.expression(class, names)))
+            let class = classes.expression(class, names);
+            Insertion::new(*offset, [", ", keyword, equals, &class, "(", backends, ")"].concat())
         }
         CallEdit::AddBackends { offset, first: true } => Insertion::new(*offset, backends),
         CallEdit::AddBackends { offset, first: false } => Insertion::new(*offset, format!(", {backends}")),

@@ -1,5 +1,6 @@
 //! What became of a file.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
@@ -121,9 +122,9 @@ pub(crate) struct SiteReport {
     /// The environment variable that it reads.
     pub variable: Option<String>,
     /// The shape in words.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// How the file itself chooses, where it reads an environment variable.
-    pub choice: Option<ChoiceReport>,
+    pub choice: Option<Box<ChoiceReport>>,
 }
 
 /// How a call chooses the agent's backends.

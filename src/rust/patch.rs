@@ -137,7 +137,7 @@ fn plan_original(
     let rewrite = rewrite::rewrite(&source, &sites, rule, version)?;
     rewrite.prove(&source)?;
     let diff = present.diff(bytes, &rewrite.bytes, &rewrite.inserted);
-    Ok(Plan::rewritten(reports, rewrite.bytes, diff))
+    Ok(Plan::rewritten(reports, rewrite.bytes, diff, rewrite.original_sha256))
 }
 
 fn report(site: &Site, lines: &LineIndex) -> SiteReport {
@@ -156,7 +156,7 @@ fn report(site: &Site, lines: &LineIndex) -> SiteReport {
         Shape::Unresolved(shape, reason) => (*shape, reason.clone()),
     };
     let choice = match &site.shape {
-        Shape::EnvironmentAware(read) => Some(read.clone()),
+        Shape::EnvironmentAware(read) => Some(Box::new(read.clone())),
         _ => None,
     };
     let (line, column) = lines.position(TextOffset(site.offset));
@@ -167,7 +167,7 @@ fn report(site: &Site, lines: &LineIndex) -> SiteReport {
         shape,
         action: if site.edit.is_some() { Action::Rewrite } else { Action::Leave },
         variable: choice.as_ref().and_then(|choice| choice.variable.clone()),
-        reason,
+        reason: reason.into(),
         choice,
     }
 }

@@ -24,7 +24,8 @@ pub(super) struct Rewrite {
     pub inserted: Vec<InsertedSpan<ByteOffset>>,
     insertions: Vec<Insertion<ByteOffset>>,
     helper: Helper,
-    sha256: String,
+    /// The original's SHA-256, in hexadecimal digits.
+    pub original_sha256: String,
 }
 
 /// Makes every site that can be rewritten read the environment. `version` goes into the marker.
@@ -42,10 +43,10 @@ pub(super) fn rewrite(source: &Source, sites: &[Site], rule: &Rule, version: &st
 
     let place = place(source);
     let calls: Vec<_> = insertions.iter().map(Insertion::span).collect();
-    let sha256 = marker::sha256(source.text.as_bytes());
+    let original_sha256 = marker::sha256(source.text.as_bytes());
     let items = helper::items(&names, rule, &needs(sites));
     let code = helper::source(&items).map_err(|error| Mismatch::Syntax(error.to_string()))?;
-    let marker = |helper| marker::lines(Comment::Slashes, version, &rule.to_string(), &sha256, helper, &calls);
+    let marker = |helper| marker::lines(Comment::Slashes, version, &rule.to_string(), &original_sha256, helper, &calls);
     let helper = Insertion::new(ByteOffset(place.offset), helper_content(source.text, &place, &code, marker));
 
     let before = insertions.partition_point(|insertion| insertion.offset <= helper.offset);
@@ -53,7 +54,7 @@ pub(super) fn rewrite(source: &Source, sites: &[Site], rule: &Rule, version: &st
     let inserted = insertions.iter().map(Insertion::span).collect();
     let bytes = edit::insert(source.text.as_bytes(), &insertions);
     let helper = Helper { number: before, items: items.into_iter().collect() };
-    Ok(Rewrite { bytes, inserted, insertions, helper, sha256 })
+    Ok(Rewrite { bytes, inserted, insertions, helper, original_sha256 })
 }
 
 impl Rewrite {
@@ -64,7 +65,7 @@ impl Rewrite {
     /// program, found before anything is written.
     pub(super) fn prove(&self, source: &Source) -> Result<(), Mismatch> {
         verify::verify(source, &self.bytes, &self.insertions, &self.helper)?;
-        verify::reverts(source.text.as_bytes(), &self.sha256, &self.bytes)
+        verify::reverts(source.text.as_bytes(), &self.original_sha256, &self.bytes)
     }
 }
 

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 use self::codec::{Codec, NoCodec};
-use crate::source::edit::Insertion;
+use crate::source::edit::{self, InsertedSpan, Insertion};
 use crate::source::offset::{ByteOffset, TextOffset};
 
 /// U+FEFF in UTF-8, which some editors write first.
@@ -142,9 +142,26 @@ impl<'a> SourceText<'a> {
         self.byte_offsets(&[offset]).first().copied().unwrap_or(ByteOffset(self.bytes.len()))
     }
 
-    /// Insertions into the text, sorted by offset, as those into the bytes, in the file's encoding. Their content must be
-    /// ASCII or come from the text, so that the encoding has all its characters.
-    pub(crate) fn byte_insertions(&self, sorted: &[Insertion<TextOffset>]) -> Vec<Insertion<ByteOffset>> {
+    /// Where insertions into the text are made in the bytes. As [`SourceText::insert`].
+    pub(crate) fn byte_spans(&self, sorted: &[Insertion<TextOffset>]) -> Vec<InsertedSpan<ByteOffset>> {
+        let offsets: Vec<_> = sorted.iter().map(|insertion| insertion.offset).collect();
+        let lengths = sorted.iter().map(|insertion| self.encode(&insertion.content).len());
+        let spans = self.byte_offsets(&offsets).into_iter().zip(lengths);
+        spans.map(|(offset, length)| InsertedSpan { offset, length }).collect()
+    }
+
+    /// The text and the bytes with insertions into the text, which must be sorted by offset. Their content must be ASCII or
+    /// come from the text, so that the encoding has all its characters.
+    pub(crate) fn insert(&self, sorted: &[Insertion<TextOffset>]) -> (String, Vec<u8>) {
+        let text = edit::insert(self.text(), sorted);
+        let bytes = match &self.codec {
+            Codec::Utf8 => [&self.bytes[..self.mark], text.as_bytes()].concat(),
+            _ => edit::insert(self.bytes, &self.byte_insertions(sorted)),
+        };
+        (text, bytes)
+    }
+
+    fn byte_insertions(&self, sorted: &[Insertion<TextOffset>]) -> Vec<Insertion<ByteOffset>> {
         let offsets: Vec<_> = sorted.iter().map(|insertion| insertion.offset).collect();
         let offsets = self.byte_offsets(&offsets).into_iter();
         offsets.zip(sorted).map(|(offset, insertion)| Insertion::new(offset, self.encode(&insertion.content))).collect()

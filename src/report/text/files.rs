@@ -106,7 +106,7 @@ mod tests {
         FileReport::new(Path::new("/opt/dynamo/venv/dynamo/nixl_connect/__init__.py"), status)
     }
 
-    fn call(shape: SiteShape, action: Action, reason: &str) -> SiteReport {
+    fn call(shape: SiteShape, action: Action, reason: &'static str) -> SiteReport {
         let function = Some("__init__".into());
         SiteReport {
             line: 623,
