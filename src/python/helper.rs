@@ -23,7 +23,8 @@ impl Names {
         let taken = |suffix: &str| {
             [BACKENDS_FUNCTION, CONFIGURATION_FUNCTION].iter().any(|name| text.contains(&format!("{name}{suffix}")))
         };
-        if !text.contains(BACKENDS_FUNCTION) && !text.contains(CONFIGURATION_FUNCTION) {
+        let occurs = |name: &str| memchr::memmem::find(text.as_bytes(), name.as_bytes()).is_some();
+        if !occurs(BACKENDS_FUNCTION) && !occurs(CONFIGURATION_FUNCTION) {
             return Names { suffix: String::new() };
         }
         let suffix = (2u32..).map(|number| format!("_{number}")).find(|suffix| !taken(suffix)).unwrap_or_default();

@@ -27,7 +27,7 @@ const HARMLESS: [&str; 16] = [
 ];
 
 /// Functions that run the text that they get.
-const RUN_TEXT: [&str; 2] = ["exec", "eval"];
+pub(super) const RUN_TEXT: [&str; 2] = ["exec", "eval"];
 
 /// What a use of the class looks like, and what that means; None where it creates nothing.
 pub(super) fn of(used_as: Use) -> Option<(SiteShape, &'static str)> {

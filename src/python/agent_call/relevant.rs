@@ -5,11 +5,13 @@
 //! `module.nixl_agent` are bound to, on what the names in these bindings are bound to, and so on. Names are compared as
 //! they are written, whatever their scope, so what is taken as a binding is too much rather than too little.
 
+use std::hash::BuildHasherDefault;
 use std::ops::Range;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashSet, FxHasher};
 use rustpython_parser::Tok;
 use rustpython_parser::lexer::Spanned;
+use smallvec::{SmallVec, smallvec};
 
 use super::NIXL;
 use super::reference::{self, AGENT};
@@ -17,6 +19,12 @@ use crate::python::syntax::outline::{self, Kind, Look, Mention, Name, Outline, U
 
 /// Names by which backends are chosen in other ways, or names are bound unseen.
 const OTHER_WAYS: [&str; 5] = ["nixl_agent_config", "create_backend", "backends", "setattr", "globals"];
+/// Looks up an attribute by a name that need not be a constant.
+const GETATTR: &str = "getattr";
+/// Says what an attribute of a module is that nothing binds.
+const MODULE_GETATTR: &str = "__getattr__";
+/// For each first byte, the lengths of the names that matter: bit 4 for a name of four bytes.
+const LENGTHS: [u32; 256] = lengths(&[&[AGENT, GETATTR, MODULE_GETATTR], &OTHER_WAYS, &reference::RUN_TEXT]);
 /// What a string can name.
 const IN_STRINGS: [&str; 3] = [AGENT, "nixl_agent_config", "create_backend"];
 /// The longest chain of bindings that is followed.
@@ -41,7 +49,7 @@ pub(crate) fn of(text: &str) -> Option<Relevant> {
     let concerned = memchr::memmem::find(text.as_bytes(), NIXL).is_some();
     let (outline, watcher) = outline::read(text, &Watcher { concerned, ..Watcher::default() })?;
     let closure = Closure::of(&outline, &watcher)?;
-    Some(Relevant { left_out: closure.left_out(), functions: closure.functions() })
+    Some(Relevant { left_out: closure.left_out(text), functions: closure.functions() })
 }
 
 /// Looks for the calls, and for what else could create or configure an agent.
@@ -61,7 +69,7 @@ struct Watcher {
 struct Call {
     line: usize,
     /// The names in what is called: the first is a variable, the others are attributes.
-    callee: Vec<Name>,
+    callee: SmallVec<[Name; 4]>,
     /// Whether its line may bind them.
     binds: bool,
 }
@@ -74,14 +82,15 @@ impl Look for Watcher {
         }
         for (at, (token, _)) in line.iter().enumerate() {
             match token {
+                Tok::Name { name } if !may_matter(name) => {}
                 Tok::Name { name } if name == AGENT => self.agent(line, at)?,
                 Tok::Name { name } if OTHER_WAYS.contains(&name.as_str()) => {
                     let is_harmless = name == "backends" && before(line, at) != Some(&Tok::Dot);
                     is_harmless.then_some(())?;
                 }
-                Tok::Name { name } if name == "getattr" => self.look_up(line, at + 1)?,
+                Tok::Name { name } if name == GETATTR => self.look_up(line, at + 1)?,
                 Tok::Name { name } if reference::runs_text(name) && runs_agent(&line[at + 1..]) => return None,
-                Tok::Name { name } if name == "__getattr__" => self.getattrs.push(self.line),
+                Tok::Name { name } if name == MODULE_GETATTR => self.getattrs.push(self.line),
                 Tok::String { value, .. } if may_name(value, at + 1 < line.len() && is_string(&line[at + 1].0)) => {
                     return None;
                 }
@@ -122,7 +131,7 @@ impl Watcher {
             return None;
         }
         takes_one_argument(&line[at + 2..]).then_some(())?;
-        let mut callee = vec![outline::name(AGENT)];
+        let mut callee = smallvec![outline::name(AGENT)];
         let mut first = at;
         while before(line, first) == Some(&Tok::Dot) {
             first = first.checked_sub(2)?;
@@ -143,7 +152,7 @@ pub(super) enum LookedUp {
     /// Of something that is put in parentheses.
     Perhaps,
     /// A variable's, or that of an attribute of it.
-    Of(Vec<Name>),
+    Of(SmallVec<[Name; 4]>),
 }
 
 /// What the tokens after `getattr` look up.
@@ -178,6 +187,27 @@ pub(super) fn runs_agent(tokens: &[Spanned]) -> bool {
         _ => false,
     };
     tokens.first().is_some_and(|(token, _)| *token == Tok::Lpar) && tokens.iter().any(|(token, _)| may_be(token))
+}
+
+const fn lengths(names: &[&[&str]]) -> [u32; 256] {
+    let mut lengths = [0; 256];
+    let mut list = 0;
+    while list < names.len() {
+        let mut number = 0;
+        while number < names[list].len() {
+            let name = names[list][number];
+            lengths[name.as_bytes()[0] as usize] |= 1 << name.len();
+            number += 1;
+        }
+        list += 1;
+    }
+    lengths
+}
+
+/// Whether a name may be one of those that matter: nearly all others can be told by their first byte and their length.
+fn may_matter(name: &str) -> bool {
+    let lengths = name.bytes().next().map_or(0, |first| LENGTHS[usize::from(first)]);
+    u32::try_from(name.len()).is_ok_and(|length| lengths.checked_shr(length).is_some_and(|bits| bits & 1 == 1))
 }
 
 fn before(line: &[Spanned], at: usize) -> Option<&Tok> {
@@ -249,6 +279,14 @@ pub(super) fn after_escape(tail: &[u8]) -> Option<&[u8]> {
     })
 }
 
+/// How many names [`Closure::filter`] tells apart.
+const FILTER: usize = 1 << 12;
+
+/// The bits of a name that it is filtered by: the last bits of a hash say least.
+fn bits(name: Name) -> usize {
+    (name >> 20) as usize
+}
+
 /// What the calls depend on.
 struct Closure<'o> {
     outline: &'o Outline,
@@ -260,6 +298,8 @@ struct Closure<'o> {
     local: FxHashSet<(usize, Name)>,
     /// The attributes.
     attributes: FxHashSet<Name>,
+    /// The names among both, by some of their bits: nearly all that a module mentions are none of them.
+    filter: Box<[bool; FILTER]>,
     /// The lines whose names count.
     lines: Vec<bool>,
     /// The units that are not left out.
@@ -280,8 +320,9 @@ impl<'o> Closure<'o> {
             outline,
             variables: FxHashSet::default(),
             outside: FxHashSet::default(),
-            local: FxHashSet::default(),
+            local: FxHashSet::with_capacity_and_hasher(watcher.calls.len(), BuildHasherDefault::<FxHasher>::default()),
             attributes: FxHashSet::default(),
+            filter: Box::new([false; FILTER]),
             lines: vec![false; outline.lines.len()],
             units: vec![false; outline.units.len()],
             unit_of,
@@ -339,6 +380,7 @@ impl<'o> Closure<'o> {
 
     /// Makes a name count that a line uses.
     fn count(&mut self, name: Name, attribute: bool, line: usize) {
+        self.filter[bits(name)] = true;
         if attribute {
             self.attributes.insert(name);
             return;
@@ -402,13 +444,16 @@ impl<'o> Closure<'o> {
 
     /// Whether a name counts that a line binds.
     fn counts(&self, mention: &Mention, line: usize) -> bool {
+        if !self.filter[bits(mention.name)] {
+            return false;
+        }
         // A name in a class is an attribute too.
         let is_attribute = self.attributes.contains(&mention.name);
         if mention.attribute {
             return is_attribute;
         }
         match self.function_around(line) {
-            Some(unit) => self.local.contains(&(unit, mention.name)) || is_attribute && self.has_class(unit),
+            Some(unit) => self.is_local(unit, mention.name) || is_attribute && self.has_class(unit),
             None if self.outline.lines[line].in_class => is_attribute || self.outside.contains(&mention.name),
             None => is_attribute || self.variables.contains(&mention.name),
         }
@@ -420,7 +465,11 @@ impl<'o> Closure<'o> {
 
     /// Whether the parameters that a header binds count in its function.
     fn counts_inside(&self, mention: &Mention, header: usize) -> bool {
-        self.unit_of[header].is_some_and(|unit| self.local.contains(&(unit, mention.name)))
+        self.unit_of[header].is_some_and(|unit| self.is_local(unit, mention.name))
+    }
+
+    fn is_local(&self, unit: usize, name: Name) -> bool {
+        self.filter[bits(name)] && self.variables.contains(&name) && self.local.contains(&(unit, name))
     }
 
     /// Keeps a unit that binds a name that counts outside of itself.
@@ -441,8 +490,11 @@ impl<'o> Closure<'o> {
         let goes_out = |line: usize| {
             let mut mentions = outline.mentions(line).iter();
             mentions.any(|it| {
+                if !it.bound || !self.filter[bits(it.name)] {
+                    return false;
+                }
                 let attribute = it.attribute && self.attributes.contains(&it.name);
-                it.bound && (attribute || global && self.variables.contains(&it.name))
+                attribute || global && self.variables.contains(&it.name)
             })
         };
         if unit.lines.clone().any(goes_out) {
@@ -456,10 +508,52 @@ impl<'o> Closure<'o> {
         kept.filter(|unit| self.outline.is_function(unit)).map(|unit| self.outline.span(unit)).collect()
     }
 
-    /// The units that nothing depends on, joined where they follow each other in one block.
-    fn left_out(&self) -> Vec<Range<usize>> {
-        let units = self.outline.units.iter().zip(&self.units).filter(|(unit, kept)| !**kept && unit.accepted);
-        self.outline.joined(units.map(|(unit, _)| unit), JOINED)
+    /// The units and classes that nothing depends on, joined where they follow each other in one block.
+    fn left_out(&self, text: &str) -> Vec<Range<usize>> {
+        let lines = 0..self.outline.lines.len();
+        let classes = lines.filter_map(|header| self.class_left_out(text, header));
+        let mut classes = classes.peekable();
+        let (mut all, mut end) = (Vec::new(), 0);
+        for (number, unit) in self.outline.units.iter().enumerate().filter(|(number, _)| self.is_left_out(*number)) {
+            // A class that is left out has units, all of which are.
+            while let Some(class) = classes.next_if(|class| class.lines.start < unit.lines.start) {
+                end = class.lines.end;
+                all.push(class);
+            }
+            if unit.lines.start >= end {
+                all.push(self.outline.units[number].clone());
+            }
+        }
+        self.outline.joined(all.iter(), JOINED)
+    }
+
+    fn is_left_out(&self, unit: usize) -> bool {
+        !self.units[unit] && self.outline.units[unit].accepted
+    }
+
+    /// The class of the module's own level with this header, where nothing depends on it or on anything in it. One with a
+    /// base stays: what is inherited from it, or from other bases of its subclasses, can be uncertain.
+    fn class_left_out(&self, text: &str, header: usize) -> Option<Unit> {
+        let lines = &self.outline.lines;
+        let (line, names) = (&lines[header], self.outline.mentions(header));
+        let is_class = line.kind == Kind::Class && line.accepted && line.depth == 0;
+        let is_needed = self.lines[header] || names.len() != 1;
+        let is_decorated = header.checked_sub(1).is_some_and(|before| lines[before].kind == Kind::Decorator);
+        if !is_class || is_needed || is_decorated {
+            return None;
+        }
+        let written = &text[line.span.start as usize..line.span.end as usize];
+        if !written.ends_with(':') || written.contains(['(', '[']) {
+            return None;
+        }
+        let block = self.outline.block(header);
+        let is_left_out = |inner: usize| {
+            let Some(unit) = self.unit_of[inner].filter(|unit| self.is_left_out(*unit)) else { return false };
+            // The grammar refuses a block that nothing opens.
+            self.outline.units[unit].lines.start != inner || lines[inner].depth == 1
+        };
+        let unit = Unit { lines: header..block.end, accepted: true };
+        (!block.is_empty() && block.clone().all(is_left_out)).then_some(unit)
     }
 }
 

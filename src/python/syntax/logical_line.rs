@@ -33,7 +33,7 @@ pub(super) fn adapt(line: &mut Vec<Spanned>, is_case: bool) -> Header {
 /// Decides which of `match`, `case` and `type` are keywords. Only a `match` statement can begin with `match` and end with
 /// a colon, only cases are in its block, and `type` before a name has no other meaning.
 fn soft_keywords(line: &mut [Spanned], is_case: bool) {
-    let ends_with_colon = line.len() > 3 && line[line.len() - 2].0 == Tok::Colon;
+    let ends_with_colon = line.len() > 3 && matches!(line[line.len() - 2].0, Tok::Colon);
     for at in 0..line.len() {
         let name = match line[at].0 {
             Tok::Match if at > 0 || !ends_with_colon => "match",
@@ -51,11 +51,11 @@ fn can_be_name(token: &Tok) -> bool {
 
 /// Puts parentheses around the exceptions of `except A, B:` (PEP 758).
 fn parenthesize_exceptions(line: &mut Vec<Spanned>) {
-    let first = 1 + usize::from(line.get(1).is_some_and(|(token, _)| *token == Tok::Star));
+    let first = 1 + usize::from(line.get(1).is_some_and(|(token, _)| matches!(token, Tok::Star)));
     let mut comma = false;
     let colon = outside_brackets(line).find(|at| {
-        comma |= line[*at].0 == Tok::Comma;
-        line[*at].0 == Tok::Colon
+        comma |= matches!(line[*at].0, Tok::Comma);
+        matches!(line[*at].0, Tok::Colon)
     });
     let Some(colon) = colon.filter(|colon| comma && *colon > first) else { return };
     let (start, end) = (line[first].1.start(), line[colon - 1].1.end());
@@ -82,7 +82,7 @@ fn outside_brackets(line: &[Spanned]) -> impl Iterator<Item = usize> {
 fn type_parameters(line: &mut Vec<Spanned>) {
     let mut stars = Vec::new();
     for name in 1..line.len().saturating_sub(1) {
-        let opens = matches!(line[name - 1].0, Tok::Def | Tok::Class | Tok::Type) && line[name + 1].0 == Tok::Lsqb;
+        let opens = matches!((&line[name - 1].0, &line[name + 1].0), (Tok::Def | Tok::Class | Tok::Type, Tok::Lsqb));
         if opens {
             defaults(line, name + 2, &mut stars);
         }

@@ -42,6 +42,8 @@ pub(crate) struct Line {
     pub kind: Kind,
     /// Whether it is directly in a class: functions do not see the names that it binds.
     pub in_class: bool,
+    /// Whether the grammar accepts it on its own.
+    pub accepted: bool,
     /// Where its mentions begin.
     first: u32,
 }
@@ -64,7 +66,7 @@ pub(crate) enum Kind {
 }
 
 /// What can be left out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Unit {
     /// Its lines, by their number.
     pub lines: Range<usize>,
@@ -205,7 +207,8 @@ fn unmangled(name: &str) -> &str {
     if !name.starts_with('_') || name.ends_with("__") {
         return name;
     }
-    name.rfind("__").map_or(name, |at| &name[at..])
+    // A searcher for two bytes takes longer to make than a name to look through.
+    name.as_bytes().windows(2).rposition(|pair| pair == b"__").map_or(name, |at| &name[at..])
 }
 
 #[derive(Default)]
@@ -238,7 +241,8 @@ impl Reader {
         let span = u32::from(tokens.first()?.1.start())..u32::from(last.1.end());
         let first = self.outline.mentions.len() as u32;
         let in_class = self.headers.last() == Some(&Kind::Class);
-        self.outline.lines.push(Line { span, depth: self.headers.len() as u32, kind, in_class, first });
+        let (depth, accepted) = (self.headers.len() as u32, form.is_some());
+        self.outline.lines.push(Line { span, depth, kind, in_class, accepted, first });
         mention(tokens, &mut self.outline.mentions);
         self.join(change, form, kind);
         Some(())
@@ -286,7 +290,7 @@ fn kind(tokens: &[Spanned], form: Option<Form>) -> Kind {
         (Some(Tok::At), _) => Kind::Decorator,
         (Some(Tok::Def), _) | (Some(Tok::Async), Some(Tok::Def)) => Kind::Function,
         (Some(Tok::Class), _) => Kind::Class,
-        _ if tokens.iter().any(|(token, _)| *token == Tok::Global) => Kind::Global,
+        _ if tokens.iter().any(|(token, _)| matches!(token, Tok::Global)) => Kind::Global,
         _ if form == Some(Form::Simple) && !tokens.iter().any(|(token, _)| goes_elsewhere(token)) => Kind::Plain,
         _ => Kind::Other,
     }
@@ -308,10 +312,10 @@ fn mention(tokens: &[Spanned], mentions: &mut Vec<Mention>) {
             Tok::Name { name: text } => {
                 let name = name(text);
                 let before = at.checked_sub(1).map(|before| &tokens[before].0);
-                let attribute = before == Some(&Tok::Dot);
+                let attribute = matches!(before, Some(Tok::Dot));
                 let after = tokens.get(at + 1).map(|(token, _)| token);
                 let bound = binding.binds(at, depth, before, after);
-                let (owner, called) = (after == Some(&Tok::Dot), after == Some(&Tok::Lpar));
+                let (owner, called) = (matches!(after, Some(Tok::Dot)), matches!(after, Some(Tok::Lpar)));
                 mentions.push(Mention { name, attribute, bound, owner, called });
             }
             _ => {}
@@ -363,7 +367,7 @@ impl Binding {
         let own = depth == 0 && matches!(before, Some(Tok::Def | Tok::Class));
         let parameter = depth == 1 && matches!(before, Some(Tok::Lpar | Tok::Comma | Tok::Star | Tok::DoubleStar));
         self.all
-            || after == Some(&Tok::ColonEqual)
+            || matches!(after, Some(Tok::ColonEqual))
             || self.definition && own
             || self.parameters && parameter
             || at < self.targets && !is_part
@@ -371,5 +375,5 @@ impl Binding {
 }
 
 fn is_assignment(token: &Tok) -> bool {
-    *token == Tok::Equal || accept::statement::is_augmented(token)
+    matches!(token, Tok::Equal) || accept::statement::is_augmented(token)
 }

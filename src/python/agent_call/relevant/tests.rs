@@ -102,6 +102,64 @@ fn a_module_without_nixl_needs_its_imports_and_headers_alone() {
 }
 
 #[test]
+fn a_class_is_left_out_with_all_that_is_in_it() {
+    const METHOD: &str = "    def f(self, a=1):\n        return a\n";
+    let left_out = |class: &str| {
+        let text = format!("import nixl._api as api\n{FILLER}{class}{FILLER}x = api.nixl_agent('a')\n{class}");
+        let kept = rest(&text).unwrap_or_else(|| panic!("nothing is left out of {class}"));
+        assert!(kept.contains("nixl_agent('a')") && !kept.contains("filler"), "{kept}");
+        !kept.contains("class")
+    };
+    for class in [
+        format!("class C:\n    \"\"\"Text (with more).\"\"\"\n    x = y\n{METHOD}"),
+        format!("class C :  # (\n    @decorator\n{METHOD}\n{METHOD}"),
+        "class größe:\n\tx = 1; y = 2\n".to_string(),
+    ] {
+        assert!(left_out(&class), "{class}");
+    }
+    for class in [
+        format!("class C(B):\n{METHOD}"),
+        format!("class C():\n{METHOD}"),
+        format!("class C(metaclass=M):\n{METHOD}"),
+        format!("class C[T]:\n{METHOD}"),
+        format!("@decorator\nclass C:\n{METHOD}"),
+        format!("class C:\n    if x:\n        y = 1\n{METHOD}"),
+        format!("class C:\n    class D:\n        y = 1\n{METHOD}"),
+        format!("class C:\n    import z\n{METHOD}"),
+        format!("class C:\n    def g(self): self.x = api.nixl_agent('a')\n{METHOD}"),
+        format!("class api:\n{METHOD}"),
+        format!("if x:\n    class C:\n{}", METHOD.replace("    ", "        ")),
+        "class C: x = 1\n".to_string(),
+    ] {
+        assert!(!left_out(&class), "{class}");
+    }
+}
+
+#[test]
+fn a_class_that_python_refuses_is_not_left_out() {
+    for class in [
+        "class C:\n    x = 1\n        y = 2\n",
+        "class C:\n        x = 1\n    y = 2\n",
+        "class C:\n    def f(self):\n    return 1\n",
+        "class C:\nx = 1\n",
+        "class C:\n    x = 1\nelse:\n    y = 2\n",
+        "class 1:\n    x = 1\n",
+        "class None:\n    x = 1\n",
+        "class C D:\n    x = 1\n",
+        "class C.D:\n    x = 1\n",
+        "class:\n    x = 1\n",
+        "class if y:\n    x = 1\n",
+        "class = y:\n    x = 1\n",
+        "class C, :\n    x = 1\n",
+    ] {
+        let text = format!("import nixl._api as api\n{FILLER}{class}{FILLER}x = api.nixl_agent('a')\n");
+        assert!(parse(&text).is_err(), "{class}");
+        let partial = of(&text).and_then(|it| parse_without(&text, &it.left_out, &it.functions));
+        assert!(partial.is_none(), "{class}");
+    }
+}
+
+#[test]
 fn a_long_module_is_read_in_two_parts() {
     let filler = FILLER.replace("def ", "\n\ndef ").repeat(400);
     let text = format!(
@@ -110,4 +168,14 @@ fn a_long_module_is_read_in_two_parts() {
     let kept = rest(&text).unwrap_or_default();
     assert!(kept.contains("x = api") && kept.contains("nixl_agent('a')"), "{kept}");
     assert!(!kept.contains("filler") && !kept.contains("def g"), "{kept}");
+}
+
+#[test]
+fn the_names_that_matter_are_told_from_others() {
+    for name in [AGENT, GETATTR, MODULE_GETATTR].iter().chain(&OTHER_WAYS).chain(&reference::RUN_TEXT) {
+        assert!(may_matter(name), "{name}");
+    }
+    for name in ["", "self", "nixl", "get", &"n".repeat(42), "ä"] {
+        assert!(!may_matter(name), "{name}");
+    }
 }

@@ -28,7 +28,7 @@ impl Acceptor<'_> {
 
     /// `x := y`, or a test.
     pub(super) fn named_test(&mut self) -> Accepted {
-        if matches!(self.peek(), Tok::Name { .. }) && *self.peek_at(1) == Tok::ColonEqual {
+        if matches!(self.peek(), Tok::Name { .. }) && matches!(self.peek_at(1), Tok::ColonEqual) {
             self.at += 2;
         }
         self.test()
@@ -168,11 +168,11 @@ impl Acceptor<'_> {
         if self.eat(&Tok::Rpar) {
             return Some(());
         }
-        if *self.peek() == Tok::Yield {
+        if matches!(self.peek(), Tok::Yield) {
             self.yielded()?;
             return self.expect(&Tok::Rpar);
         }
-        let starred = *self.peek() == Tok::Star;
+        let starred = matches!(self.peek(), Tok::Star);
         self.named_test_or_star()?;
         match self.peek() {
             Tok::For | Tok::Async if !starred => self.comprehension()?,
@@ -188,7 +188,7 @@ impl Acceptor<'_> {
         if self.eat(&Tok::Rsqb) {
             return Some(());
         }
-        let starred = *self.peek() == Tok::Star;
+        let starred = matches!(self.peek(), Tok::Star);
         self.named_test_or_star()?;
         match self.peek() {
             Tok::For | Tok::Async if !starred => self.comprehension()?,
@@ -210,12 +210,12 @@ impl Acceptor<'_> {
         if self.eat(&Tok::Rbrace) {
             return Some(());
         }
-        if *self.peek() == Tok::DoubleStar {
+        if matches!(self.peek(), Tok::DoubleStar) {
             self.entries()?;
             return self.expect(&Tok::Rbrace);
         }
         let first = self.at;
-        let starred = *self.peek() == Tok::Star;
+        let starred = matches!(self.peek(), Tok::Star);
         self.named_test_or_star()?;
         match self.peek() {
             Tok::Colon => {
@@ -234,7 +234,7 @@ impl Acceptor<'_> {
             Tok::For | Tok::Async => self.comprehension(),
             Tok::Comma => {
                 self.at += 1;
-                if *self.peek() == Tok::Rbrace { Some(()) } else { self.entries() }
+                if matches!(self.peek(), Tok::Rbrace) { Some(()) } else { self.entries() }
             }
             _ => Some(()),
         }
@@ -247,7 +247,7 @@ impl Acceptor<'_> {
             } else {
                 self.entry()?;
             }
-            if !self.eat(&Tok::Comma) || *self.peek() == Tok::Rbrace {
+            if !self.eat(&Tok::Comma) || matches!(self.peek(), Tok::Rbrace) {
                 return Some(());
             }
         }
@@ -277,17 +277,17 @@ impl Acceptor<'_> {
     fn subscripts(&mut self) -> Accepted {
         loop {
             self.subscript()?;
-            if !self.eat(&Tok::Comma) || *self.peek() == Tok::Rsqb {
+            if !self.eat(&Tok::Comma) || matches!(self.peek(), Tok::Rsqb) {
                 return self.expect(&Tok::Rsqb);
             }
         }
     }
 
     fn subscript(&mut self) -> Accepted {
-        if *self.peek() != Tok::Colon {
-            let plain = *self.peek() != Tok::Star && *self.peek_at(1) != Tok::ColonEqual;
+        if !matches!(self.peek(), Tok::Colon) {
+            let plain = !matches!(self.peek(), Tok::Star) && !matches!(self.peek_at(1), Tok::ColonEqual);
             self.named_test_or_star()?;
-            if *self.peek() != Tok::Colon {
+            if !matches!(self.peek(), Tok::Colon) {
                 return Some(());
             }
             plain.then_some(())?;

@@ -8,6 +8,8 @@ mod expression;
 mod parameters;
 pub(super) mod statement;
 
+use std::mem::discriminant;
+
 use rustpython_parser::Tok;
 use rustpython_parser::lexer::Spanned;
 
@@ -81,9 +83,9 @@ impl<'t> Acceptor<'t> {
         self.line.get(self.at + distance).map_or(&Tok::Newline, |(token, _)| token)
     }
 
-    /// Takes a token, if it is the next one.
+    /// Takes a token of this kind, if it is the next one.
     fn eat(&mut self, wanted: &Tok) -> bool {
-        let found = self.peek() == wanted;
+        let found = discriminant(self.peek()) == discriminant(wanted);
         self.at += usize::from(found);
         found
     }

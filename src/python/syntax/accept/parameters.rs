@@ -27,7 +27,7 @@ impl Acceptor<'_> {
     pub(super) fn parameters(&mut self, end: &Tok, typed: bool) -> Accepted {
         let mut read = Read::default();
         while !self.eat(end) {
-            let last = *self.peek() == Tok::DoubleStar;
+            let last = matches!(self.peek(), Tok::DoubleStar);
             self.one_parameter(&mut read, typed)?;
             if !self.eat(&Tok::Comma) || last {
                 self.expect(end)?;
@@ -47,7 +47,7 @@ impl Acceptor<'_> {
             Tok::Star if !read.star => {
                 self.at += 1;
                 read.star = true;
-                read.bare = *self.peek() == Tok::Comma;
+                read.bare = matches!(self.peek(), Tok::Comma);
                 if read.bare { Some(()) } else { self.parameter_name(read, typed) }
             }
             Tok::DoubleStar if !read.bare => {

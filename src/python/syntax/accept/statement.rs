@@ -22,7 +22,7 @@ impl Acceptor<'_> {
             return Some(Form::Simple);
         };
         self.expect(&Tok::Colon)?;
-        let inline = *self.peek() != Tok::Newline;
+        let inline = !matches!(self.peek(), Tok::Newline);
         if inline {
             self.simple_statements()?;
         }
@@ -31,7 +31,7 @@ impl Acceptor<'_> {
 
     /// The header of a block up to its colon; Some(None) for other lines.
     fn clause(&mut self) -> Option<Option<Clause>> {
-        if *self.peek() == Tok::Async {
+        if matches!(self.peek(), Tok::Async) {
             self.at += 1;
             if !matches!(self.peek(), Tok::Def | Tok::For | Tok::With) {
                 return None;
@@ -80,7 +80,7 @@ impl Acceptor<'_> {
 
     fn with_items(&mut self) -> Accepted {
         // Parentheses may be around all items or around an expression.
-        if *self.peek() == Tok::Lpar {
+        if matches!(self.peek(), Tok::Lpar) {
             return None;
         }
         loop {
@@ -96,7 +96,7 @@ impl Acceptor<'_> {
 
     fn except(&mut self) -> Option<Clause> {
         let clause = if self.eat(&Tok::Star) { Clause::ExceptStar } else { Clause::Except };
-        if clause == Clause::Except && *self.peek() == Tok::Colon {
+        if clause == Clause::Except && matches!(self.peek(), Tok::Colon) {
             return Some(clause);
         }
         self.test()?;
@@ -109,7 +109,7 @@ impl Acceptor<'_> {
     fn simple_statements(&mut self) -> Accepted {
         loop {
             self.simple_statement()?;
-            if !self.eat(&Tok::Semi) || *self.peek() == Tok::Newline {
+            if !self.eat(&Tok::Semi) || matches!(self.peek(), Tok::Newline) {
                 return Some(());
             }
         }
@@ -117,7 +117,7 @@ impl Acceptor<'_> {
 
     fn simple_statement(&mut self) -> Accepted {
         let token = self.peek();
-        if *token == Tok::Yield {
+        if matches!(token, Tok::Yield) {
             return self.yielded();
         }
         if begins_expression(token) {
@@ -173,7 +173,7 @@ impl Acceptor<'_> {
         while matches!(self.peek(), Tok::Dot | Tok::Ellipsis) {
             self.at += 1;
         }
-        if self.at == dots || *self.peek() != Tok::Import {
+        if self.at == dots || !matches!(self.peek(), Tok::Import) {
             self.dotted_name()?;
         }
         self.expect(&Tok::Import)?;
@@ -181,7 +181,7 @@ impl Acceptor<'_> {
         loop {
             self.name()?;
             self.alias()?;
-            if !self.eat(&Tok::Comma) || parenthesized && *self.peek() == Tok::Rpar {
+            if !self.eat(&Tok::Comma) || parenthesized && matches!(self.peek(), Tok::Rpar) {
                 break;
             }
         }
@@ -202,9 +202,9 @@ impl Acceptor<'_> {
 
     /// An expression, an assignment, or an annotated name.
     fn expression_statement(&mut self) -> Accepted {
-        let starred = *self.peek() == Tok::Star;
+        let starred = matches!(self.peek(), Tok::Star);
         let commas = self.list(Self::test_or_star)?;
-        if *self.peek() == Tok::Colon && !starred && !commas {
+        if matches!(self.peek(), Tok::Colon) && !starred && !commas {
             self.at += 1;
             self.test()?;
             return if self.eat(&Tok::Equal) { self.assigned() } else { Some(()) };
@@ -220,7 +220,7 @@ impl Acceptor<'_> {
     }
 
     fn assigned(&mut self) -> Accepted {
-        if *self.peek() == Tok::Yield { self.yielded() } else { self.tests() }
+        if matches!(self.peek(), Tok::Yield) { self.yielded() } else { self.tests() }
     }
 }
 
