@@ -15,12 +15,6 @@ use super::shape::{Shape, Site};
 use crate::report::file::ChoiceReport;
 use crate::source::offset::TextOffset;
 
-/// A site and the branch that it is in.
-pub(super) struct PlacedSite {
-    pub(super) site: Site,
-    pub(super) path: PathId,
-}
-
 /// A choice between branches, one of which gives its agent backends of its own.
 #[derive(Clone)]
 struct Alternative {
@@ -31,12 +25,17 @@ struct Alternative {
     read: ChoiceReport,
 }
 
-/// Marks the sites that are such an alternative.
-pub(super) fn mark(sites: &mut [PlacedSite], resolver: &mut Resolver<'_, '_>, environment: &mut Environment) {
+/// Marks the sites that are such an alternative. `paths` are the branches that they are in.
+pub(super) fn mark(
+    sites: &mut [Site],
+    paths: &[PathId],
+    resolver: &mut Resolver<'_, '_>,
+    environment: &mut Environment,
+) {
     let bindings = resolver.bindings;
     let mut by_branching: FxHashMap<BranchingId, Alternative> = FxHashMap::default();
-    for placed in sites.iter().filter(|placed| matches!(placed.site.shape, Shape::Configured(_))) {
-        for alternative in around(bindings, placed.path, resolver, environment) {
+    for (_, path) in sites.iter().zip(paths).filter(|(site, _)| matches!(site.shape, Shape::Configured(_))) {
+        for alternative in around(bindings, *path, resolver, environment) {
             by_branching.entry(alternative.branching).or_insert(alternative);
         }
     }
@@ -52,24 +51,24 @@ pub(super) fn mark(sites: &mut [PlacedSite], resolver: &mut Resolver<'_, '_>, en
         }
     }
     let mut effective: Vec<BranchingId> = Vec::new();
-    for placed in sites.iter_mut().filter(|placed| !placed.site.edits.is_empty()) {
-        let other = bindings.paths(placed.path).find_map(|(id, path)| {
+    for (site, path) in sites.iter_mut().zip(paths).filter(|(site, _)| !site.edits.is_empty()) {
+        let other = bindings.paths(*path).find_map(|(id, path)| {
             let beside = by_branching.get(&path.branching).filter(|it| it.arm != path.arm);
-            let before = by_block.get(&id).filter(|it| it.end <= placed.site.offset);
+            let before = by_block.get(&id).filter(|it| it.end <= site.offset);
             beside.or(before)
         });
         if let Some(other) = other {
             effective.push(other.branching);
-            placed.site.edits.clear();
+            site.edits.clear();
             let words = "one of several ways to create the agent".to_string();
-            placed.site.shape = Shape::EnvironmentAware(Box::new(other.read.clone()), Some(words));
+            site.shape = Shape::EnvironmentAware(Box::new(other.read.clone()), Some(words));
         }
     }
-    for placed in sites.iter_mut().filter(|placed| matches!(placed.site.shape, Shape::Configured(_))) {
-        let branchings = bindings.paths(placed.path).map(|(_, path)| path.branching);
+    for (site, path) in sites.iter_mut().zip(paths).filter(|(site, _)| matches!(site.shape, Shape::Configured(_))) {
+        let branchings = bindings.paths(*path).map(|(_, path)| path.branching);
         let alternative = branchings.filter(|it| effective.contains(it)).find_map(|it| by_branching.get(&it));
         if let Some(alternative) = alternative {
-            placed.site.shape = Shape::EnvironmentAware(Box::new(alternative.read.clone()), None);
+            site.shape = Shape::EnvironmentAware(Box::new(alternative.read.clone()), None);
         }
     }
 }

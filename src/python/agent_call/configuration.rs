@@ -7,7 +7,7 @@ use super::super::meaning::{Certainty, Meaning, Meanings, Node};
 use super::super::span::end;
 use super::arguments::{self, keyword};
 use super::finder::Finder;
-use super::shape::{CallEdit, ConfigurationClass, Shape};
+use super::shape::{CallEdit, ConfigurationClass, Edits, Shape};
 use crate::report::file::SiteShape;
 
 /// The fewest parameters of `nixl_agent_config` before `backends`, since NIXL 0.2.0.
@@ -18,7 +18,7 @@ const DEPTH: usize = 16;
 /// What becomes of a call with a configuration.
 pub(super) enum Verdict {
     /// It is given backends.
-    NeedsBackends(Vec<CallEdit>),
+    NeedsBackends(Edits),
     /// It is left alone.
     LeftAlone(Shape),
 }
@@ -31,7 +31,7 @@ impl<'a> Finder<'_, 'a> {
     /// Judges the configuration argument by everything that it can be.
     pub(super) fn configuration(&mut self, argument: &'a Expr, class: &ConfigurationClass) -> Verdict {
         let mut shapes = Vec::new();
-        let mut edits = Vec::new();
+        let mut edits = Edits::new();
         let mut parts = Vec::new();
         add_parts(argument, true, None, &mut parts);
         for part in parts {
@@ -142,7 +142,7 @@ impl<'a> Finder<'_, 'a> {
         agents: &[Meaning<'a>],
     ) -> ConfigurationClass {
         if let Some(owner) = self.module_of(&call.func) {
-            return ConfigurationClass::Expression(format!("{}.nixl_agent_config", self.source(owner)));
+            return ConfigurationClass::Expression([self.source(owner), ".nixl_agent_config"].concat());
         }
         let bindings = self.resolver.bindings;
         let callee = bindings.load(&call.func);

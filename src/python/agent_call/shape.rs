@@ -1,5 +1,7 @@
 //! What is said of a call: how it chooses its backends, and what is inserted into it.
 
+use smallvec::SmallVec;
+
 use crate::report::file::{ChoiceReport, SiteShape};
 use crate::source::offset::TextOffset;
 
@@ -17,7 +19,7 @@ pub(crate) struct Site {
     /// How it chooses its backends.
     pub shape: Shape,
     /// What makes it read the variable; empty where it is left alone.
-    pub edits: Vec<CallEdit>,
+    pub edits: Edits,
 }
 
 /// How a call chooses the agent's backends.
@@ -34,6 +36,9 @@ pub(crate) enum Shape {
     /// In a way that this file does not tell: what it looks like, and why.
     Unresolved(SiteShape, String),
 }
+
+/// What is inserted into one call: nearly always one thing.
+pub(crate) type Edits = SmallVec<[CallEdit; 1]>;
 
 /// What is inserted into a call.
 #[derive(Clone, Debug, PartialEq, Eq)]

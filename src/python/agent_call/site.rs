@@ -1,17 +1,18 @@
 //! Judges every call, and every other use of the agent's class.
 
 use rustpython_parser::ast::{Constant, Expr, ExprCall};
+use smallvec::smallvec;
 
 use super::super::bindings::{Placed, Use};
 use super::super::meaning::{Meaning, Meanings, Node, Sets, Why};
 use super::super::span::start;
 use super::super::walk::last_name;
-use super::alternative::{self, PlacedSite};
+use super::alternative;
 use super::arguments::{self, argument, is_none};
 use super::configuration::Verdict;
 use super::finder::Finder;
 use super::reference::{self, AGENT};
-use super::shape::{CallEdit, ConfigurationClass, Shape, Site};
+use super::shape::{CallEdit, ConfigurationClass, Edits, Shape, Site};
 use crate::report::file::SiteShape;
 
 /// The name of its second parameter.
@@ -28,18 +29,20 @@ impl<'a> Finder<'_, 'a> {
         self.note_calls();
         // Room that nothing is written to costs nothing; to copy a growing list does.
         let mut sites = Vec::with_capacity(bindings.calls.len().min(self.text.len() / SPARSE));
+        let mut paths = Vec::new();
         for (number, placed) in bindings.calls.iter().enumerate() {
             if let Some(site) = self.call(number, placed) {
-                sites.push(PlacedSite { site, path: placed.path });
+                sites.push(site);
+                paths.push(placed.path);
             }
         }
         for placed in &bindings.escapes {
             if let Some(site) = self.escape(placed) {
-                sites.push(PlacedSite { site, path: placed.path });
+                sites.push(site);
+                paths.push(placed.path);
             }
         }
-        alternative::mark(&mut sites, &mut self.resolver, &mut self.environment);
-        let mut sites: Vec<Site> = sites.into_iter().map(|placed| placed.site).collect();
+        alternative::mark(&mut sites, &paths, &mut self.resolver, &mut self.environment);
         // Sorting takes room for as many again.
         if !sites.is_sorted_by_key(|site| site.offset) {
             sites.sort_by_key(|site| site.offset);
@@ -78,12 +81,12 @@ impl<'a> Finder<'_, 'a> {
         if !possible.iter().any(|it| self.resolver.agent_module(it).is_some()) {
             let (kind, reason) = self.perhaps(placed, call, &possible)?;
             self.by_order |= others > 1;
-            return Some(self.site(placed, Shape::Unresolved(kind, reason), Vec::new()));
+            return Some(self.site(placed, Shape::Unresolved(kind, reason), Edits::new()));
         }
         self.by_order |= others > 1;
         let other = possible.iter().find(|it| self.resolver.agent_module(it).is_none()).copied();
         let (shape, edits) = match other {
-            Some(other) => (self.something_else(call, &other), Vec::new()),
+            Some(other) => (self.something_else(call, &other), Edits::new()),
             None => self.classify(number, placed, call, &possible),
         };
         Some(self.site(placed, shape, edits))
@@ -95,7 +98,7 @@ impl<'a> Finder<'_, 'a> {
         resolver.list(callees).iter().any(|it| resolver.agent_module(it).is_some() || resolver.is_named_agent(it))
     }
 
-    fn site(&self, placed: &Placed<'a>, shape: Shape, edits: Vec<CallEdit>) -> Site {
+    fn site(&self, placed: &Placed<'a>, shape: Shape, edits: Edits) -> Site {
         let offset = start(placed.node);
         let (line, column) = self.lines.position(offset);
         let bindings = self.resolver.bindings;
@@ -144,8 +147,8 @@ impl<'a> Finder<'_, 'a> {
         placed: &Placed<'a>,
         call: &'a ExprCall,
         agents: &[Meaning<'a>],
-    ) -> (Shape, Vec<CallEdit>) {
-        let unclear = |reason: &str| (Shape::Unresolved(SiteShape::Unclear, reason.to_string()), Vec::new());
+    ) -> (Shape, Edits) {
+        let unclear = |reason: &str| (Shape::Unresolved(SiteShape::Unclear, reason.to_string()), Edits::new());
         if let Some(reason) = arguments::unclear(call) {
             return unclear(reason);
         }
@@ -153,16 +156,16 @@ impl<'a> Finder<'_, 'a> {
             return unclear("its arguments are not those of NIXL's agent, so it raises TypeError");
         }
         if let Some(shape) = argument(call, 2, "instantiate_all").and_then(instantiates_all) {
-            return (shape, Vec::new());
+            return (shape, Edits::new());
         }
         if let Some(shape) = self.later.agent(Node(placed.node), placed.used_as) {
-            return (shape, Vec::new());
+            return (shape, Edits::new());
         }
         let class = self.configuration_class(number, call, agents);
         match argument(call, 1, CONFIGURATION_PARAMETER) {
-            None => (Shape::Bare, vec![self.add_configuration(call, class)]),
+            None => (Shape::Bare, smallvec![self.add_configuration(call, class)]),
             Some(configuration) => match self.configuration(configuration, &class) {
-                Verdict::LeftAlone(shape) => (shape, Vec::new()),
+                Verdict::LeftAlone(shape) => (shape, Edits::new()),
                 Verdict::NeedsBackends(edits) if is_none(configuration) => (Shape::Bare, edits),
                 Verdict::NeedsBackends(edits) => (Shape::ConfigurationWithoutBackends, edits),
             },
@@ -265,7 +268,7 @@ impl<'a> Finder<'_, 'a> {
         }
         let (kind, words) = reference::of(placed.used_as)?;
         let reason = format!("`{}` {words}", self.source(placed.node));
-        Some(self.site(placed, Shape::Unresolved(kind, reason), Vec::new()))
+        Some(self.site(placed, Shape::Unresolved(kind, reason), Edits::new()))
     }
 }
 
