@@ -2,8 +2,11 @@
 
 use rustc_hash::FxHashMap;
 use rustpython_parser::ast::{Expr, Stmt};
+use smallvec::SmallVec;
 
 use super::declared::Declared;
+use super::names::Names;
+use super::scope_variables::{ScopeVariables, SmallMap};
 use super::{
     Bindings, Branching, BranchingId, Function, Join, MODULE_SCOPE, OPEN, Origin, Path, PathId, Scope, ScopeId,
     ScopeKind, Symbol, Value, Variable, VariableId, Version, VersionId,
@@ -23,6 +26,8 @@ pub(super) struct Reader<'a> {
     /// Marks the variables already seen in one pass over the log.
     stamps: Vec<u32>,
     stamp: u32,
+    /// The name of the module's own level that was bound last.
+    last_bound: Symbol,
     /// Whether the place can be reached.
     pub(super) reachable: bool,
 }
@@ -50,7 +55,7 @@ impl<'a> Bindings<'a> {
 impl<'a> Reader<'a> {
     fn new(text: &'a str) -> Self {
         let mut reader = Reader {
-            bindings: Bindings::default(),
+            bindings: Bindings { names: Names::for_text(text.len()), ..Bindings::default() },
             text,
             scope: MODULE_SCOPE,
             path: 0,
@@ -58,6 +63,7 @@ impl<'a> Reader<'a> {
             log: Vec::new(),
             stamps: Vec::new(),
             stamp: 0,
+            last_bound: Symbol::default(),
             reachable: true,
         };
         reader.bindings.scopes.push(Scope::new(ScopeKind::Module, None, "", None));
@@ -125,11 +131,11 @@ impl<'a> Reader<'a> {
         let parents =
             std::iter::successors(self.bindings.scope(self.scope).parent, |&id| self.bindings.scope(id).parent);
         let mut functions = parents.map(|id| self.bindings.scope(id)).filter(|scope| scope.kind == ScopeKind::Function);
-        functions.find_map(|scope| scope.variables.get(&symbol).copied())
+        functions.find_map(|scope| scope.variables.get(symbol))
     }
 
     fn variable_in(&mut self, scope: ScopeId, symbol: Symbol) -> VariableId {
-        if let Some(&known) = self.bindings.scope(scope).variables.get(&symbol) {
+        if let Some(known) = self.bindings.scope(scope).variables.get(symbol) {
             return known;
         }
         let variable = self.new_variable(symbol, scope);
@@ -139,7 +145,7 @@ impl<'a> Reader<'a> {
 
     fn new_variable(&mut self, symbol: Symbol, owner: ScopeId) -> VariableId {
         let variable = self.bindings.variables.len() as VariableId;
-        self.bindings.variables.push(Variable { symbol, owner, bindings: Vec::new(), at_any_time: Vec::new() });
+        self.bindings.variables.push(Variable { symbol, owner, bindings: SmallVec::new(), at_any_time: Vec::new() });
         self.stamps.push(0);
         let unbound = self.version(variable, Origin::Unbound);
         self.current.push(unbound);
@@ -169,7 +175,10 @@ impl<'a> Reader<'a> {
 
     /// Binds a name of this scope, or of another one that `global` or `nonlocal` names.
     pub(super) fn bind(&mut self, name: &'a str, value: Value<'a>) -> VariableId {
-        let symbol = self.symbol(name);
+        let symbol = match self.scope {
+            MODULE_SCOPE => self.bindings.names.next_symbol(name, &mut self.last_bound),
+            _ => self.symbol(name),
+        };
         let variable = self.variable_in(self.scope, symbol);
         let version = self.version(variable, Origin::Bound(value));
         self.record(variable, version);
@@ -252,7 +261,7 @@ impl<'a> Reader<'a> {
         loop {
             let here = self.bindings.scope(scope);
             let visible = here.kind != ScopeKind::Class || scope == self.scope;
-            if let Some(&variable) = here.variables.get(&symbol).filter(|_| visible) {
+            if let Some(variable) = here.variables.get(symbol).filter(|_| visible) {
                 let now = self.current[variable as usize];
                 let owner = self.bindings.variable(variable).owner;
                 // A class's own name that is not bound yet is looked up outside of the class.
@@ -273,7 +282,7 @@ impl<'a> Reader<'a> {
 
     /// A variable of another scope as a function sees it: as it was at the definition, or as anything after it made it.
     fn free(&mut self, function: ScopeId, variable: VariableId) -> VersionId {
-        if let Some(&known) = self.bindings.scope(function).free.get(&variable) {
+        if let Some(known) = self.bindings.scope(function).free.get(variable) {
             return known;
         }
         let before = self.current[variable as usize];
@@ -288,7 +297,7 @@ impl<'a> Reader<'a> {
         let scopes = std::iter::successors(Some(self.scope), |&id| self.bindings.scope(id).parent);
         let variable = scopes.into_iter().find_map(|id| {
             let scope = self.bindings.scope(id);
-            scope.variables.get(&self.bindings.names.find(name, scope.class)?).copied()
+            scope.variables.get(self.bindings.names.find(name, scope.class)?)
         })?;
         match self.bindings.version(self.current[variable as usize]).origin {
             Origin::Bound(value) => Some(value),
@@ -440,8 +449,11 @@ impl<'a> Scope<'a> {
             parent,
             name,
             class,
-            variables: FxHashMap::default(),
-            free: FxHashMap::default(),
+            variables: match kind {
+                ScopeKind::Module => ScopeVariables::Module(Vec::new()),
+                _ => ScopeVariables::Inner(SmallMap::new()),
+            },
+            free: SmallMap::new(),
             function,
             bases: &[],
         }

@@ -8,15 +8,18 @@ mod declared;
 mod expressions;
 mod flow;
 mod names;
+mod scope_variables;
 mod statements;
 
 use std::cell::Cell;
 
 use rustc_hash::FxHashMap;
 use rustpython_parser::ast::{Expr, ExprAttribute, Stmt, StmtImportFrom};
+use smallvec::SmallVec;
 
 use names::Names;
 pub(crate) use names::Symbol;
+use scope_variables::{ScopeVariables, SmallMap};
 
 use crate::python::span::{end, start};
 use crate::source::near;
@@ -62,9 +65,9 @@ pub(crate) struct Scope<'a> {
     pub name: &'a str,
     /// The class whose name mangles private names here.
     class: Option<&'a str>,
-    variables: FxHashMap<Symbol, VariableId>,
+    variables: ScopeVariables,
     /// Variables of other scopes, as this function sees them.
-    free: FxHashMap<VariableId, VersionId>,
+    free: SmallMap<VariableId, VersionId>,
     /// Of a function: what `return` and `yield` give, its decorators and its form.
     pub function: Option<Function<'a>>,
     /// Of a class: its bases.
@@ -88,7 +91,7 @@ pub(crate) struct Function<'a> {
     /// Its statements; empty for a lambda.
     pub body: &'a [Stmt],
     /// Its `return` statements; of a lambda, its body.
-    pub returns: Vec<Returned<'a>>,
+    pub returns: SmallVec<[Returned<'a>; 1]>,
     /// Whether it can end without `return`, and so returns None.
     pub falls_through: bool,
     /// `async def`.
@@ -96,7 +99,7 @@ pub(crate) struct Function<'a> {
     /// It contains `yield`.
     pub is_generator: bool,
     /// Its parameters, in the order of positional arguments.
-    pub parameters: Vec<(Symbol, VariableId)>,
+    pub parameters: SmallVec<[(Symbol, VariableId); 2]>,
     /// Whether its first parameter is passed by the attribute's owner: a method.
     pub is_method: bool,
 }
@@ -109,7 +112,7 @@ pub(crate) struct Variable {
     /// The scope that owns it.
     pub owner: ScopeId,
     /// All its bindings, in order.
-    pub bindings: Vec<VersionId>,
+    pub bindings: SmallVec<[VersionId; 4]>,
     /// Those among them that can happen at any time: made by other scopes, and arguments of calls.
     pub at_any_time: Vec<VersionId>,
 }
@@ -441,7 +444,7 @@ impl<'a> Bindings<'a> {
     /// The variable of this name that the module's own scope has.
     pub(crate) fn module_variable(&self, name: &str) -> Option<VariableId> {
         let symbol = self.names.find(name, None)?;
-        self.scope(MODULE_SCOPE).variables.get(&symbol).copied()
+        self.scope(MODULE_SCOPE).variables.get(symbol)
     }
 
     /// The symbol of a name that is not private.
@@ -474,7 +477,7 @@ impl<'a> Bindings<'a> {
 
     /// A class's own variable, or the one for that attribute of its instances.
     pub(crate) fn class_variables(&self, class: ScopeId, name: Symbol) -> (Option<VariableId>, Option<VariableId>) {
-        (self.scope(class).variables.get(&name).copied(), self.class_attributes.get(&(class, name)).copied())
+        (self.scope(class).variables.get(name), self.class_attributes.get(&(class, name)).copied())
     }
 
     /// Everything that is assigned to an attribute of this name, whatever its owner.

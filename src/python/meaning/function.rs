@@ -92,7 +92,7 @@ impl<'a> Resolver<'_, 'a> {
 
     /// A parameter: its default, what the calls in this file pass, or anything else.
     pub(super) fn parameter(&mut self, variable: VariableId, default: Option<&'a Expr>) -> Meanings {
-        let mut all = self.unknown(Why::Parameter);
+        let mut all = Sets::PARAMETER;
         let passed = self.arguments.get(&variable).cloned().unwrap_or_default();
         for value in default.into_iter().chain(passed) {
             let found = self.meanings(value);

@@ -51,9 +51,16 @@ pub(crate) struct Resolver<'b, 'a> {
     depth: usize,
     /// What was found before, where something is made from itself.
     before: Before,
+    /// Whether all versions are traced.
+    complete: bool,
+    /// The attribute that was looked up last, and what it can be.
+    last_attribute: Option<(Attribute<'a>, Meanings)>,
     /// What the modules beside this file bind; None where the file is judged alone.
     imports: Option<&'b dyn Imports>,
 }
+
+/// An attribute: its owners, its name, and the name's symbol.
+type Attribute<'a> = (Meanings, &'a str, Option<Symbol>);
 
 /// What a first pass found. What is traced while it is itself being traced is incomplete: a second pass uses this instead.
 #[derive(Default)]
@@ -82,6 +89,8 @@ impl<'b, 'a> Resolver<'b, 'a> {
             arguments: FxHashMap::default(),
             depth: 0,
             before: Before::default(),
+            complete: false,
+            last_attribute: None,
             imports,
         };
         resolver.relate_classes();
@@ -95,14 +104,22 @@ impl<'b, 'a> Resolver<'b, 'a> {
             resolver.of_variable.clear();
             resolver.trace_all();
         }
+        resolver.complete = true;
         resolver
     }
 
     /// Traces all versions, in their order, since nearly all build on earlier ones: so no chain of them is deep.
     fn trace_all(&mut self) {
         for version in 0..self.bindings.version_count() as VersionId {
-            self.version(version);
+            // What a definition makes is found at once when it is asked for, and only then takes a set of its own.
+            if !self.is_definition(version) {
+                self.version(version);
+            }
         }
+    }
+
+    fn is_definition(&self, version: VersionId) -> bool {
+        matches!(self.bindings.version(version).origin, Origin::Bound(Value::Function(_) | Value::Class(_)))
     }
 
     /// What is made from itself: what a first pass found, if there was one, and anything.
@@ -379,7 +396,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
             Traced::Now => {
                 return self.circular(self.before.of_version.get(version as usize).map(|it| Traced::from(*it)));
             }
-            Traced::Not if self.depth >= DEPTH => return Sets::TOO_MANY,
+            Traced::Not if self.depth >= DEPTH && !self.is_definition(version) => return Sets::TOO_MANY,
             Traced::Not => {}
         }
         self.of_version[version as usize] = Traced::Now.into();
@@ -394,7 +411,7 @@ impl<'b, 'a> Resolver<'b, 'a> {
         let bindings = self.bindings;
         let variable = bindings.version(version).variable;
         match &bindings.version(version).origin {
-            Origin::Unbound => self.one(Meaning::Unbound),
+            Origin::Unbound => Sets::UNBOUND,
             Origin::Bound(value) => self.value(*value, variable),
             Origin::Join(join) => {
                 let mut all = join.before.map_or(Sets::NOTHING, |before| self.version(before));
@@ -494,7 +511,17 @@ impl<'b, 'a> Resolver<'b, 'a> {
 
     fn attribute(&mut self, attribute: &'a ExprAttribute) -> Meanings {
         let owners = self.meanings(&attribute.value);
-        self.attribute_of(owners, &attribute.attr, self.bindings.attribute_symbol(attribute))
+        let (name, symbol) = (attribute.attr.as_str(), self.bindings.attribute_symbol(attribute));
+        // Many calls in a row are of the same function of the same module.
+        if let Some((attribute, known)) = self.last_attribute
+            && attribute == (owners, name, symbol)
+        {
+            return known;
+        }
+        let found = self.attribute_of(owners, name, symbol);
+        // While versions are traced, what is found can be incomplete.
+        self.last_attribute = self.complete.then_some(((owners, name, symbol), found));
+        found
     }
 
     fn attribute_of(&mut self, owners: Meanings, name: &str, symbol: Option<Symbol>) -> Meanings {

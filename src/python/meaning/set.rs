@@ -35,12 +35,18 @@ impl<'a> Sets<'a> {
     pub(crate) const NOTHING: Meanings = Meanings(0);
     /// A set that is too large.
     pub(crate) const TOO_MANY: Meanings = Meanings(1);
+    /// What every variable is at first.
+    pub(super) const UNBOUND: Meanings = Meanings(2);
+    /// A parameter.
+    pub(super) const PARAMETER: Meanings = Meanings(3);
 
-    /// The empty set and the one that is too large.
+    /// The sets that have a number of their own.
     pub(super) fn new() -> Self {
         let mut sets = Sets { lists: Vec::new(), numbers: FxHashMap::default() };
         sets.keep(Box::new([]));
-        sets.keep(Box::new([Meaning::Unknown(Why::TooMany)]));
+        for meaning in [Meaning::Unknown(Why::TooMany), Meaning::Unbound, Meaning::Unknown(Why::Parameter)] {
+            sets.keep(Box::new([meaning]));
+        }
         sets
     }
 
@@ -94,5 +100,24 @@ impl<'a> Sets<'a> {
         }
         let all = [self.list(one), self.list(other)].concat();
         self.of(&all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_with_numbers_of_their_own_are_what_their_names_say() {
+        let mut sets = Sets::new();
+        for (named, meanings) in [
+            (Sets::NOTHING, &[][..]),
+            (Sets::TOO_MANY, &[Meaning::Unknown(Why::TooMany)]),
+            (Sets::UNBOUND, &[Meaning::Unbound]),
+            (Sets::PARAMETER, &[Meaning::Unknown(Why::Parameter)]),
+        ] {
+            assert_eq!(sets.of(meanings), named);
+            assert_eq!(sets.list(named), meanings);
+        }
     }
 }
