@@ -154,11 +154,11 @@ fn generated_modules_are_worth_their_time() {
     assert!(understood > 120 && changed > 50, "{understood}, {changed}");
 }
 
-/// The `.rs` files below a folder.
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+/// The files below a folder whose names end like this.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = ignore::WalkBuilder::new(folder).standard_filters(false).build().flatten();
     let files = entries.filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()));
-    files.map(ignore::DirEntry::into_path).filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
+    files.map(ignore::DirEntry::into_path).filter(|path| path.extension().is_some_and(|end| end == ending)).collect()
 }
 
 /// Cargo's registry has sources of every kind; a line is put before each, so that none is passed by.
@@ -169,7 +169,7 @@ fn every_rust_file_at_hand() {
         let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(".cargo"));
         let (mut understood, mut refused) = (0, Vec::new());
-        for path in rust_files(&home.join("registry/src")) {
+        for path in files(&home.join("registry/src"), "rs") {
             let source = [b"// NixlAgent\n", fs::read(&path).unwrap().as_slice()].concat();
             match rust_patch::plan(Path::new("m.rs"), &source, &Rule::default(), true) {
                 Ok(_) => understood += 1,
@@ -179,5 +179,54 @@ fn every_rust_file_at_hand() {
         refused.iter().for_each(|line| println!("{line}"));
         println!("{understood} files are understood, {} are refused", refused.len());
         assert!(understood > 100 * refused.len(), "nearly all of them are Rust");
+    });
+}
+
+/// A source with calls of NIXL put in before some lines outside of blocks: of NIXL's own module, and of names in the source.
+fn with_calls(text: &str, random: &mut fastrand::Rng) -> String {
+    let words = |pattern: &str| -> Vec<String> {
+        let pattern = regex::Regex::new(pattern).unwrap();
+        pattern.captures_iter(text).map(|found| found[1].to_string()).collect()
+    };
+    let names = [words(r"(?m)^(?:class|def) (\w+)"), words(r"(?m)^(\w+) = ")].concat();
+    let attributes = words(r"\bself\.(\w+)");
+    let mut written = "import nixl._api as api\nfrom nixl._api import nixl_agent\n".to_string();
+    for line in text.split_inclusive('\n') {
+        if line.starts_with(|first: char| first.is_alphabetic() || first == '@') && random.u8(..16) == 0 {
+            let name = random.choice(&names).map_or("api", String::as_str);
+            let attribute = random.choice(&attributes).map_or("api", String::as_str);
+            written += &match random.u8(..6) {
+                0 => "api.nixl_agent('a')\n".to_string(),
+                1 => "def made(n):\n    return nixl_agent(n)\n".into(),
+                2 => format!("agent = {name}.nixl_agent('a')\n"),
+                3 => format!("class Made:\n    def made(self):\n        self.x = {name}.nixl_agent('a')\n"),
+                4 => format!(
+                    "class Made({name}):\n    def made(self):\n        return self.{attribute}.nixl_agent('a')\n"
+                ),
+                _ => format!("made = {name}.{attribute}.nixl_agent('a')\n"),
+            };
+        }
+        written += line;
+    }
+    written
+}
+
+/// What is left out of a file does not change what is said of its calls.
+#[test]
+#[ignore = "takes minutes; FOLDERS names what to read, with colons"]
+fn every_python_file_at_hand_with_calls() {
+    on_large_stack(|| {
+        let folders = std::env::var("FOLDERS").expect("FOLDERS is set");
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut compared = 0;
+        for path in folders.split(':').flat_map(|folder| files(Path::new(folder), "py")) {
+            let Ok(text) = String::from_utf8(fs::read(&path).unwrap()) else { continue };
+            for _ in 0..4 {
+                super::source::nothing_is_missed(&with_calls(&text, &mut random));
+            }
+            compared += 1;
+        }
+        println!("{compared} files, each four times");
+        assert!(compared > 0);
     });
 }
