@@ -250,6 +250,16 @@ mod tests {
     }
 
     #[test]
+    fn changes_share_a_hunk_where_their_context_meets() {
+        for (between, hunks) in [(0, 1), (1, 1), (6, 1), (7, 2), (8, 2)] {
+            let same: String = (0..between).map(|number| format!("{number}\n")).collect();
+            let diff = text(&format!("a\n{same}b\n"), &format!("A\n{same}B\n"));
+            assert_eq!(diff.matches("@@ -").count(), hunks, "{diff}");
+            assert_eq!(diff.lines().filter(|line| line.starts_with(' ')).count(), between.min(6), "{diff}");
+        }
+    }
+
+    #[test]
     fn insertions_are_compared_alone() {
         use crate::source::edit::{Insertion, insert};
         let original = "import a\n\n\nf(1)\nx = 2\nx = 3\nx = 4\nx = 5\nx = 6\nx = 7\nx = 8\ng(2)";

@@ -493,3 +493,17 @@ fn one_odd_call_does_not_hide_the_others() {
     let text = "from nixl._api import nixl_agent\ndef never(): return nixl_agent()\ndef f(): return nixl_agent('x')\n";
     assert_eq!(shapes(text), ["2:unclear", "3:bare"]);
 }
+
+#[test]
+fn a_definition_is_known_as_deep_as_an_import() {
+    let is_known = |binding: &str, depth: usize| {
+        let chain = "nixl_agent if y else ".repeat(depth);
+        let text = format!("from nixl._api import nixl_agent\n{binding}\n({chain}f)('a')\n");
+        !find(&text, &parse(&text).expect("it parses"), None).expect("not too many").is_empty()
+    };
+    let import: Vec<bool> = (190..210).map(|depth| is_known("from m import f", depth)).collect();
+    assert!(import[0] && !import[19], "{import:?}");
+    for definition in ["def f(): pass", "class f: pass"] {
+        assert_eq!((190..210).map(|depth| is_known(definition, depth)).collect::<Vec<_>>(), import, "{definition}");
+    }
+}
