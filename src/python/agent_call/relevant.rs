@@ -9,8 +9,8 @@ use std::hash::BuildHasherDefault;
 use std::ops::Range;
 
 use rustc_hash::{FxHashSet, FxHasher};
-use rustpython_parser::Tok;
 use rustpython_parser::lexer::Spanned;
+use rustpython_parser::{StringKind, Tok};
 use smallvec::{SmallVec, smallvec};
 
 use super::NIXL;
@@ -159,7 +159,8 @@ pub(super) enum LookedUp {
 pub(super) fn looked_up(tokens: &[Spanned]) -> LookedUp {
     let token = |at: usize| tokens.get(at).map(|(token, _)| token);
     let Some(end) = tokens.iter().position(|(token, _)| *token == Tok::Comma) else { return LookedUp::Nothing };
-    let is_constant = token(end + 1).is_some_and(is_string) && matches!(token(end + 2), Some(Tok::Comma | Tok::Rpar));
+    let is_constant =
+        token(end + 1).is_some_and(is_constant_text) && matches!(token(end + 2), Some(Tok::Comma | Tok::Rpar));
     if is_constant || token(0) != Some(&Tok::Lpar) {
         return LookedUp::Nothing;
     }
@@ -234,6 +235,12 @@ fn takes_one_argument(tokens: &[Spanned]) -> bool {
 /// Whether a line with this token may bind names in the middle of it.
 fn may_bind(token: &Tok) -> bool {
     matches!(token, Tok::Lambda | Tok::For | Tok::ColonEqual | Tok::As | Tok::Def | Tok::Class | Tok::Case)
+}
+
+/// Whether a token is a string without fields: neither bytes nor formatted.
+fn is_constant_text(token: &Tok) -> bool {
+    let Tok::String { kind, .. } = token else { return false };
+    matches!(kind, StringKind::String | StringKind::RawString | StringKind::Unicode)
 }
 
 fn is_string(token: &Tok) -> bool {

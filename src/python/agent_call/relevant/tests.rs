@@ -28,6 +28,8 @@ fn what_calls_depend_on_is_kept() {
         ("def f(n):\n    return api.nixl_agent(n)\n", "return api"),
         ("class C:\n    x = 1\n    def f(self): return api.nixl_agent('a')\n", "self"),
         ("api = object()\napi.nixl_agent('a')\n", "object"),
+        ("x = getattr(api, b'x')\n", "b'x'"),
+        ("def f(n): return getattr(api, f'{n}')\n", "f'{n}'"),
         ("if x:\n    api = other()\ndef other(): return None\napi.nixl_agent('a')\n", "return None"),
         ("def g():\n    global api\n    api = 1\napi.nixl_agent('a')\n", "global"),
         ("def f(api=None): api.nixl_agent('a')\n", "api=None"),
