@@ -31,6 +31,8 @@ START = "import nixl._api as nixl_api\nimport logging\n\n"
 CALL = "def connect(name):\n    return nixl_api.nixl_agent(name)\n\n"
 # What was proved of one call does not prove another of these.
 NUMBERED_CALL = "def connect{n}(name{n}):\n    return nixl_api.nixl_agent(name{n})\n\n"
+# A call among others, for one long line.
+LINE = "agent = nixl_api.nixl_agent(name); text = '" + "Keeps what one worker has to do. " * 6 + "'; "
 # Ordinary code: a class, loops, an f-string, a comprehension. About 700 bytes.
 ORDINARY = '''
 class Worker{n}:
@@ -121,6 +123,7 @@ def kinds(quick: bool) -> list[Kind]:
         sized("tries that bind", "try:\n    n = nixl_api\nexcept KeyError:\n    n = None\n", START + CALL),
         sized("attributes", "self.agent = n.nixl_agent\n", START + CALL),
         sized("one line", "f({n}); ", START + CALL, "\n"),
+        sized("calls on one line", LINE, START, "\n"),
         sized("one string", "nixl_agent(nothing) ", START + CALL + 's = """', '"""\n'),
     ]
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures how time and memory of `check` grow with a file: its size, and how many calls, bindings and scopes it has.
-# Fails if user time per byte differs by more than a factor of 1.5 along a row, or the peak exceeds 60 bytes a byte.
+# The fastest of five rounds counts. Fails if user time per byte differs by more than a factor of 1.5 along a row, or the peak
+# exceeds 60 bytes a byte.
 # usage: tests/growth.sh [--quick] [--row NAME] [PROGRAM]
 #   --quick      up to 1 MB and 1,000 calls
 #   --row NAME   only the rows with this in their name: calls

@@ -135,8 +135,8 @@ fn plan_original(
         None => parse_relevant(source.text())?,
         Some(_) => (Leaked::new(parse(source.text())?), true),
     };
-    let mut sites = agent_call::find(source.text(), &module, imports)?;
-    let reports: Vec<SiteReport> = sites.iter_mut().map(report).collect();
+    let sites = agent_call::find(source.text(), &module, imports)?;
+    let reports: Vec<SiteReport> = sites.iter().map(report).collect();
     if sites.iter().all(|site| site.edits.is_empty()) {
         return Ok(Plan::unchanged(reports));
     }
@@ -160,8 +160,7 @@ pub(super) fn parse_relevant(text: &str) -> Result<(Leaked<Suite>, bool), Syntax
     Ok((Leaked::new(module), is_whole))
 }
 
-/// What is said of a call. It takes the name of the function around it.
-fn report(site: &mut Site) -> SiteReport {
+fn report(site: &Site) -> SiteReport {
     let (shape, reason) = match &site.shape {
         Shape::Bare => (SiteShape::Bare, "no configuration, so NIXL uses its default backend".into()),
         Shape::ConfigurationWithoutBackends => {
@@ -177,7 +176,7 @@ fn report(site: &mut Site) -> SiteReport {
     SiteReport {
         line: site.line,
         column: site.column,
-        function: site.function.take(),
+        function: site.function.clone(),
         shape,
         action,
         variable: choice.as_ref().and_then(|choice| choice.variable.clone()),

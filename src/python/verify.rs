@@ -82,8 +82,8 @@ pub(crate) fn verify(original: &Tree, patched: &str, spans: &[InsertedSpan<TextO
     let mut regions: Vec<Region> = Vec::new();
     let (mut at, mut last) = (0, 0);
     while let Some(span) = spans.get(at) {
-        // Many insertions can lie in one statement.
-        if regions.last().is_some_and(|last| line_end(text, span.offset) <= last.end && span.offset < last.end) {
+        // Many insertions can lie in one statement, and a region is whole lines.
+        if regions.last().is_some_and(|last| span.offset < last.end) {
             at += 1;
         } else if let Some(alone) = alone::around(text, module, span.offset, &mut last) {
             at = proof.statement(&alone, at)?;

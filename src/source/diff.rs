@@ -73,6 +73,12 @@ fn inserted_lines(original: &[u8], patched: &[u8], spans: &[InsertedSpan<ByteOff
     let mut inserted = 0;
     for span in spans.iter().filter(|span| span.length > 0) {
         let at = span.offset.0;
+        // Many can be on one line.
+        if let Some(last) = all.last_mut().filter(|last| at < last.old.end) {
+            inserted += span.length;
+            last.new.end = last.old.end + inserted;
+            continue;
+        }
         let start = memchr::memrchr(b'\n', &original[..at]).map_or(0, |newline| newline + 1);
         let before = inserted;
         inserted += span.length;

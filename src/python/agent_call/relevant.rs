@@ -5,8 +5,9 @@
 //! `module.nixl_agent` are bound to, on what the names in these bindings are bound to, and so on. Names are compared as
 //! they are written, whatever their scope, so what is taken as a binding is too much rather than too little.
 
+use std::cell::LazyCell;
 use std::hash::BuildHasherDefault;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use rustc_hash::{FxHashSet, FxHasher};
 use rustpython_parser::lexer::Spanned;
@@ -27,6 +28,8 @@ const MODULE_GETATTR: &str = "__getattr__";
 const LENGTHS: [u32; 256] = lengths(&[&[AGENT, GETATTR, MODULE_GETATTR], &OTHER_WAYS, &reference::RUN_TEXT]);
 /// What a string can name.
 const IN_STRINGS: [&str; 3] = [AGENT, "nixl_agent_config", "create_backend"];
+/// How many tokens the first argument of a `getattr` may have: so many calls on one line take linear time.
+const FIRST_ARGUMENT: usize = 64;
 /// The longest chain of bindings that is followed.
 const ROUNDS: usize = 16;
 /// From this length on, in bytes, what is left out is not joined with what follows: the proof of a rewrite reads all of
@@ -80,10 +83,11 @@ impl Look for Watcher {
         if !self.concerned {
             return Some(());
         }
+        let binds = LazyCell::new(|| line.iter().any(|(token, _)| may_bind(token)));
         for (at, (token, _)) in line.iter().enumerate() {
             match token {
                 Tok::Name { name } if !may_matter(name) => {}
-                Tok::Name { name } if name == AGENT => self.agent(line, at)?,
+                Tok::Name { name } if name == AGENT => self.agent(line, at, &binds)?,
                 Tok::Name { name } if OTHER_WAYS.contains(&name.as_str()) => {
                     let is_harmless = name == "backends" && before(line, at) != Some(&Tok::Dot);
                     is_harmless.then_some(())?;
@@ -120,8 +124,8 @@ impl Watcher {
         }
     }
 
-    /// Looks at the name of the class.
-    fn agent(&mut self, line: &[Spanned], at: usize) -> Option<()> {
+    /// Looks at the name of the class. `binds`: whether the line may bind names.
+    fn agent(&mut self, line: &[Spanned], at: usize, binds: &impl Deref<Target = bool>) -> Option<()> {
         let after = line.get(at + 1).map(|(token, _)| token);
         if before(line, at) != Some(&Tok::Dot) && line[0].0 == Tok::From {
             // Imported under its own name.
@@ -139,8 +143,7 @@ impl Watcher {
             callee.push(outline::name(name));
         }
         callee.reverse();
-        let binds = line.iter().any(|(token, _)| may_bind(token));
-        self.calls.push(Call { line: self.line, callee, binds });
+        self.calls.push(Call { line: self.line, callee, binds: **binds });
         Some(())
     }
 }
@@ -158,9 +161,10 @@ pub(super) enum LookedUp {
 /// What the tokens after `getattr` look up.
 pub(super) fn looked_up(tokens: &[Spanned]) -> LookedUp {
     let token = |at: usize| tokens.get(at).map(|(token, _)| token);
-    let Some(end) = tokens.iter().position(|(token, _)| *token == Tok::Comma) else { return LookedUp::Nothing };
-    let is_constant =
-        token(end + 1).is_some_and(is_constant_text) && matches!(token(end + 2), Some(Tok::Comma | Tok::Rpar));
+    let Some(end) = tokens.iter().take(FIRST_ARGUMENT).position(|(token, _)| matches!(token, Tok::Comma)) else {
+        return if tokens.len() < FIRST_ARGUMENT { LookedUp::Nothing } else { LookedUp::Perhaps };
+    };
+    let is_constant = token(end + 1).is_some_and(is_constant) && matches!(token(end + 2), Some(Tok::Comma | Tok::Rpar));
     if is_constant || token(0) != Some(&Tok::Lpar) {
         return LookedUp::Nothing;
     }
@@ -187,7 +191,10 @@ pub(super) fn runs_agent(tokens: &[Spanned]) -> bool {
         Tok::String { value, .. } => reference::is_in_text(value) || value.contains('\\'),
         _ => false,
     };
-    tokens.first().is_some_and(|(token, _)| *token == Tok::Lpar) && tokens.iter().any(|(token, _)| may_be(token))
+    // Its first argument is nothing but a string, or several that are one.
+    let mut text =
+        tokens.iter().map(|(token, _)| token).take_while(|token| matches!(token, Tok::Lpar) || is_string(token));
+    text.next().is_some_and(|first| matches!(first, Tok::Lpar)) && text.any(may_be)
 }
 
 const fn lengths(names: &[&[&str]]) -> [u32; 256] {
@@ -237,10 +244,9 @@ fn may_bind(token: &Tok) -> bool {
     matches!(token, Tok::Lambda | Tok::For | Tok::ColonEqual | Tok::As | Tok::Def | Tok::Class | Tok::Case)
 }
 
-/// Whether a token is a string without fields: neither bytes nor formatted.
-fn is_constant_text(token: &Tok) -> bool {
-    let Tok::String { kind, .. } = token else { return false };
-    matches!(kind, StringKind::String | StringKind::RawString | StringKind::Unicode)
+/// Whether a token is a string or bytes without fields.
+fn is_constant(token: &Tok) -> bool {
+    matches!(token, Tok::String { kind, .. } if !matches!(kind, StringKind::FString | StringKind::RawFString))
 }
 
 fn is_string(token: &Tok) -> bool {

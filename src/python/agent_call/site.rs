@@ -235,7 +235,9 @@ impl<'a> Finder<'_, 'a> {
             return false;
         };
         let is_self = owner.as_name_expr().is_some_and(|name| reference::is_self(&name.id));
-        if is_self || !is_dotted(owner) || self.resolver.constant(name).is_some() {
+        // Of a constant that is no string, it raises.
+        let is_constant = name.is_constant_expr() || self.resolver.constant(name).is_some();
+        if is_self || is_constant || !is_dotted(owner) {
             return false;
         }
         let owners = self.resolver.meanings(owner);

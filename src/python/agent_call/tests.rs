@@ -507,3 +507,14 @@ fn a_definition_is_known_as_deep_as_an_import() {
         assert_eq!((190..210).map(|depth| is_known(definition, depth)).collect::<Vec<_>>(), import, "{definition}");
     }
 }
+
+#[test]
+fn what_raises_is_no_lookup_of_a_name() {
+    let text = |name: &str| format!("import nixl._api as api\nx = getattr(api, {name})\n");
+    for name in ["b'nixl_agent'", "1", "None"] {
+        assert_eq!(shapes(&text(name)), [""; 0], "{name}");
+    }
+    for name in ["f'nixl_agent'", "name", "'nixl_' + name"] {
+        assert_eq!(shapes(&text(name)), ["2:unclear"], "{name}");
+    }
+}
