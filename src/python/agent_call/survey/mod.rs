@@ -10,7 +10,7 @@ mod notes;
 mod root;
 mod sketch;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use rustpython_parser::ast::{Constant, Expr, ExprCall, Stmt};
 
 use self::class::Verdict;
@@ -82,8 +82,9 @@ impl<'a> Surveyor<'_, 'a> {
             self.configurations.insert(Node(placed.node), verdict);
         }
         for placed in of(NixlClass::Agent) {
-            let site = sites.iter().find(|site| site.offset == start(placed.node));
-            let verdict = match site.map(|site| &site.shape) {
+            let offset = start(placed.node);
+            let site = sites.get(sites.partition_point(|site| site.offset < offset));
+            let verdict = match site.filter(|site| site.offset == offset).map(|site| &site.shape) {
                 Some(Shape::EnvironmentAware(read, _)) => {
                     let reason = "an environment variable decides how it is created";
                     Verdict::new(PlaceClass::Environment, read.variable.clone(), reason)
@@ -102,9 +103,10 @@ impl<'a> Surveyor<'_, 'a> {
                 places.push(self.place(placed, Creates::Backend, verdict));
             }
         }
+        let mut known: FxHashSet<(usize, usize)> = places.iter().map(|place| (place.line, place.column)).collect();
         for site in sites {
             let Shape::Unresolved(_, reason) = site.shape else { continue };
-            if !places.iter().any(|place| (place.line, place.column) == (site.line, site.column)) {
+            if known.insert((site.line, site.column)) {
                 let verdict = Verdict::unknown(reason);
                 let (line, column, function) = (site.line, site.column, site.function);
                 places.push(choice(line, column, function, Creates::Agent, verdict));
