@@ -54,7 +54,7 @@ impl Read {
     fn level(text: &str) -> Result<Self, SyntaxError> {
         let level = || {
             let sketch = Sketch::read(text)?;
-            Some(Read::Level(syntax::parse_without(text, &sketch.functions(), &[])?, sketch))
+            Some(Read::Level(syntax::parse_without(text, &sketch.functions())?, sketch))
         };
         level().map_or_else(|| syntax::parse_alone(text).map(Read::Whole), Ok)
     }
@@ -87,7 +87,7 @@ impl Candidate {
     pub(super) fn places(&self, modules: &Modules) -> Vec<PlaceChoice> {
         let imports = modules.seen_from(&self.module);
         let of_rest = |sketch: &Sketch| {
-            let rest = syntax::parse_without(&self.text, &sketch.left_out(modules.names())?, &[])?;
+            let rest = syntax::parse_without(&self.text, &sketch.left_out(modules.names())?)?;
             survey_rest(&self.text, &rest, &imports)
         };
         let places = match &self.read {

@@ -6,7 +6,7 @@ use super::agent_call::survey::survey;
 use super::agent_call::{self, Shape, Site};
 use super::encoding::SourceText;
 use super::meaning::{Alias, Imports, NixlClass};
-use super::patch::{self, PatchError};
+use super::patch::{self, PatchError, Read};
 use crate::choice::rule::Rule;
 use crate::report::audit::{Creates, PlaceChoice};
 use crate::report::file::ChoiceReport;
@@ -54,8 +54,7 @@ pub(crate) fn of(bytes: &[u8]) -> Result<Option<OwnChoice>, PatchError> {
         return Ok(Some(OwnChoice::Patched(rule)));
     }
     let source = SourceText::decode(bytes)?;
-    let (module, _) = patch::parse_relevant(source.text())?;
-    let sites = agent_call::find(source.text(), &module, None)?;
+    let Read { module, sites, .. } = patch::read(source.text(), None)?;
     Ok(first(&sites).map(|site| choice(site, source.text(), &module)))
 }
 

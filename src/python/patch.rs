@@ -7,12 +7,12 @@ use rustpython_parser::ast::{Stmt, Suite};
 use thiserror::Error;
 
 use super::agent_call::relevant::{self, Relevant};
-use super::agent_call::{self, FindError, Shape, Site};
+use super::agent_call::{self, Edited, FindError, Shape, Site};
 use super::encoding::{DecodeError, SourceText};
 use super::meaning::Imports;
 use super::rewrite::{self, Original};
 use super::span::{end, first_offset};
-use super::syntax::{SyntaxError, parse, parse_without};
+use super::syntax::{SyntaxError, parse, parse_rest};
 use super::verify::Mismatch;
 use crate::choice::rule::Rule;
 use crate::report::file::{Action, ChoiceReport, SiteReport, SiteShape};
@@ -130,17 +130,12 @@ fn plan_original(
     imports: Option<&dyn Imports>,
 ) -> Result<Plan, PatchError> {
     let source = SourceText::decode(bytes)?;
-    // What the calls depend on is known by NIXL's own names alone.
-    let (module, is_whole) = match imports {
-        None => parse_relevant(source.text())?,
-        Some(_) => (Leaked::new(parse(source.text())?), true),
-    };
-    let sites = agent_call::find(source.text(), &module, imports)?;
+    let Read { module, is_whole, sites, edited } = read(source.text(), imports)?;
     let reports: Vec<SiteReport> = sites.iter().map(report).collect();
     if sites.iter().all(|site| site.edits.is_empty()) {
         return Ok(Plan::unchanged(reports));
     }
-    let original = Original { source: &source, module: &module, is_whole, sites: &sites };
+    let original = Original { source: &source, module: &module, is_whole, edited: &edited, sites: &sites };
     let rewrite = rewrite::rewrite(&original, rule, version);
     let diff = || present.diff(bytes, &rewrite.bytes, &rewrite.inserted);
     let prove = || rewrite.prove(&original);
@@ -149,15 +144,40 @@ fn plan_original(
     Ok(Plan::rewritten(reports, rewrite.bytes, diff, rewrite.original_sha256))
 }
 
-/// The module as far as its calls depend on it, and whether that is all of it.
-pub(super) fn parse_relevant(text: &str) -> Result<(Leaked<Suite>, bool), SyntaxError> {
+/// A module, and the places in it that create an agent or may lead to one.
+pub(super) struct Read {
+    /// Its statements.
+    pub module: Leaked<Suite>,
+    /// Whether they are all that it has.
+    pub is_whole: bool,
+    /// The places.
+    pub sites: Vec<Site>,
+    /// What is edited in the statements that are left out.
+    edited: Vec<Edited>,
+}
+
+/// Reads a module and judges its calls; `imports` knows the modules around it.
+///
+/// # Errors
+/// Where it is no Python, or has too many such places.
+pub(super) fn read(text: &str, imports: Option<&dyn Imports>) -> Result<Read, PatchError> {
+    // What the calls depend on is known by NIXL's own names alone.
+    if let Some(read) = imports.is_none().then(|| read_relevant(text)).transpose()?.flatten() {
+        return Ok(read);
+    }
+    let module = Leaked::new(parse(text)?);
+    let sites = agent_call::find(text, &module, imports)?;
+    Ok(Read { module, is_whole: true, sites, edited: Vec::new() })
+}
+
+/// The same, as far as the module's calls depend on it; None where that is nearly all of it.
+fn read_relevant(text: &str) -> Result<Option<Read>, FindError> {
     // Two threads read the whole faster than one reads most of it.
     let is_worth = |it: &Relevant| it.left_out.iter().map(Range::len).sum::<usize>() > text.len() / 2;
     let relevant = relevant::of(text).filter(is_worth);
-    let relevant = relevant.and_then(|it| parse_without(text, &it.left_out, &it.functions));
-    let is_whole = relevant.is_none();
-    let module = relevant.map_or_else(|| parse(text), Ok)?;
-    Ok((Leaked::new(module), is_whole))
+    let Some(rest) = relevant.and_then(|it| parse_rest(text, &it.left_out, &it.kept)) else { return Ok(None) };
+    let Some((sites, edited)) = agent_call::find_in_rest(text, &rest)? else { return Ok(None) };
+    Ok(Some(Read { module: Leaked::new(rest.module), is_whole: false, sites, edited }))
 }
 
 fn report(site: &Site) -> SiteReport {

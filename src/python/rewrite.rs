@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rustc_hash::FxHashMap;
 use rustpython_parser::ast::{Constant, Stmt};
 
-use super::agent_call::{CallEdit, ConfigurationClass, Site};
+use super::agent_call::{CallEdit, ConfigurationClass, Edited, Site};
 use super::encoding::SourceText;
 use super::helper::{self, Names};
 use super::span::{end, first_offset};
@@ -38,6 +38,8 @@ pub(crate) struct Original<'a> {
     pub module: &'a [Stmt],
     /// Whether it has all statements.
     pub is_whole: bool,
+    /// What is edited in the statements that it does not have.
+    pub edited: &'a [Edited],
     /// Its calls that create an agent.
     pub sites: &'a [Site],
 }
@@ -75,7 +77,8 @@ impl Rewrite {
     /// Where it does not parse, is not the original but for the insertions, or cannot be reverted: a bug in this
     /// program, found before anything is written.
     pub(crate) fn prove(&self, original: &Original) -> Result<(), verify::Mismatch> {
-        let tree = verify::Tree { text: original.source.text(), module: original.module, is_whole: original.is_whole };
+        let Original { source, module, is_whole, edited, .. } = *original;
+        let tree = verify::Tree { text: source.text(), module, is_whole, edited };
         verify::verify(&tree, &self.text, &self.spans)?;
         verify::decodes(&self.bytes, &self.text)?;
         verify::reverts(original.source.bytes(), &self.original_sha256, &self.bytes)

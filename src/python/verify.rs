@@ -10,7 +10,8 @@ use rustpython_parser::ast::{self, BoolOp, Expr, Ranged, Stmt};
 use rustpython_parser::text_size::{TextRange, TextSize};
 use thiserror::Error;
 
-use super::alone::{self, Alone};
+use super::agent_call::Edited;
+use super::alone;
 use super::encoding::SourceText;
 use super::span::{end, first_offset, from_parser, start, to_parser};
 use super::syntax::form::Forms;
@@ -46,6 +47,8 @@ pub(crate) struct Tree<'a> {
     pub module: &'a [Stmt],
     /// Whether nothing was left out of them.
     pub is_whole: bool,
+    /// The statements that were left out although something is inserted into them, in order.
+    pub edited: &'a [Edited],
 }
 
 impl Tree<'_> {
@@ -54,9 +57,14 @@ impl Tree<'_> {
         if self.is_whole {
             return Ok(Cow::Borrowed(&self.module[region.statements.clone()]));
         }
-        let text = self.text.get(region.start.0..region.end.0).ok_or(Mismatch::Text)?;
-        parse_at(text, region.start).map(Cow::Owned).map_err(|error| Mismatch::Syntax(error.to_string()))
+        read(self.text, region.start..region.end).map(Cow::Owned)
     }
+}
+
+/// The statements in a part of a text.
+fn read(text: &str, part: Range<TextOffset>) -> Result<Vec<Stmt>, Mismatch> {
+    let text = text.get(part.start.0..part.end.0).ok_or(Mismatch::Text)?;
+    parse_at(text, part.start).map_err(|error| Mismatch::Syntax(error.to_string()))
 }
 
 /// Checks that `patched` parses, and that its tree without the nodes inside the insertions is the original's, ranges
@@ -81,12 +89,20 @@ pub(crate) fn verify(original: &Tree, patched: &str, spans: &[InsertedSpan<TextO
     };
     let mut regions: Vec<Region> = Vec::new();
     let (mut at, mut last) = (0, 0);
+    let mut edited = original.edited.iter().peekable();
+    let mut left_out = |offset: TextOffset| {
+        while edited.next_if(|it| it.offset < offset).is_some() {}
+        let it = edited.next_if(|it| it.offset == offset)?;
+        Some((it.start, alone::lines_end(text, it.start, it.end)?))
+    };
     while let Some(span) = spans.get(at) {
         // Many insertions can lie in one statement, and a region is whole lines.
         if regions.last().is_some_and(|last| span.offset < last.end) {
             at += 1;
+        } else if let Some((start, end)) = left_out(span.offset) {
+            at = proof.statement((start, end), None, at)?;
         } else if let Some(alone) = alone::around(text, module, span.offset, &mut last) {
-            at = proof.statement(&alone, at)?;
+            at = proof.statement((alone.start, alone.end), Some(alone.statement), at)?;
         } else {
             add(&mut regions, region(text, module, span.offset));
             at += 1;
@@ -111,21 +127,29 @@ struct Proof<'a> {
 }
 
 impl Proof<'_> {
-    /// Checks one statement, which the insertion of this number is the first in. Returns the number of the first one
-    /// behind it.
-    fn statement(&mut self, alone: &Alone, first: usize) -> Result<usize, Mismatch> {
-        let behind = near::partition_point(self.spans, first, |span| span.offset < alone.end);
+    /// Checks one statement that is alone on its lines, which the insertion of this number is the first in. Without its
+    /// node, it is read again. Returns the number of the first insertion behind it.
+    fn statement(
+        &mut self,
+        (from, to): (TextOffset, TextOffset),
+        node: Option<&Stmt>,
+        first: usize,
+    ) -> Result<usize, Mismatch> {
+        let behind = near::partition_point(self.spans, first, |span| span.offset < to);
         let spans = &self.spans[first..behind];
         let (first_span, last_span) = (spans[0], spans[spans.len() - 1]);
-        let start = self.inserted.start(first) - (first_span.offset.0 - alone.start.0);
-        let end = self.inserted.start(behind - 1) + last_span.length + (alone.end.0 - last_span.offset.0);
+        let start = self.inserted.start(first) - (first_span.offset.0 - from.0);
+        let end = self.inserted.start(behind - 1) + last_span.length + (to.0 - last_span.offset.0);
         let part = self.patched.get(start..end).ok_or(Mismatch::Text)?;
-        let prove = || compare(part, alone.start, spans, std::slice::from_ref(alone.statement));
-        let [span] = spans else { return prove().map(|()| behind) };
-        let inserted = span.offset.0 - alone.start.0..span.offset.0 - alone.start.0 + span.length;
-        let (before, after) = (part.get(..inserted.start), part.get(inserted.end..));
         let text = self.text;
-        if before != text.get(alone.start.0..span.offset.0) || after != text.get(span.offset.0..alone.end.0) {
+        let prove = || match node {
+            Some(node) => compare(part, from, spans, std::slice::from_ref(node)),
+            None => compare(part, from, spans, &read(text, from..to)?),
+        };
+        let [span] = spans else { return prove().map(|()| behind) };
+        let inserted = span.offset.0 - from.0..span.offset.0 - from.0 + span.length;
+        let (before, after) = (part.get(..inserted.start), part.get(inserted.end..));
+        if before != text.get(from.0..span.offset.0) || after != text.get(span.offset.0..to.0) {
             return Err(Mismatch::Tree);
         }
         let form = self.forms.of(part, &inserted);
@@ -308,8 +332,8 @@ mod tests {
         let spans: Vec<_> = insertions.iter().map(Insertion::span).collect();
         let patched = edit::insert(text, &insertions);
         let module = parse(text).unwrap();
-        let whole = verify(&Tree { text, module: &module, is_whole: true }, &patched, &spans);
-        assert_eq!(verify(&Tree { text, module: &module, is_whole: false }, &patched, &spans), whole);
+        let whole = verify(&Tree { text, module: &module, is_whole: true, edited: &[] }, &patched, &spans);
+        assert_eq!(verify(&Tree { text, module: &module, is_whole: false, edited: &[] }, &patched, &spans), whole);
         whole
     }
 
@@ -374,7 +398,7 @@ mod tests {
         for (one, other) in [("i(c, d", "i(k, d"), ("i(c, e=1,", "i(c, e=1 ,")] {
             let wrong = patched.replace(one, other);
             assert_ne!(wrong, patched);
-            let tree = Tree { text, module: &module, is_whole: true };
+            let tree = Tree { text, module: &module, is_whole: true, edited: &[] };
             assert!(verify(&tree, &wrong, &spans).is_err(), "{wrong}");
         }
     }

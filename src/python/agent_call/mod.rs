@@ -3,6 +3,7 @@
 //! Source of the signatures: `_api.py` of NIXL 0.1.1 to 1.5.1, `nixl_agent(agent_name, nixl_conf=None,
 //! instantiate_all=False)`; `nixl_agent_config`'s `backends` is its second to sixth parameter, by version.
 
+mod alike;
 mod alternative;
 mod arguments;
 mod chosen_later;
@@ -20,12 +21,14 @@ mod tests;
 use rustpython_parser::ast::Stmt;
 use thiserror::Error;
 
+pub(crate) use alike::Edited;
 pub(crate) use chosen_later::CREATED_LATER;
 pub(crate) use exported::certainty;
 pub(crate) use shape::{CallEdit, ConfigurationClass, Shape, Site};
 
 use super::bindings::Bindings;
 use super::meaning::Imports;
+use super::syntax::Rest;
 
 /// The most calls in one file.
 const MOST_SITES: usize = 1_000_000;
@@ -62,8 +65,26 @@ pub(crate) fn find(text: &str, module: &[Stmt], imports: Option<&dyn Imports>) -
         std::mem::forget(finder);
         std::mem::forget(bindings);
     }
-    if sites.len() > MOST_SITES {
-        return Err(FindError::TooMany { sites: sites.len() });
-    }
+    at_most(sites.len())?;
     Ok(sites)
+}
+
+/// As [`find`], for what is left of a module that is judged alone, and what is edited in the statements that are judged by
+/// others. None where what is left does not say how a call is judged.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) fn find_in_rest(text: &str, rest: &Rest) -> Result<Option<(Vec<Site>, Vec<Edited>)>, FindError> {
+    let mut sites = find(text, &rest.module, None)?;
+    let Some((alike, edited)) = alike::sites(text, rest, &sites) else { return Ok(None) };
+    at_most(sites.len() + alike.len())?;
+    if !alike.is_empty() {
+        sites.extend(alike);
+        sites.sort_by_key(|site| site.offset);
+    }
+    Ok(Some((sites, edited)))
+}
+
+fn at_most(sites: usize) -> Result<(), FindError> {
+    if sites > MOST_SITES { Err(FindError::TooMany { sites }) } else { Ok(()) }
 }

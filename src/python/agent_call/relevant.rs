@@ -17,6 +17,7 @@ use smallvec::{SmallVec, smallvec};
 use super::NIXL;
 use super::reference::{self, AGENT};
 use crate::python::syntax::outline::{self, Kind, Look, Mention, Name, Outline, Unit};
+use crate::python::syntax::{Judged, Kept};
 
 /// Names by which backends are chosen in other ways, or names are bound unseen.
 const OTHER_WAYS: [&str; 5] = ["nixl_agent_config", "create_backend", "backends", "setattr", "globals"];
@@ -43,8 +44,8 @@ const TAIL: usize = 64;
 pub(crate) struct Relevant {
     /// Where statements can be left out, in order: from the first token of whole logical lines to the last one's end.
     pub left_out: Vec<Range<usize>>,
-    /// The other functions, in the same way.
-    pub functions: Vec<Range<usize>>,
+    /// The other functions and simple statements, as far as they can be like each other.
+    pub kept: Vec<Kept>,
 }
 
 /// What is relevant of a module. None where its calls may depend on all of it.
@@ -52,7 +53,7 @@ pub(crate) fn of(text: &str) -> Option<Relevant> {
     let concerned = memchr::memmem::find(text.as_bytes(), NIXL).is_some();
     let (outline, watcher) = outline::read(text, &Watcher { concerned, ..Watcher::default() })?;
     let closure = Closure::of(&outline, &watcher)?;
-    Some(Relevant { left_out: closure.left_out(text), functions: closure.functions() })
+    Some(Relevant { left_out: closure.left_out(text), kept: closure.kept(&watcher.calls) })
 }
 
 /// Looks for the calls, and for what else could create or configure an agent.
@@ -515,10 +516,57 @@ impl<'o> Closure<'o> {
         }
     }
 
-    /// The functions that are kept.
-    fn functions(&self) -> Vec<Range<usize>> {
-        let kept = self.outline.units.iter().zip(&self.units).filter(|(_, kept)| **kept).map(|(unit, _)| unit);
-        kept.filter(|unit| self.outline.is_function(unit)).map(|unit| self.outline.span(unit)).collect()
+    /// The functions and simple statements that are kept.
+    fn kept(&self, calls: &[Call]) -> Vec<Kept> {
+        let mut kept = Vec::new();
+        let (mut run, mut line) = (0, 0);
+        let mut calls = calls.iter().peekable();
+        while line < self.outline.lines.len() {
+            let Some(number) = self.unit_of[line] else {
+                // What may raise, return or import; a class does not as long as nothing in it counts.
+                run += u32::from(self.lines[line] || self.outline.lines[line].kind != Kind::Class);
+                line += 1;
+                continue;
+            };
+            let unit = &self.outline.units[number];
+            line = unit.lines.end;
+            if !self.units[number] {
+                continue;
+            }
+            let counted = self.counted(unit);
+            run += u32::from(counted.is_none());
+            if !self.outline.is_undecorated(unit) {
+                continue;
+            }
+            while calls.next_if(|call| call.line < unit.lines.start).is_some() {}
+            let agent = outline::name(AGENT);
+            let own = std::iter::from_fn(|| calls.next_if(|call| call.line < line));
+            let created = own.filter(|call| call.callee.last() == Some(&agent)).count() as u32;
+            let is_top = self.outline.lines[unit.lines.start].depth == 0;
+            let judged = counted.filter(|_| is_top);
+            let judged = judged.map(|(names, counted)| Judged { run, names, counted, calls: created });
+            kept.push(Kept { span: self.outline.span(unit), judged });
+        }
+        kept
+    }
+
+    /// How many names a unit has, and those of them that count, by their number. None where it may bind one that counts.
+    fn counted(&self, unit: &Unit) -> Option<(u32, u64)> {
+        if unit.lines.clone().any(|line| self.lines[line]) {
+            return None;
+        }
+        let (mut names, mut counted) = (0, 0_u64);
+        for mention in unit.lines.clone().flat_map(|line| self.outline.mentions(line)) {
+            let is_known = || self.variables.contains(&mention.name) || self.attributes.contains(&mention.name);
+            if self.filter[bits(mention.name)] && is_known() {
+                if mention.bound {
+                    return None;
+                }
+                counted |= 1_u64.checked_shl(names)?;
+            }
+            names += 1;
+        }
+        Some((names, counted))
     }
 
     /// The units and classes that nothing depends on, joined where they follow each other in one block.

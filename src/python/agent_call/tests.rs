@@ -1,15 +1,15 @@
 //! Sources and how their calls are judged.
 
 use super::*;
-use crate::python::syntax::{parse, parse_without};
+use crate::python::syntax::{parse, parse_rest};
 use crate::report::file::SiteShape;
 
 /// Each call's line and shape, in short.
 fn shapes(text: &str) -> Vec<String> {
     let module = parse(text).expect("the test's source parses");
     let sites = find(text, &module, None).expect("not too deep");
-    if let Some(rest) = relevant::of(text).and_then(|it| parse_without(text, &it.left_out, &it.functions)) {
-        let found = find(text, &rest, None).expect("not too deep");
+    if let Some(rest) = relevant::of(text).and_then(|it| parse_rest(text, &it.left_out, &it.kept)) {
+        let (found, _) = find_in_rest(text, &rest).expect("not too deep").expect("all can be told");
         assert_eq!(format!("{found:?}"), format!("{sites:?}"), "{text}");
     }
     sites.iter().map(short).collect()

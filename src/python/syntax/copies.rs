@@ -1,76 +1,206 @@
-//! Functions that differ in nothing but their names: the grammar reads the first of them, and the trees of the others are
-//! copies of its tree, with names and places of their own.
+//! Statements that differ in nothing but names and strings: the grammar reads the first of them. What is known of one is
+//! known of the others, or their trees are copies of its tree, with names, strings and places of their own.
 
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use rustc_hash::FxHashMap;
-use rustpython_parser::ast::{self, ArgWithDefault, Arguments, Expr, Identifier, Keyword, Ranged, Stmt};
+use rustpython_parser::ast::{self, ArgWithDefault, Arguments, Constant, Expr, Identifier, Keyword, Ranged, Stmt};
 use rustpython_parser::text_size::{TextRange, TextSize};
 
 use super::form::Forms;
-use crate::python::span::{end, start};
+use crate::python::span::{end, from_parser, start, to_parser};
 use crate::python::walk;
 use crate::source::near;
+use crate::source::offset::TextOffset;
 use crate::threads;
 
 /// The most forms that are remembered.
 const REMEMBERED: usize = 1 << 12;
-/// How many blocks around a function are looked through.
+/// How many blocks around a statement are looked through.
 const DEPTH: usize = 16;
 /// After so many copies, room is made for as many more: a tree of two lines takes 1.5 kB.
 const GROWN: usize = 1 << 10;
 
-/// The functions of a module that are copies of others.
-pub(super) struct Copies<'t> {
-    text: &'t str,
-    /// The first function of each form.
-    firsts: Vec<Function>,
-    copies: Vec<Copy>,
-    /// The places of the names of all these functions.
+/// A function or a simple statement that is not left out of a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// From the first token to the last one's end.
+    pub span: Range<usize>,
+    /// What else its calls depend on; None where that is not certain.
+    pub judged: Option<Judged>,
+}
+
+/// What says, with a statement's form and the names that count, how its calls are judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// The same for statements that have nothing between them that binds a name that counts.
+    pub run: u32,
+    /// How many names it has.
+    pub names: u32,
+    /// Those of them that count, by their number.
+    pub counted: u64,
+    /// How many calls of NIXL's agent it has.
+    pub calls: u32,
+}
+
+/// Statements of a module whose calls are judged as those of another one are, which is in its tree.
+#[derive(Debug, Default)]
+pub(crate) struct Alike {
+    /// The statements, in order.
+    statements: Vec<Copy>,
+    /// The others.
+    models: Vec<Statement>,
+    /// The places of the names and strings of all of them.
     places: Vec<Range<u32>>,
 }
 
-/// A function and its names.
-struct Function {
+/// A statement, with its names and strings.
+#[derive(Clone, Debug)]
+pub(crate) struct Statement {
     span: Range<usize>,
     places: Range<usize>,
 }
 
-/// A function, and the number of the one that it is a copy of.
+/// A statement, and the number of the one that it is like.
+#[derive(Debug)]
 struct Copy {
-    function: Function,
+    statement: Statement,
     of: usize,
 }
 
+/// Where an offset or a name comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    /// The number of the name or string, or of the last one before the offset; None at the statement's beginning.
+    place: Option<usize>,
+    /// How far behind the end of that, or the statement's beginning, the offset is.
+    behind: TextSize,
+}
+
+impl Alike {
+    /// Each statement, in order, with the number of its model.
+    pub(crate) fn statements(&self) -> impl Iterator<Item = (&Statement, usize)> {
+        self.statements.iter().map(|copy| (&copy.statement, copy.of))
+    }
+
+    /// The models.
+    pub(crate) fn models(&self) -> &[Statement] {
+        &self.models
+    }
+
+    /// Where an offset in a statement comes from.
+    pub(crate) fn step(&self, statement: &Statement, offset: TextOffset) -> Option<Step> {
+        step(self.places(statement), size(statement.span.start), to_parser(offset))
+    }
+
+    /// Where a name in a statement comes from.
+    pub(crate) fn step_of_name(&self, text: &str, statement: &Statement, name: &str) -> Option<Step> {
+        step_of_name(text, self.places(statement), name)
+    }
+
+    /// The offset in another statement of the same form.
+    pub(crate) fn offset(&self, statement: &Statement, step: Step) -> TextOffset {
+        from_parser(offset(self.places(statement), size(statement.span.start), step))
+    }
+
+    /// The name in another statement of the same form.
+    pub(crate) fn name<'t>(&self, text: &'t str, statement: &Statement, step: Step) -> Option<&'t str> {
+        Some(word(text, &self.places(statement)[step.place?]))
+    }
+
+    fn places(&self, statement: &Statement) -> &[Range<u32>] {
+        &self.places[statement.places.clone()]
+    }
+}
+
+impl Statement {
+    /// Whether an offset is in it.
+    pub(crate) fn contains(&self, offset: TextOffset) -> bool {
+        self.span.contains(&offset.0)
+    }
+
+    /// Its first token.
+    pub(crate) fn start(&self) -> TextOffset {
+        TextOffset(self.span.start)
+    }
+}
+
+/// The statements of a module that are like others.
+pub(super) struct Copies<'t> {
+    text: &'t str,
+    /// The first statement of each form.
+    firsts: Vec<Statement>,
+    /// Those whose trees are copied.
+    copies: Vec<Copy>,
+    /// Those that are not.
+    pub(super) alike: Alike,
+}
+
+/// What is known of a form.
+struct Known {
+    /// The number of its first statement.
+    first: usize,
+    /// The number of the one that others are judged by, and on what its judgement depends.
+    model: Option<(usize, Judged)>,
+}
+
 impl<'t> Copies<'t> {
-    /// Those among some functions, which are in order: from the first token to the last one's end.
-    pub(super) fn among(text: &'t str, functions: &[Range<usize>]) -> Self {
-        let mut copies = Copies { text, firsts: Vec::new(), copies: Vec::new(), places: Vec::new() };
+    /// Those among some statements, which are in order.
+    pub(super) fn among(text: &'t str, statements: &[Kept]) -> Self {
+        let mut copies = Copies { text, firsts: Vec::new(), copies: Vec::new(), alike: Alike::default() };
         let mut forms = Forms::default();
-        let mut known: FxHashMap<Box<[u8]>, usize> = FxHashMap::default();
-        for span in functions {
-            let first = copies.places.len();
-            let Some(form) = forms.of_function(text, span, &mut copies.places) else {
-                copies.places.truncate(first);
+        let mut known: FxHashMap<Box<[u8]>, Known> = FxHashMap::default();
+        for Kept { span, judged } in statements {
+            let first = copies.alike.places.len();
+            let Some(form) = forms.of_statement(text, span, &mut copies.alike.places) else {
+                copies.alike.places.truncate(first);
                 continue;
             };
-            let function = Function { span: span.clone(), places: first..copies.places.len() };
-            match known.get(form) {
-                Some(&of) => copies.copies.push(Copy { function, of }),
-                None if known.len() < REMEMBERED => {
-                    known.insert(form.into(), copies.firsts.len());
-                    copies.firsts.push(function);
+            let statement = Statement { span: span.clone(), places: first..copies.alike.places.len() };
+            let judged = judged.as_ref().filter(|judged| judged.fits(text, form, copies.alike.places(&statement)));
+            let is_full = known.len() >= REMEMBERED;
+            match known.get_mut(form) {
+                Some(known) => copies.add(statement, judged, known),
+                None if !is_full => {
+                    let model = judged.map(|judged| (copies.model(&statement), judged.clone()));
+                    known.insert(form.into(), Known { first: copies.firsts.len(), model });
+                    copies.firsts.push(statement);
                 }
-                None => copies.places.truncate(first),
+                None => copies.alike.places.truncate(first),
             }
         }
         copies
     }
 
-    /// What the grammar need not read: the copies, and what is left out of the module anyway.
+    /// Adds a statement whose form is known.
+    fn add(&mut self, statement: Statement, judged: Option<&Judged>, known: &mut Known) {
+        match (judged, &known.model) {
+            (Some(judged), Some((model, same))) if judged == same && self.has_names_of(&statement, *model, judged) => {
+                self.alike.statements.push(Copy { statement, of: *model });
+                return;
+            }
+            (Some(judged), _) => known.model = Some((self.model(&statement), judged.clone())),
+            (None, _) => {}
+        }
+        self.copies.push(Copy { statement, of: known.first });
+    }
+
+    fn model(&mut self, statement: &Statement) -> usize {
+        self.alike.models.push(statement.clone());
+        self.alike.models.len() - 1
+    }
+
+    /// Whether a statement has the names that count of another one.
+    fn has_names_of(&self, statement: &Statement, model: usize, judged: &Judged) -> bool {
+        let names = |statement| self.alike.places(statement).iter().map(|place| word(self.text, place)).filter(is_name);
+        let mut pairs = names(statement).zip(names(&self.alike.models[model])).enumerate();
+        pairs.all(|(number, (one, other))| judged.counted >> number & 1 == 0 || one == other)
+    }
+
+    /// What the grammar need not read: these statements, and what is left out of the module anyway.
     pub(super) fn and(&self, left_out: &[Range<usize>]) -> Vec<Range<usize>> {
-        let copies = self.copies.iter().map(|copy| copy.function.span.clone());
+        let copies = self.copies.iter().chain(&self.alike.statements).map(|copy| copy.statement.span.clone());
         let mut all: Vec<Range<usize>> = left_out.iter().cloned().chain(copies).collect();
         all.sort_by_key(|range| range.start);
         all
@@ -94,37 +224,64 @@ impl<'t> Copies<'t> {
             };
             let mut copier = Copier {
                 text: self.text,
-                from: &self.places[first.places.clone()],
-                to: &self.places[copy.function.places.clone()],
-                starts: (size(first.span.start), size(copy.function.span.start)),
+                from: self.alike.places(first),
+                to: self.alike.places(&copy.statement),
+                starts: (size(first.span.start), size(copy.statement.span.start)),
                 steps,
                 step: 0,
             };
-            *at(module, copy.function.span.start, &mut last)? = copier.statement(tree)?;
+            *at(module, copy.statement.span.start, &mut last)? = copier.statement(tree)?;
         }
         Some(())
     }
 }
 
-/// A function that has copies.
+impl Judged {
+    /// Whether it says how all calls of a statement are judged that has this form, and these names and strings.
+    fn fits(&self, text: &str, form: &[u8], places: &[Range<u32>]) -> bool {
+        let definitions = memchr::memmem::find_iter(form, b"def ").count();
+        let parentheses = memchr::memchr_iter(b'(', form).count();
+        parentheses == definitions + self.calls as usize
+            && places.iter().map(|place| word(text, place)).filter(is_name).count() == self.names as usize
+    }
+}
+
+/// Whether this is no string.
+fn is_name(word: &&str) -> bool {
+    !word.starts_with(['"', '\''])
+}
+
+fn word<'t>(text: &'t str, place: &Range<u32>) -> &'t str {
+    &text[place.start as usize..place.end as usize]
+}
+
+/// A statement that has copies.
 struct Template {
     tree: Stmt,
     /// What its nodes have in common with those of each copy, in the order in which they are copied.
     steps: Vec<Step>,
 }
 
-/// Where an offset or a name comes from.
-#[derive(Clone, Copy)]
-struct Step {
-    /// The number of the name, or of the last one before the offset; None at the function's beginning.
-    name: Option<usize>,
-    /// How far behind the end of that name, or the function's beginning, the offset is.
-    behind: TextSize,
+/// Where an offset comes from, in a statement with these names and strings: between them, all of its form have the same
+/// text.
+fn step(places: &[Range<u32>], start: TextSize, offset: TextSize) -> Option<Step> {
+    let place = places.partition_point(|place| place.start < offset.into()).checked_sub(1);
+    let from = place.map_or(start, |place| TextSize::new(places[place].end));
+    Some(Step { place, behind: offset.checked_sub(from)? })
+}
+
+fn step_of_name(text: &str, places: &[Range<u32>], name: &str) -> Option<Step> {
+    let place = places.iter().position(|place| word(text, place) == name)?;
+    Some(Step { place: Some(place), behind: TextSize::new(0) })
+}
+
+fn offset(places: &[Range<u32>], start: TextSize, step: Step) -> TextSize {
+    step.place.map_or(start, |place| TextSize::new(places[place].end)) + step.behind
 }
 
 /// An offset as the parser's; a text that was parsed has no larger ones.
 fn size(offset: usize) -> TextSize {
-    crate::python::span::to_parser(crate::source::offset::TextOffset(offset))
+    to_parser(TextOffset(offset))
 }
 
 /// The statement that begins at an offset. `last` is the number of the top-level statement that the search before this one
@@ -144,14 +301,14 @@ fn at<'m>(module: &'m mut [Stmt], offset: usize, last: &mut usize) -> Option<&'m
     None
 }
 
-/// Copies a function's tree. It knows the nodes that functions with a form have.
+/// Copies a statement's tree. It knows the nodes that statements with a form have.
 struct Copier<'c> {
     text: &'c str,
-    /// The places of the names.
+    /// The places of the names and strings.
     from: &'c [Range<u32>],
     /// Those of the copy's.
     to: &'c [Range<u32>],
-    /// Where both functions begin.
+    /// Where both statements begin.
     starts: (TextSize, TextSize),
     /// The template's, as far as they are known.
     steps: &'c mut Vec<Step>,
@@ -170,15 +327,9 @@ impl Copier<'_> {
         Some(self.steps[self.step - 1])
     }
 
-    /// Between two names, both have the same text.
-    fn offset(&mut self, offset: TextSize) -> Option<TextSize> {
-        let step = self.next(|copier| {
-            let name = copier.from.partition_point(|place| place.start < offset.into()).checked_sub(1);
-            let from = name.map_or(copier.starts.0, |name| TextSize::new(copier.from[name].end));
-            Some(Step { name, behind: offset.checked_sub(from)? })
-        })?;
-        let to = step.name.map_or(self.starts.1, |name| TextSize::new(self.to[name].end));
-        Some(to + step.behind)
+    fn offset(&mut self, at: TextSize) -> Option<TextSize> {
+        let step = self.next(|copier| step(copier.from, copier.starts.0, at))?;
+        Some(offset(self.to, self.starts.1, step))
     }
 
     fn range(&mut self, node: &impl Ranged) -> Option<TextRange> {
@@ -186,15 +337,18 @@ impl Copier<'_> {
     }
 
     fn name(&mut self, name: &Identifier) -> Option<Identifier> {
-        let step = self.next(|copier| {
-            let number = copier.from.iter().position(|place| copier.text(place) == name.as_str())?;
-            Some(Step { name: Some(number), behind: TextSize::new(0) })
-        })?;
-        Some(Identifier::new(self.text(&self.to[step.name?])))
+        let step = self.next(|copier| step_of_name(copier.text, copier.from, name))?;
+        Some(Identifier::new(word(self.text, &self.to[step.place?])))
     }
 
-    fn text(&self, place: &Range<u32>) -> &str {
-        &self.text[place.start as usize..place.end as usize]
+    /// The value of a string.
+    fn string(&mut self, node: &impl Ranged) -> Option<Constant> {
+        let step = self.next(|copier| {
+            let place = copier.from.iter().position(|place| TextSize::new(place.start) == node.start())?;
+            Some(Step { place: Some(place), behind: TextSize::new(0) })
+        })?;
+        let place = &self.to[step.place?];
+        Some(Constant::Str(self.text.get(place.start as usize + 1..place.end as usize - 1)?.into()))
     }
 
     fn statement(&mut self, statement: &Stmt) -> Option<Stmt> {
@@ -289,9 +443,9 @@ impl Copier<'_> {
             Expr::Tuple(node) => {
                 Expr::Tuple(ast::ExprTuple { range, elts: self.expressions(&node.elts)?, ctx: node.ctx })
             }
-            // None, True or False.
             Expr::Constant(node) => {
-                Expr::Constant(ast::ExprConstant { range, value: node.value.clone(), kind: node.kind.clone() })
+                let value = if node.value.is_str() { self.string(node)? } else { node.value.clone() };
+                Expr::Constant(ast::ExprConstant { range, value, kind: node.kind.clone() })
             }
             _ => return None,
         })
@@ -309,7 +463,7 @@ impl Copier<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python::syntax::{parse, parse_without};
+    use crate::python::syntax::{parse, parse_rest};
 
     /// How many functions of a text are copies; the tree is the same.
     fn copied(text: &str) -> usize {
@@ -320,8 +474,10 @@ mod tests {
             functions.push(start..start + text[start..end].trim_end().len());
             at = end + mark.len();
         }
-        assert_eq!(parse_without(text, &[], &functions), Some(parse(text).unwrap()), "{text}");
-        Copies::among(text, &functions).copies.len()
+        let kept: Vec<Kept> = functions.into_iter().map(|span| Kept { span, judged: None }).collect();
+        let rest = parse_rest(text, &[], &kept).expect("it parses");
+        assert_eq!(rest.module, parse(text).unwrap(), "{text}");
+        Copies::among(text, &kept).copies.len()
     }
 
     #[test]
@@ -343,9 +499,31 @@ mod tests {
                 "def h(i):\n    def j(kk): return kk, i\n    return (j, (True))\n",
             ),
             ("def f(a):\r\n\treturn a.b(c,)\r\n", "def äf(a):\r\n\treturn a.b(c,)\r\n"),
+            ("def f(a='b'):\n    return g('c', 1, None)\n", "def ff(a=''):\n    return gg('d\"e', 1, None)\n"),
         ] {
             let wanted = usize::from(other.is_ascii());
             assert_eq!(copied(&format!("{one}#\nx = 1\n{other}#\n{one}#\n")), 1 + wanted, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_simple_statement_can_be_a_copy() {
+        for (one, other, is_copy) in [
+            ("x = f('a')", "yy = gg('böse')", true),
+            ("x: T = f(a.b)", "yy: TT = g(c.dd)", true),
+            ("f(a, b='c')", "ff(aa, bb='')", true),
+            ("x, y = z", "xx, y = zz", true),
+            ("(x).y = z", "(x).y = z", true),
+            ("x = f('a'); y", "x = f('a'); y", false),
+            ("type x = y", "type x = y", false),
+            ("x += y", "x += y", false),
+        ] {
+            let text = format!("pass\n{one}\n{other}\n");
+            let start = 6 + one.len();
+            let kept = [5..5 + one.len(), start..start + other.len()].map(|span| Kept { span, judged: None });
+            let rest = parse_rest(&text, &[], &kept).expect("it parses");
+            assert_eq!(rest.module, parse(&text).unwrap(), "{text}");
+            assert_eq!(Copies::among(&text, &kept).copies.len(), usize::from(is_copy), "{text}");
         }
     }
 
@@ -362,8 +540,14 @@ mod tests {
         for (one, other) in [
             ("def f(a): return a\n", "def f(a): return b\n"),
             ("def f(a): return a\n", "def f(a):  return a\n"),
-            ("def f(a): return 'a'\n", "def f(a): return 'a'\n"),
-            ("def f(a): return 1\n", "def f(a): return 1\n"),
+            ("def f(a): return b'a'\n", "def f(a): return b'a'\n"),
+            ("def f(a): return 'a' 'b'\n", "def f(a): return 'a' 'b'\n"),
+            ("def f(a): return 'a\\n'\n", "def f(a): return 'a\\n'\n"),
+            ("def f(a): return \"\"\"a\"\"\"\n", "def f(a): return \"\"\"a\"\"\"\n"),
+            ("def f(a): return 'a'\n", "def f(a): return \"a\"\n"),
+            ("def f(a): return 1\n", "def f(a): return 2\n"),
+            ("def f(a): return 1.5\n", "def f(a): return 1.5\n"),
+            ("def f(a): type x = a\n", "def f(a): type x = a\n"),
             ("def f(a): return (b := a)\n", "def f(a): return (b := a)\n"),
             ("def f(a): return not a\n", "def f(a): return not a\n"),
             ("def f(*a): return a\n", "def f(*a): return a\n"),

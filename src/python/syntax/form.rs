@@ -19,6 +19,14 @@ const ITSELF: u8 = 2;
 /// The keywords that it has.
 const PLAIN_KEYWORDS: [&str; 5] = ["def", "return", "None", "True", "False"];
 
+/// What is before a token on its line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    Name,
+    String,
+    Other,
+}
+
 /// Writes forms, one after another.
 #[derive(Default)]
 pub(crate) struct Forms<'a> {
@@ -41,9 +49,9 @@ impl<'a> Forms<'a> {
         &self.form
     }
 
-    /// The form of a function, where it has nothing but names, attributes, calls, assignments and constants; adds the places
-    /// of its names.
-    pub(super) fn of_function(
+    /// The form of a function or a simple statement, where it has nothing but names, attributes, calls, assignments and
+    /// constants; adds the places of its names and strings.
+    pub(super) fn of_statement(
         &mut self,
         text: &'a str,
         span: &Range<usize>,
@@ -53,30 +61,55 @@ impl<'a> Forms<'a> {
         self.names.clear();
         let bytes = &text.as_bytes()[..span.end];
         let first = places.len();
+        let place = |at: usize, end: usize| Some(u32::try_from(at).ok()?..u32::try_from(end).ok()?);
         let mut at = span.start;
+        let mut after = After::Other;
         while at < bytes.len() {
+            (places.len() - first < MOST_NAMES).then_some(())?;
             let length = bytes[at..].iter().position(|byte| !is_in_word(*byte)).unwrap_or(bytes.len() - at);
-            match (&text[at..at + length], bytes[at]) {
-                ("", byte) => {
+            let end = at + length;
+            let is_prefix = matches!(bytes.get(end), Some(b'"' | b'\''));
+            match (&text.get(at..end)?, bytes[at]) {
+                (&"", b'"' | b'\'') => {
+                    // Two are one.
+                    (after != After::String).then_some(())?;
+                    let end = self.string(bytes, at)?;
+                    places.push(place(at, end)?);
+                    (at, after) = (end, After::String);
+                    continue;
+                }
+                (&"", byte) => {
                     let walrus = byte == b'=' && self.form.last() == Some(&b':');
                     (is_plain(byte) && !walrus).then_some(())?;
                     self.form.push(byte);
                     at += 1;
+                    if !matches!(byte, b' ' | b'\t') {
+                        after = After::Other;
+                    }
                     continue;
                 }
-                (_, letter) if letter.is_ascii_digit() => return None,
-                (word, _) if is_keyword(word) => {
-                    PLAIN_KEYWORDS.contains(&word).then_some(())?;
+                _ if is_prefix => return None,
+                (word, letter) if letter.is_ascii_digit() => {
+                    let is_part = at.checked_sub(1).is_some_and(|before| bytes[before] == b'.');
+                    (!is_part && bytes.get(end) != Some(&b'.')).then_some(())?;
                     self.form.extend_from_slice(word.as_bytes());
+                    after = After::Other;
+                }
+                (word, _) if is_keyword(word) => {
+                    PLAIN_KEYWORDS.contains(word).then_some(())?;
+                    self.form.extend_from_slice(word.as_bytes());
+                    after = After::Other;
                 }
                 (name, _) => {
-                    (places.len() - first < MOST_NAMES).then_some(())?;
-                    places.push(u32::try_from(at).ok()?..u32::try_from(at + length).ok()?);
+                    // `type x = y`
+                    (after != After::Name).then_some(())?;
+                    places.push(place(at, end)?);
                     let number = self.number(name)?;
                     self.form.extend([NAME, number]);
+                    after = After::Name;
                 }
             }
-            at += length;
+            at = end;
         }
         Some(&self.form)
     }

@@ -143,7 +143,7 @@ pub(super) fn name(cursor: &mut Cursor) -> Result<Tok, LexicalError> {
 }
 
 /// Whether a word can be a keyword.
-pub(super) fn is_keyword(word: &str) -> bool {
+pub(crate) fn is_keyword(word: &str) -> bool {
     keyword(word).is_some()
 }
 

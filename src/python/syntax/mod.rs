@@ -21,7 +21,10 @@ use rustpython_parser::{Parse, ParseError, ast};
 use thiserror::Error;
 
 use self::copies::Copies;
+pub(crate) use self::copies::{Alike, Judged, Kept, Statement, Step};
 use self::lexer::Lexer;
+#[cfg(any(test, nixl_retrofit_fuzzing))]
+pub(crate) use self::literal::is_keyword;
 use super::span;
 use crate::source::lines::{LineIndex, line_end, line_start};
 use crate::source::offset::TextOffset;
@@ -94,13 +97,27 @@ pub(crate) fn parse_at(text: &str, offset: TextOffset) -> Result<ast::Suite, Par
 }
 
 /// Parses a module without some of its statements: `pass` is read where they are, from the first token of whole logical
-/// lines to the last one's end. Of some of its functions, those that differ in their names alone are read once. None where
-/// the rest is not Python.
-pub(crate) fn parse_without(text: &str, left_out: &[Range<usize>], functions: &[Range<usize>]) -> Option<ast::Suite> {
-    let copies = Copies::among(text, functions);
-    let mut module = ast::Suite::parse_tokens(Lexer::without(text, &copies.and(left_out)), "").ok()?;
+/// lines to the last one's end. None where the rest is not Python.
+pub(crate) fn parse_without(text: &str, left_out: &[Range<usize>]) -> Option<ast::Suite> {
+    ast::Suite::parse_tokens(Lexer::without(text, left_out), "").ok()
+}
+
+/// What is left of a module.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    /// Its statements, with `pass` in the place of others.
+    pub module: ast::Suite,
+    /// The others that have calls.
+    pub alike: Alike,
+}
+
+/// As [`parse_without`]. Of the statements that are kept, those that differ in their names and strings alone are read once,
+/// and where one says how the calls of another are judged, that is left out too.
+pub(crate) fn parse_rest(text: &str, left_out: &[Range<usize>], kept: &[Kept]) -> Option<Rest> {
+    let copies = Copies::among(text, kept);
+    let mut module = parse_without(text, &copies.and(left_out))?;
     copies.add_to(&mut module)?;
-    Some(module)
+    Some(Rest { module, alike: copies.alike })
 }
 
 /// The statements of all parts. A part that parses as a module begins and ends outside every string, parenthesis and

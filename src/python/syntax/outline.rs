@@ -138,9 +138,9 @@ impl Outline {
         unit.lines.clone().find(|line| self.lines[*line].kind == Kind::Function)
     }
 
-    /// Whether a unit is a function without decorators, which the grammar accepts.
-    pub(crate) fn is_function(&self, unit: &Unit) -> bool {
-        unit.accepted && self.lines[unit.lines.start].kind == Kind::Function
+    /// Whether a unit is a function without decorators or a simple statement, which the grammar accepts.
+    pub(crate) fn is_undecorated(&self, unit: &Unit) -> bool {
+        unit.accepted && self.lines[unit.lines.start].kind != Kind::Decorator
     }
 
     /// The lines after a header that are in its block.

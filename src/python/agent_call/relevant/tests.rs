@@ -1,18 +1,24 @@
 //! What is left out of a module, and that its calls are judged as before.
 
+use std::path::Path;
+
 use super::*;
-use crate::python::agent_call::find;
-use crate::python::syntax::{parse, parse_without};
+use crate::choice::rule::Rule;
+use crate::python::agent_call::{find, find_in_rest};
+use crate::python::patch;
+use crate::python::syntax::{parse, parse_rest};
+use crate::report::file::Action;
 
 /// What nothing depends on.
 const FILLER: &str = "def filler(a, b=1):\n    a.b = [a for c in b]\n    return a\nunused = filler(1)\n";
 
 /// What remains of a text whose calls are judged as before; None where nothing is left out.
 fn rest(text: &str) -> Option<String> {
-    let Relevant { left_out, functions } = of(text)?;
-    let module = parse_without(text, &left_out, &functions).expect("the rest parses");
-    let (whole, rest) = (find(text, &parse(text).expect("it parses"), None), find(text, &module, None));
-    assert_eq!(format!("{rest:#?}"), format!("{whole:#?}"), "{text}");
+    let Relevant { left_out, kept } = of(text)?;
+    let rest = parse_rest(text, &left_out, &kept).expect("the rest parses");
+    let whole = find(text, &parse(text).expect("it parses"), None);
+    let found = find_in_rest(text, &rest).map(|it| it.expect("all can be told").0);
+    assert_eq!(format!("{found:#?}"), format!("{whole:#?}"), "{text}");
     let mut kept = String::new();
     let mut at = 0;
     for range in left_out {
@@ -98,6 +104,76 @@ fn nothing_is_left_out_where_more_than_the_plainest_calls_may_be() {
     }
 }
 
+/// How many statements of a module are judged by others; the calls are judged as before, and what is rewritten is proved.
+fn alike(statements: &str) -> usize {
+    let text = format!("import nixl._api as api\n{}{statements}", FILLER.repeat(8));
+    rest(&text).unwrap_or_else(|| panic!("nothing is left out of {statements}"));
+    let plan = patch::plan(Path::new("m.py"), text.as_bytes(), &Rule::default(), None).expect("it is understood");
+    let rewritten = plan.sites.iter().filter(|site| site.action == Action::Rewrite).count();
+    let patched = plan.patched.map(|patched| String::from_utf8(patched).expect("it is text")).unwrap_or_default();
+    assert_eq!(patched.matches(", api.nixl_agent_config(backends=").count(), rewritten, "{patched}");
+    let Relevant { left_out, kept } = of(&text).expect("as before");
+    parse_rest(&text, &left_out, &kept).expect("as before").alike.statements().count()
+}
+
+#[test]
+fn what_differs_in_other_names_alone_is_judged_once() {
+    for (statements, count) in [
+        ("def f(a):\n    return api.nixl_agent(a)\ndef g(bb): \n    return api.nixl_agent(bb)\n", 0),
+        ("def f(a):\n    return api.nixl_agent(a)\ndef gg(bb):\n    return api.nixl_agent(bb)  # b\n", 1),
+        ("x = api.nixl_agent('a')\ny = api.nixl_agent('bc');\nzz = api.nixl_agent('')\n", 2),
+        ("api.nixl_agent('a')\n\nz = 1\n\napi.nixl_agent('bc')", 1),
+        ("def f(a): return api.nixl_agent(a)\ndef g(b): return api.nixl_agent(b)\n", 0),
+        ("class C:\n    x = api.nixl_agent('a')\nclass D:\n    y = api.nixl_agent('b')\n", 0),
+        ("def f(a):\n    return api.nixl_agent(a)\nclass C:\n    x = 1\ndef g(b):\n    return api.nixl_agent(b)\n", 1),
+        (
+            "def f(a):\n    def g(b): return b, api.nixl_agent(a)\n    return g\n\
+             def ff(aa):\n    def gg(bb): return bb, api.nixl_agent(aa)\n    return gg\n",
+            0,
+        ),
+        (
+            "def f(a):\n    def g(b):\n        b.x = a, api.nixl_agent(a)\n    c = g\n\
+             def ff(aa):\n    def gg(bb):\n        bb.x = aa, api.nixl_agent(aa)\n    c = gg\n",
+            1,
+        ),
+    ] {
+        assert_eq!(alike(statements), count, "{statements}");
+    }
+}
+
+#[test]
+fn what_may_be_judged_otherwise_is_not_judged_by_another() {
+    const ONE: &str = "def f(a):\n    return api.nixl_agent(a)\n";
+    const OTHER: &str = "def gg(bb):\n    return api.nixl_agent(bb)\n";
+    assert_eq!(alike(&format!("{ONE}{OTHER}")), 1);
+    for between in [
+        "api = other()\n",
+        "del api\n",
+        "import api\n",
+        "if x:\n    api = other()\n",
+        "raise SystemExit\n",
+        "def h():\n    global api\n    api = other()\n",
+        "class api: pass\n",
+        "def api(): pass\n",
+        "class C:\n    api.nixl_agent = other\n",
+    ] {
+        let statements = format!("{ONE}{between}{OTHER}{OTHER}");
+        if let Some(Relevant { .. }) = of(&format!("import nixl._api as api\n{FILLER}{statements}")) {
+            assert!(alike(&statements) <= 1, "{between}");
+        }
+    }
+    for statements in [
+        "foo = other()\ndef f(a):\n    return api.nixl_agent(a)\ndef g(b):\n    return foo.nixl_agent(b)\n",
+        "def f(a):\n    return a.nixl_agent(a)\ndef g(b):\n    return b.nixl_agent(b)\n",
+        "def f(a):\n    return api.nixl_agent(a)\ndef g(api):\n    return api.nixl_agent(api)\n",
+        "def f(a):\n    return api.nixl_agent(h(a))\ndef g(b):\n    return api.nixl_agent(getattr(b))\n",
+        "def f(a):\n    return api.nixl_agent((a))\ndef g(b):\n    return api.nixl_agent((b))\n",
+        "def f(a):\n    return getattr(api, a)\ndef g(b):\n    return getattr(api, b)\n",
+    ] {
+        assert_eq!(alike(statements), 0, "{statements}");
+    }
+}
+
 #[test]
 fn a_module_without_nixl_needs_its_imports_and_headers_alone() {
     let kept = rest(&format!("'''Text.'''\nimport os\nif x:\n    y = 1\n{FILLER}")).unwrap_or_default();
@@ -157,7 +233,7 @@ fn a_class_that_python_refuses_is_not_left_out() {
     ] {
         let text = format!("import nixl._api as api\n{FILLER}{class}{FILLER}x = api.nixl_agent('a')\n");
         assert!(parse(&text).is_err(), "{class}");
-        let partial = of(&text).and_then(|it| parse_without(&text, &it.left_out, &it.functions));
+        let partial = of(&text).and_then(|it| parse_rest(&text, &it.left_out, &it.kept));
         assert!(partial.is_none(), "{class}");
     }
 }

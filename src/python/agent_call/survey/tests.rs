@@ -99,10 +99,10 @@ impl Imports for Named {
 fn rest(text: &str, imports: &Named) -> Option<(String, Vec<PlaceChoice>)> {
     let module = parse_alone(text).ok()?;
     let sketch = Sketch::read(text)?;
-    let level = parse_without(text, &sketch.functions(), &[]).expect("what is left of it parses");
+    let level = parse_without(text, &sketch.functions()).expect("what is left of it parses");
     assert_eq!(exports(&level, imports), exports(&module, imports), "{text}");
     let left_out = sketch.left_out(imports.0.iter().map(|(name, class)| (name.as_str(), *class)))?;
-    let rest = parse_without(text, &left_out, &[]).expect("what is left of it parses");
+    let rest = parse_without(text, &left_out).expect("what is left of it parses");
     let places = survey(text, &module, imports);
     let found = survey_rest(text, &rest, imports)?;
     assert_eq!(format!("{found:#?}"), format!("{places:#?}"), "without {left_out:?}:\n{text}");

@@ -12,7 +12,7 @@ use super::*;
 use crate::python::encoding::SourceText;
 use crate::python::span;
 use crate::python::syntax::lexer::Lexer;
-use crate::python::syntax::{outline, parse_alone, parse_without};
+use crate::python::syntax::{Kept, outline, parse_alone, parse_rest, parse_without};
 use crate::threads::STACK_BYTES;
 
 /// Whether every line of a text is accepted.
@@ -176,15 +176,15 @@ fn left_out_is_whole(text: &str) -> Option<usize> {
     let (outline, _) = outline::read(text, &Nothing)?;
     let accepted = outline.units.iter().filter(|unit| unit.accepted);
     let left_out: Vec<Range<usize>> = accepted.map(|unit| outline.span(unit)).collect();
-    if let Some(rest) = parse_without(text, &left_out, &[]) {
+    if let Some(rest) = parse_without(text, &left_out) {
         let whole = parse_alone(text).unwrap_or_else(|error| panic!("{error}, without {left_out:?} none:\n{text}"));
         let whole: Vec<Stmt> = without(text, whole, &mut left_out.as_slice());
         assert_eq!(format!("{rest:?}"), format!("{whole:?}"), "{text}");
     }
-    let functions = outline.units.iter().filter(|unit| outline.is_function(unit));
-    let functions: Vec<Range<usize>> = functions.map(|unit| outline.span(unit)).collect();
-    if let Some(copied) = parse_without(text, &[], &functions) {
-        assert_eq!(parse_alone(text).as_ref(), Ok(&copied), "{text}");
+    let units = outline.units.iter().filter(|unit| outline.is_undecorated(unit));
+    let kept: Vec<Kept> = units.map(|unit| Kept { span: outline.span(unit), judged: None }).collect();
+    if let Some(copied) = parse_rest(text, &[], &kept) {
+        assert_eq!(parse_alone(text).as_ref(), Ok(&copied.module), "{text}");
     }
     Some(left_out.iter().map(Range::len).sum())
 }
