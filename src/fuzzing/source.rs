@@ -88,7 +88,7 @@ pub(super) fn nothing_is_missed(text: &str) {
     let Some(Relevant { left_out, kept }) = relevant::of(text) else { return };
     let Some(rest) = syntax::parse_rest(text, &left_out, &kept) else { return };
     let module = syntax::parse(text).unwrap_or_else(|error| panic!("{error}, without {left_out:?} none:\n{text}"));
-    let sites = agent_call::find_in_rest(text, &rest).map(|it| it.expect("all calls can be told").0);
+    let sites = agent_call::find_in_rest(text, &rest).map(|it| it.expect("all calls can be told").sites);
     assert_eq!(sites, agent_call::find(text, &module, None), "without {left_out:?}:\n{text}");
 }
 

@@ -7,7 +7,7 @@ use rustpython_parser::ast::{Stmt, Suite};
 use thiserror::Error;
 
 use super::agent_call::relevant::{self, Relevant};
-use super::agent_call::{self, Edited, FindError, Shape, Site};
+use super::agent_call::{self, Edited, FindError, Found, Shape, Site};
 use super::encoding::{DecodeError, SourceText};
 use super::meaning::Imports;
 use super::rewrite::{self, Original};
@@ -176,7 +176,7 @@ fn read_relevant(text: &str) -> Result<Option<Read>, FindError> {
     let is_worth = |it: &Relevant| it.left_out.iter().map(Range::len).sum::<usize>() > text.len() / 2;
     let relevant = relevant::of(text).filter(is_worth);
     let Some(rest) = relevant.and_then(|it| parse_rest(text, &it.left_out, &it.kept)) else { return Ok(None) };
-    let Some((sites, edited)) = agent_call::find_in_rest(text, &rest)? else { return Ok(None) };
+    let Some(Found { sites, edited }) = agent_call::find_in_rest(text, &rest)? else { return Ok(None) };
     Ok(Some(Read { module: Leaked::new(rest.module), is_whole: false, sites, edited }))
 }
 

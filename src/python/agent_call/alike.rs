@@ -8,20 +8,9 @@ use rustpython_parser::ast::Stmt;
 use super::super::alone;
 use super::super::span::{end, start};
 use super::super::syntax::{Alike, Rest, Statement, Step};
-use super::shape::{CallEdit, Site};
+use super::shape::{CallEdit, Edited, Found, Site};
 use crate::source::lines::LineIndex;
 use crate::source::offset::TextOffset;
-
-/// A statement that an edit is in: from its first token to the end of its node.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Edited {
-    /// Where something is inserted.
-    pub offset: TextOffset,
-    /// Its first token.
-    pub start: TextOffset,
-    /// Its end.
-    pub end: TextOffset,
-}
 
 /// The sites of a statement, and where what is told of them comes from.
 struct Model<'s> {
@@ -37,13 +26,12 @@ struct SiteSteps<'s> {
     edited: Option<(Step, Step)>,
 }
 
-/// The sites in statements that are not in the module's tree, and what would be edited of them. `sites` are those of the
-/// tree. None where one cannot be told.
-pub(super) fn sites(text: &str, rest: &Rest, sites: &[Site]) -> Option<(Vec<Site>, Vec<Edited>)> {
+/// What is in the statements that are not in the module's tree; `sites` are those of the tree. None where it cannot be told.
+pub(super) fn found(text: &str, rest: &Rest, sites: &[Site]) -> Option<Found> {
     let Rest { module, alike } = rest;
     let lines = LineIndex::new(text);
     let mut models: Vec<Option<Model>> = alike.models().iter().map(|_| None).collect();
-    let (mut all, mut edited) = (Vec::new(), Vec::new());
+    let mut found = Found { sites: Vec::new(), edited: Vec::new() };
     for (statement, of) in alike.statements() {
         let model = match &mut models[of] {
             Some(known) => known,
@@ -62,12 +50,12 @@ pub(super) fn sites(text: &str, rest: &Rest, sites: &[Site]) -> Option<(Vec<Site
             }
             if let (Some((start, end)), Some(edit)) = (steps.edited, site.edits.first()) {
                 let (start, end) = (alike.offset(statement, start), alike.offset(statement, end));
-                edited.push(Edited { offset: edit.offset(), start, end });
+                found.edited.push(Edited { offset: edit.offset(), start, end });
             }
-            all.push(site);
+            found.sites.push(site);
         }
     }
-    Some((all, edited))
+    Some(found)
 }
 
 impl<'s> Model<'s> {

@@ -21,10 +21,9 @@ mod tests;
 use rustpython_parser::ast::Stmt;
 use thiserror::Error;
 
-pub(crate) use alike::Edited;
 pub(crate) use chosen_later::CREATED_LATER;
 pub(crate) use exported::certainty;
-pub(crate) use shape::{CallEdit, ConfigurationClass, Shape, Site};
+pub(crate) use shape::{CallEdit, ConfigurationClass, Edited, Found, Shape, Site};
 
 use super::bindings::Bindings;
 use super::meaning::Imports;
@@ -69,20 +68,19 @@ pub(crate) fn find(text: &str, module: &[Stmt], imports: Option<&dyn Imports>) -
     Ok(sites)
 }
 
-/// As [`find`], for what is left of a module that is judged alone, and what is edited in the statements that are judged by
-/// others. None where what is left does not say how a call is judged.
+/// As [`find`], for what is left of a module that is judged alone. None where that does not say how a call is judged.
 ///
 /// # Errors
 /// As [`find`].
-pub(crate) fn find_in_rest(text: &str, rest: &Rest) -> Result<Option<(Vec<Site>, Vec<Edited>)>, FindError> {
+pub(crate) fn find_in_rest(text: &str, rest: &Rest) -> Result<Option<Found>, FindError> {
     let mut sites = find(text, &rest.module, None)?;
-    let Some((alike, edited)) = alike::sites(text, rest, &sites) else { return Ok(None) };
-    at_most(sites.len() + alike.len())?;
-    if !alike.is_empty() {
-        sites.extend(alike);
+    let Some(alike) = alike::found(text, rest, &sites) else { return Ok(None) };
+    at_most(sites.len() + alike.sites.len())?;
+    if !alike.sites.is_empty() {
+        sites.extend(alike.sites);
         sites.sort_by_key(|site| site.offset);
     }
-    Ok(Some((sites, edited)))
+    Ok(Some(Found { sites, edited: alike.edited }))
 }
 
 fn at_most(sites: usize) -> Result<(), FindError> {

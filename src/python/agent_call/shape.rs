@@ -22,6 +22,26 @@ pub(crate) struct Site {
     pub edits: Edits,
 }
 
+/// The places in a module of which some statements are judged by others.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The places, in order.
+    pub sites: Vec<Site>,
+    /// What is edited in these statements, in order.
+    pub edited: Vec<Edited>,
+}
+
+/// A statement that an edit is in: from its first token to the end of its node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Edited {
+    /// Where something is inserted.
+    pub offset: TextOffset,
+    /// Its first token.
+    pub start: TextOffset,
+    /// Its end.
+    pub end: TextOffset,
+}
+
 /// How a call chooses the agent's backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {

@@ -9,7 +9,7 @@ fn shapes(text: &str) -> Vec<String> {
     let module = parse(text).expect("the test's source parses");
     let sites = find(text, &module, None).expect("not too deep");
     if let Some(rest) = relevant::of(text).and_then(|it| parse_rest(text, &it.left_out, &it.kept)) {
-        let (found, _) = find_in_rest(text, &rest).expect("not too deep").expect("all can be told");
+        let found = find_in_rest(text, &rest).expect("not too deep").expect("all can be told").sites;
         assert_eq!(format!("{found:?}"), format!("{sites:?}"), "{text}");
     }
     sites.iter().map(short).collect()

@@ -19,6 +19,9 @@ use crate::threads;
 const REMEMBERED: usize = 1 << 12;
 /// How many blocks around a statement are looked through.
 const DEPTH: usize = 16;
+/// From this length on, in bytes, what is left out is not joined with what follows: the proof of a rewrite reads all of
+/// the statement beside an insertion.
+const JOINED: usize = 1 << 10;
 /// After so many copies, room is made for as many more: a tree of two lines takes 1.5 kB.
 const GROWN: usize = 1 << 10;
 
@@ -141,6 +144,10 @@ pub(super) struct Copies<'t> {
 struct Known {
     /// The number of its first statement.
     first: usize,
+    /// How many names its statements have.
+    names: u32,
+    /// How many calls.
+    calls: u32,
     /// The number of the one that others are judged by, and on what its judgement depends.
     model: Option<(usize, Judged)>,
 }
@@ -158,13 +165,15 @@ impl<'t> Copies<'t> {
                 continue;
             };
             let statement = Statement { span: span.clone(), places: first..copies.alike.places.len() };
-            let judged = judged.as_ref().filter(|judged| judged.fits(text, form, copies.alike.places(&statement)));
             let is_full = known.len() >= REMEMBERED;
             match known.get_mut(form) {
-                Some(known) => copies.add(statement, judged, known),
+                Some(known) => copies.add(statement, judged.as_ref(), known),
                 None if !is_full => {
-                    let model = judged.map(|judged| (copies.model(&statement), judged.clone()));
-                    known.insert(form.into(), Known { first: copies.firsts.len(), model });
+                    let (names, calls) = (copies.names(&statement).count() as u32, calls(form));
+                    let mut new = Known { first: copies.firsts.len(), names, calls, model: None };
+                    new.model =
+                        judged.as_ref().filter(|it| it.fits(&new)).map(|it| (copies.model(&statement), it.clone()));
+                    known.insert(form.into(), new);
                     copies.firsts.push(statement);
                 }
                 None => copies.alike.places.truncate(first),
@@ -175,7 +184,7 @@ impl<'t> Copies<'t> {
 
     /// Adds a statement whose form is known.
     fn add(&mut self, statement: Statement, judged: Option<&Judged>, known: &mut Known) {
-        match (judged, &known.model) {
+        match (judged.filter(|it| it.fits(known)), &known.model) {
             (Some(judged), Some((model, same))) if judged == same && self.has_names_of(&statement, *model, judged) => {
                 self.alike.statements.push(Copy { statement, of: *model });
                 return;
@@ -193,15 +202,30 @@ impl<'t> Copies<'t> {
 
     /// Whether a statement has the names that count of another one.
     fn has_names_of(&self, statement: &Statement, model: usize, judged: &Judged) -> bool {
-        let names = |statement| self.alike.places(statement).iter().map(|place| word(self.text, place)).filter(is_name);
-        let mut pairs = names(statement).zip(names(&self.alike.models[model])).enumerate();
+        let mut pairs = self.names(statement).zip(self.names(&self.alike.models[model])).enumerate();
         pairs.all(|(number, (one, other))| judged.counted >> number & 1 == 0 || one == other)
     }
 
-    /// What the grammar need not read: these statements, and what is left out of the module anyway.
+    fn names(&self, statement: &Statement) -> impl Iterator<Item = &'t str> {
+        let text = self.text;
+        let words = self.alike.places(statement).iter().map(move |place| word(text, place));
+        words.filter(|word| !word.starts_with(['"', '\'']))
+    }
+
+    /// What the grammar need not read: these statements, and what is left out of the module anyway. What has no tree is joined
+    /// where it follows another on the module's own level.
     pub(super) fn and(&self, left_out: &[Range<usize>]) -> Vec<Range<usize>> {
-        let copies = self.copies.iter().chain(&self.alike.statements).map(|copy| copy.statement.span.clone());
-        let mut all: Vec<Range<usize>> = left_out.iter().cloned().chain(copies).collect();
+        let spans = |copies: &'_ [Copy]| copies.iter().map(|copy| copy.statement.span.clone()).collect::<Vec<_>>();
+        let mut all = [left_out, &spans(&self.alike.statements)].concat();
+        all.sort_by_key(|range| range.start);
+        all.dedup_by(|next, last| {
+            let joined = last.len() < JOINED && follows(self.text, last, next);
+            if joined {
+                last.end = next.end;
+            }
+            joined
+        });
+        all.extend(spans(&self.copies));
         all.sort_by_key(|range| range.start);
         all
     }
@@ -237,18 +261,29 @@ impl<'t> Copies<'t> {
 }
 
 impl Judged {
-    /// Whether it says how all calls of a statement are judged that has this form, and these names and strings.
-    fn fits(&self, text: &str, form: &[u8], places: &[Range<u32>]) -> bool {
-        let definitions = memchr::memmem::find_iter(form, b"def ").count();
-        let parentheses = memchr::memchr_iter(b'(', form).count();
-        parentheses == definitions + self.calls as usize
-            && places.iter().map(|place| word(text, place)).filter(is_name).count() == self.names as usize
+    /// Whether it says how all calls of a statement of this form are judged.
+    fn fits(&self, form: &Known) -> bool {
+        (self.names, self.calls) == (form.names, form.calls)
     }
 }
 
-/// Whether this is no string.
-fn is_name(word: &&str) -> bool {
-    !word.starts_with(['"', '\''])
+/// How many calls a statement of this form has, or more: an opening parenthesis that is no definition's.
+fn calls(form: &[u8]) -> u32 {
+    // `0xdef` is none.
+    let is_word = |at: &usize| at.checked_sub(1).is_none_or(|before| form[before].is_ascii_whitespace());
+    let definitions = memchr::memmem::find_iter(form, b"def ").filter(is_word).count();
+    memchr::memchr_iter(b'(', form).count().saturating_sub(definitions) as u32
+}
+
+/// Whether two statements of the module's own level have nothing but empty lines between them.
+fn follows(text: &str, before: &Range<usize>, after: &Range<usize>) -> bool {
+    let bytes = text.as_bytes();
+    let is_newline = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    // Indented, a statement can be at the start of a line all the same, behind a backslash on the line before.
+    let head = &bytes[..before.start];
+    let line = [&b"\r\n"[..], b"\n", b"\r"].into_iter().find_map(|newline| head.strip_suffix(newline));
+    let is_top = line.is_some_and(|line| !line.ends_with(b"\\"));
+    is_top && before.end < after.start && bytes[before.end..after.start].iter().all(is_newline)
 }
 
 fn word<'t>(text: &'t str, place: &Range<u32>) -> &'t str {

@@ -17,7 +17,7 @@ fn rest(text: &str) -> Option<String> {
     let Relevant { left_out, kept } = of(text)?;
     let rest = parse_rest(text, &left_out, &kept).expect("the rest parses");
     let whole = find(text, &parse(text).expect("it parses"), None);
-    let found = find_in_rest(text, &rest).map(|it| it.expect("all can be told").0);
+    let found = find_in_rest(text, &rest).map(|it| it.expect("all can be told").sites);
     assert_eq!(format!("{found:#?}"), format!("{whole:#?}"), "{text}");
     let mut kept = String::new();
     let mut at = 0;
@@ -167,6 +167,7 @@ fn what_may_be_judged_otherwise_is_not_judged_by_another() {
         "def f(a):\n    return a.nixl_agent(a)\ndef g(b):\n    return b.nixl_agent(b)\n",
         "def f(a):\n    return api.nixl_agent(a)\ndef g(api):\n    return api.nixl_agent(api)\n",
         "def f(a):\n    return api.nixl_agent(h(a))\ndef g(b):\n    return api.nixl_agent(getattr(b))\n",
+        "def f(a):\n    return h(api.nixl_agent(0xdef ))\ndef g(a):\n    return getattr(api.nixl_agent(0xdef ))\n",
         "def f(a):\n    return api.nixl_agent((a))\ndef g(b):\n    return api.nixl_agent((b))\n",
         "def f(a):\n    return getattr(api, a)\ndef g(b):\n    return getattr(api, b)\n",
     ] {
