@@ -29,9 +29,12 @@ struct SiteSteps<'s> {
 /// What is in the statements that are not in the module's tree; `sites` are those of the tree. None where it cannot be told.
 pub(super) fn found(text: &str, rest: &Rest, sites: &[Site]) -> Option<Found> {
     let Rest { module, alike } = rest;
+    let mut found = Found::default();
+    if alike.models().is_empty() {
+        return Some(found);
+    }
     let lines = LineIndex::new(text);
     let mut models: Vec<Option<Model>> = alike.models().iter().map(|_| None).collect();
-    let mut found = Found { sites: Vec::new(), edited: Vec::new() };
     for (statement, of) in alike.statements() {
         let model = match &mut models[of] {
             Some(known) => known,
@@ -44,10 +47,9 @@ pub(super) fn found(text: &str, rest: &Rest, sites: &[Site]) -> Option<Found> {
                 Some(step) => Some(alike.name(text, statement, step)?.to_string()),
                 None => None,
             };
-            let mut site = Site { offset, line, column, function, ..steps.site.clone() };
-            for (edit, step) in site.edits.iter_mut().zip(&steps.edits) {
-                *edit = edit.clone().moved(alike.offset(statement, *step));
-            }
+            let edits = steps.site.edits.iter().zip(&steps.edits);
+            let edits = edits.map(|(edit, step)| edit.clone().moved(alike.offset(statement, *step))).collect();
+            let site = Site { offset, line, column, function, shape: steps.site.shape.clone(), edits };
             if let (Some((start, end)), Some(edit)) = (steps.edited, site.edits.first()) {
                 let (start, end) = (alike.offset(statement, start), alike.offset(statement, end));
                 found.edited.push(Edited { offset: edit.offset(), start, end });

@@ -23,7 +23,7 @@ pub(crate) struct Site {
 }
 
 /// The places in a module of which some statements are judged by others.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Found {
     /// The places, in order.
     pub sites: Vec<Site>,

@@ -122,27 +122,31 @@ impl<'a> Forms<'a> {
             bytes.get(at).is_some_and(|next| next.is_ascii() && !is_in_word(*next) && !b"'\".".contains(next))
         };
         (ends_token(inserted.start) && ends_token(inserted.end)).then_some(())?;
-        let mut marks = [inserted.start, inserted.end].into_iter().peekable();
+        self.form.reserve(statement.len());
         let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
-            while marks.next_if_eq(&at).is_some() {
-                self.form.push(MARK);
-            }
-            at = match byte {
+        for mark in [inserted.start, inserted.end] {
+            at = self.up_to(statement, at, mark)?;
+            self.form.push(MARK);
+        }
+        self.up_to(statement, at, bytes.len())?;
+        Some(())
+    }
+
+    /// Adds the tokens up to a place, which is where the last of them ends.
+    fn up_to(&mut self, statement: &'a str, mut at: usize, end: usize) -> Option<usize> {
+        let bytes = statement.as_bytes();
+        while at < end {
+            at = match bytes[at] {
                 b'\\' | b'#' | NAME..=ITSELF | 0x80.. => return None,
                 b'"' | b'\'' => self.string(bytes, at)?,
-                byte if is_in_word(*byte) => self.word(statement, at)?,
-                _ => {
-                    self.form.push(*byte);
+                byte if is_in_word(byte) => self.word(statement, at)?,
+                byte => {
+                    self.form.push(byte);
                     at + 1
                 }
             };
-            // In the middle of a token.
-            if marks.peek().is_some_and(|mark| *mark < at) {
-                return None;
-            }
         }
-        Some(())
+        (at == end).then_some(at)
     }
 
     /// Adds a name, a keyword or a number; its end.
@@ -194,9 +198,19 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'(' | b')' | b',' | b'.' | b':' | b'=')
 }
 
-/// Whether a byte can be in a name, a keyword or a number.
+/// The bytes that can be in a name, a keyword or a number.
+const IN_WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_';
+        byte += 1;
+    }
+    table
+};
+
 fn is_in_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
+    IN_WORD[usize::from(byte)]
 }
 
 #[cfg(test)]
