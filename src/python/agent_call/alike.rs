@@ -30,7 +30,7 @@ struct SiteSteps<'s> {
 pub(super) fn found(text: &str, rest: &Rest, sites: &[Site]) -> Option<Found> {
     let Rest { module, alike } = rest;
     let mut found = Found::default();
-    if alike.models().is_empty() {
+    if alike.statements().next().is_none() {
         return Some(found);
     }
     let lines = LineIndex::new(text);
