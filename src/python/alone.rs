@@ -26,20 +26,14 @@ pub(super) struct Alone<'a> {
 pub(super) fn around<'a>(text: &str, module: &'a [Stmt], offset: TextOffset, last: &mut usize) -> Option<Alone<'a>> {
     *last = near::partition_point(module, *last, |statement| end(statement) <= offset);
     let statement = innermost(&module[*last..], offset).filter(|statement| is_simple(statement))?;
-    let start = start(statement);
-    Some(Alone { statement, start, end: lines_end(text, start, end(statement))? })
-}
-
-/// The start of the line after a statement, of which the first token and the end of its node are given; None where it is
-/// not alone on its lines.
-pub(super) fn lines_end(text: &str, start: TextOffset, end: TextOffset) -> Option<TextOffset> {
+    let (start, end_of_statement) = (start(statement), end(statement));
     let line = line_start(text, start);
-    let next = line_end(text, end);
+    let end = line_end(text, end_of_statement);
     let goes_on = text[..line.0].trim_end_matches(['\n', '\r']).ends_with('\\');
-    let rest = text[end.0..next.0].trim_matches(BLANK);
+    let rest = text[end_of_statement.0..end.0].trim_matches(BLANK);
     let is_alone = text[line.0..start.0].trim_start_matches(BLANK).is_empty()
         && (rest.is_empty() || rest.starts_with(['#', '\n', '\r']));
-    (is_alone && !goes_on).then_some(next)
+    (is_alone && !goes_on).then_some(Alone { statement, start, end })
 }
 
 /// What can be before a statement on its line.

@@ -93,7 +93,7 @@ pub(crate) fn verify(original: &Tree, patched: &str, spans: &[InsertedSpan<TextO
     let mut left_out = |offset: TextOffset| {
         while edited.next_if(|it| it.offset < offset).is_some() {}
         let it = edited.next_if(|it| it.offset == offset)?;
-        Some((it.start, alone::lines_end(text, it.start, it.end)?))
+        Some((it.start, it.end))
     };
     while let Some(span) = spans.get(at) {
         // Many insertions can lie in one statement, and a region is whole lines.
@@ -334,6 +334,13 @@ mod tests {
         let module = parse(text).unwrap();
         let whole = verify(&Tree { text, module: &module, is_whole: true, edited: &[] }, &patched, &spans);
         assert_eq!(verify(&Tree { text, module: &module, is_whole: false, edited: &[] }, &patched, &spans), whole);
+        let around = |span: &InsertedSpan<TextOffset>| {
+            let alone = alone::around(text, &module, span.offset, &mut 0)?;
+            Some(Edited { offset: span.offset, start: alone.start, end: end(alone.statement) })
+        };
+        let edited: Vec<Edited> = spans.iter().filter_map(around).collect();
+        let result = verify(&Tree { text, module: &module, is_whole: false, edited: &edited }, &patched, &spans);
+        assert_eq!(result.is_ok(), whole.is_ok(), "{result:?}");
         whole
     }
 

@@ -539,9 +539,7 @@ impl<'o> Closure<'o> {
                 continue;
             }
             while calls.next_if(|call| call.line < unit.lines.start).is_some() {}
-            let agent = outline::name(AGENT);
-            let own = std::iter::from_fn(|| calls.next_if(|call| call.line < line));
-            let created = own.filter(|call| call.callee.last() == Some(&agent)).count() as u32;
+            let created = std::iter::from_fn(|| calls.next_if(|call| call.line < line)).count() as u32;
             let is_top = self.outline.lines[unit.lines.start].depth == 0;
             let judged = counted.filter(|_| is_top);
             let judged = judged.map(|(names, counted)| Judged { run, names, counted, calls: created });

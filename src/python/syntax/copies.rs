@@ -551,6 +551,7 @@ mod tests {
             ("(x).y = z", "(x).y = z", true),
             ("x = f('a'); y", "x = f('a'); y", false),
             ("type x = y", "type x = y", false),
+            ("f('a'\n  'b')", "f('a'\n  'b')", false),
             ("x += y", "x += y", false),
         ] {
             let text = format!("pass\n{one}\n{other}\n");
@@ -560,6 +561,13 @@ mod tests {
             assert_eq!(rest.module, parse(&text).unwrap(), "{text}");
             assert_eq!(Copies::among(&text, &kept).copies.len(), usize::from(is_copy), "{text}");
         }
+    }
+
+    #[test]
+    fn a_statement_is_judged_as_another_where_all_calls_are_known() {
+        let form = Known { first: 0, names: 3, calls: 1, model: None };
+        let fits = |names, calls| Judged { run: 0, names, counted: 0, calls }.fits(&form);
+        assert!(fits(3, 1) && !fits(2, 1) && !fits(3, 2));
     }
 
     #[test]

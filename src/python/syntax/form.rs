@@ -19,14 +19,6 @@ const ITSELF: u8 = 2;
 /// The keywords that it has.
 const PLAIN_KEYWORDS: [&str; 5] = ["def", "return", "None", "True", "False"];
 
-/// What is before a token on its line.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum After {
-    Name,
-    String,
-    Other,
-}
-
 /// Writes forms, one after another.
 #[derive(Default)]
 pub(crate) struct Forms<'a> {
@@ -63,7 +55,7 @@ impl<'a> Forms<'a> {
         let first = places.len();
         let place = |at: usize, end: usize| Some(u32::try_from(at).ok()?..u32::try_from(end).ok()?);
         let mut at = span.start;
-        let mut after = After::Other;
+        let mut after_string = false;
         while at < bytes.len() {
             (places.len() - first < MOST_NAMES).then_some(())?;
             let length = bytes[at..].iter().position(|byte| !is_in_word(*byte)).unwrap_or(bytes.len() - at);
@@ -72,10 +64,10 @@ impl<'a> Forms<'a> {
             match (&text.get(at..end)?, bytes[at]) {
                 (&"", b'"' | b'\'') => {
                     // Two are one.
-                    (after != After::String).then_some(())?;
+                    (!after_string).then_some(())?;
                     let end = self.string(bytes, at)?;
                     places.push(place(at, end)?);
-                    (at, after) = (end, After::String);
+                    (at, after_string) = (end, true);
                     continue;
                 }
                 (&"", byte) => {
@@ -83,9 +75,7 @@ impl<'a> Forms<'a> {
                     (is_plain(byte) && !walrus).then_some(())?;
                     self.form.push(byte);
                     at += 1;
-                    if !matches!(byte, b' ' | b'\t') {
-                        after = After::Other;
-                    }
+                    after_string &= byte.is_ascii_whitespace();
                     continue;
                 }
                 _ if is_prefix => return None,
@@ -93,23 +83,18 @@ impl<'a> Forms<'a> {
                     let is_part = at.checked_sub(1).is_some_and(|before| bytes[before] == b'.');
                     (!is_part && bytes.get(end) != Some(&b'.')).then_some(())?;
                     self.form.extend_from_slice(word.as_bytes());
-                    after = After::Other;
                 }
                 (word, _) if is_keyword(word) => {
                     PLAIN_KEYWORDS.contains(word).then_some(())?;
                     self.form.extend_from_slice(word.as_bytes());
-                    after = After::Other;
                 }
                 (name, _) => {
-                    // `type x = y`
-                    (after != After::Name).then_some(())?;
                     places.push(place(at, end)?);
                     let number = self.number(name)?;
                     self.form.extend([NAME, number]);
-                    after = After::Name;
                 }
             }
-            at = end;
+            (at, after_string) = (end, false);
         }
         Some(&self.form)
     }
@@ -268,6 +253,7 @@ mod tests {
             "f('a<', 'b>')",
             "f('<a, b>')",
             "f(a<b, c>)",
+            "f('<, b>-')",
             "f(<b, >a)",
             "f(<b, >'a')",
             "f(1<, a>.real)",

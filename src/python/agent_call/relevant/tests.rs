@@ -176,6 +176,19 @@ fn what_may_be_judged_otherwise_is_not_judged_by_another() {
 }
 
 #[test]
+fn what_is_joined_is_on_the_modules_own_level() {
+    for block in ["if x:\n    unused = 1\n", "if x:\n \\\nunused = 1\n"] {
+        let text = |end: &str| {
+            format!("import nixl._api as api\n{FILLER}x = api.nixl_agent('a')\n{block}y = api.nixl_agent('b')\n{end}")
+        };
+        let rest = |text: &str| of(text).and_then(|it| parse_rest(text, &it.left_out, &it.kept));
+        assert!(parse(&text("")).is_ok() && rest(&text("")).is_some(), "{block}");
+        let text = text("else:\n    pass\n");
+        assert!(parse(&text).is_err() && rest(&text).is_none(), "{text}");
+    }
+}
+
+#[test]
 fn a_module_without_nixl_needs_its_imports_and_headers_alone() {
     let kept = rest(&format!("'''Text.'''\nimport os\nif x:\n    y = 1\n{FILLER}")).unwrap_or_default();
     assert_eq!(kept, "'''Text.'''\nimport os\nif x:\n    \n\n");
