@@ -177,13 +177,13 @@ fn what_may_be_judged_otherwise_is_not_judged_by_another() {
 
 #[test]
 fn what_is_joined_is_on_the_modules_own_level() {
-    for block in ["if x:\n    unused = 1\n", "if x:\n \\\nunused = 1\n"] {
+    for block in ["class C(B):\n    unused = 1\n", "class C(B):\n    \\\nunused = 1\n"] {
         let text = |end: &str| {
             format!("import nixl._api as api\n{FILLER}x = api.nixl_agent('a')\n{block}y = api.nixl_agent('b')\n{end}")
         };
         let rest = |text: &str| of(text).and_then(|it| parse_rest(text, &it.left_out, &it.kept));
         assert!(parse(&text("")).is_ok() && rest(&text("")).is_some(), "{block}");
-        let text = text("else:\n    pass\n");
+        let text = text("    z = 1\n");
         assert!(parse(&text).is_err() && rest(&text).is_none(), "{text}");
     }
 }
